@@ -1,0 +1,64 @@
+# make demo   a synthetic dataset, segmented end to end      make test   lint, types, layers, tests, docs
+# make bench  seconds per stage                             make docs   the pages in docs/_build/html
+# Another interpreter: make PYTHON=python3.12 demo
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --no-input --quiet -c constraints.txt
+
+.PHONY: demo test lint docs bench clean distclean
+.DELETE_ON_ERROR:
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "bids_hypo needs Python 3.11 or newer; '$(PYTHON)' is missing or older. Try: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv "$(VENV)" || { \
+	  echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu install the package python3-venv."; exit 1; }
+
+# Installed in place, so that a stamp need only follow what decides the dependencies.
+$(VENV)/.installed: setup.cfg constraints.txt | $(BIN)/python
+	@echo "Installing bids_hypo into $(VENV) (some minutes the first time) ..."
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: setup.cfg constraints.txt | $(BIN)/python
+	@echo "Installing bids_hypo and its development tools into $(VENV) (some minutes the first time) ..."
+	$(PIP_INSTALL) -e '.[test,docs]'
+	@touch $@ $(VENV)/.installed
+
+demo/.made: $(wildcard bids_hypo/demo/*.py bids_hypo/cli/demo.py) | $(VENV)/.installed
+	rm -rf demo/data demo/out
+	$(BIN)/bids_hypo_demo demo/data
+	@touch $@
+
+demo: $(VENV)/.installed demo/.made
+	$(BIN)/bids_hypo demo/data demo/out participant
+	@echo
+	@echo "Results:   $(CURDIR)/demo/out"
+	@echo "Volumes:   $(CURDIR)/demo/out/sub-*/**/anat/*_desc-volumetric_morph.tsv"
+	@echo "Input:     $(CURDIR)/demo/data"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest --cov --cov-report=term
+	$(MAKE) docs
+
+docs: $(VENV)/.installed-dev
+	rm -rf docs/_build
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
+	@echo "Pages:     $(CURDIR)/docs/_build/html/index.html"
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m bids_hypo.cli.bench
+
+clean:
+	rm -rf demo build dist docs/_build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
+	  .import_linter_cache .hypothesis
+
+distclean: clean
+	rm -rf "$(VENV)" bids_hypo.egg-info

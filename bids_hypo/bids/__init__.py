@@ -1,0 +1,54 @@
+"""Everything that knows BIDS: finding scans, naming derivatives, sidecars, the derivative dataset.
+
+No other part of the package spells a BIDS file name or key.
+"""
+
+from bids_hypo.bids.dataset import clear_crash, prepare_output, write_crash, write_tsv
+from bids_hypo.bids.entities import MissingScan, Scan
+from bids_hypo.bids.names import OutputNames, bids_uri, crash_file, output_names, sidecar
+from bids_hypo.bids.query import check_dataset, find_scans, read_metadata, select_subjects
+from bids_hypo.bids.resume import outputs_complete, remove_outputs
+from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
+from bids_hypo.bids.sidecars import (
+    MORPH_COLUMNS,
+    Provenance,
+    dseg_sidecar,
+    hypothalamus_mask_sidecar,
+    icv_mask_sidecar,
+    morph_sidecar,
+    morph_table_dictionary,
+    probseg_sidecar,
+    write_json,
+)
+
+__all__ = [
+    "MORPH_COLUMNS",
+    "MissingScan",
+    "OutputNames",
+    "Provenance",
+    "Scan",
+    "Selection",
+    "bids_uri",
+    "check_dataset",
+    "clear_crash",
+    "crash_file",
+    "dseg_sidecar",
+    "find_scans",
+    "hypothalamus_mask_sidecar",
+    "icv_mask_sidecar",
+    "morph_sidecar",
+    "morph_table_dictionary",
+    "normalise_labels",
+    "output_names",
+    "outputs_complete",
+    "prepare_output",
+    "probseg_sidecar",
+    "read_filter_file",
+    "read_metadata",
+    "remove_outputs",
+    "select_subjects",
+    "sidecar",
+    "write_crash",
+    "write_json",
+    "write_tsv",
+]

@@ -1,0 +1,242 @@
+"""The output folder as a BIDS derivative dataset: its top-level files, tables and crash files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bids_hypo.bids.entities import MissingScan, Scan
+from bids_hypo.bids.names import RAW_LINK, crash_file
+from bids_hypo.bids.sidecars import LEFT_ABBREVIATION, RIGHT_ABBREVIATION, SOFTWARE_NAME
+from bids_hypo.errors import CannotCreateError
+from bids_hypo.image.volume import write_bytes
+
+BIDS_VERSION = "1.11.0"
+CODE_URL = "https://github.com/bids-hypo/bids_hypo"
+CONTAINER_VARIABLE = "BIDS_HYPO_CONTAINER"
+LEFT_LABEL, RIGHT_LABEL = 1, 2
+
+_log = logging.getLogger(__name__)
+
+# What BIDS has no name for (yet); the validator would call it an error. Folders without a slash: the validator
+# does not match "figures/" with a folder further down.
+_BIDSIGNORE = ("*.html", "logs", "figures", "*_morph.tsv", "*_morph.json", "group_*")
+
+_README = """\
+Volumes of the hypothalamus and of the intracranial space, measured in T1-weighted MRI by bids_hypo.
+
+sub-*/[ses-*/]anat/ holds for every T1w image of the source dataset, on its own grid:
+  *_space-orig_seg-hypothalamus_dseg.nii.gz      hypothalamus, 1 = left, 2 = right (see dseg.tsv)
+  *_space-orig_label-hypothalamus_mask.nii.gz    both sides together
+  *_space-orig_label-hypothalamus_probseg.nii.gz probabilities, frames left and right
+  *_space-orig_label-ICV_mask.nii.gz             intracranial volume
+  *_desc-volumetric_morph.tsv                    volumes in mm^3; flags are reasons to look before use
+The JSON file beside each of them names the source image, the models with their checksums, the software
+and the device. logs/ has one crash-*.txt for each image that could not be processed.
+Left and right are the subject's. Flags warn; they never remove a result.
+"""
+
+
+def prepare_output(output_dir: str | Path, bids_dir: str | Path, *, command_version: str) -> Path:
+    """Make the output folder and its dataset-level files. Several jobs may do so at once.
+
+    Parameters
+    ----------
+    output_dir : path-like
+        Where the derivatives go; made if absent.
+    bids_dir : path-like
+        The input dataset.
+    command_version : str
+        Version of bids_hypo, for GeneratedBy.
+
+    Returns
+    -------
+    Path
+        The output folder, absolute.
+
+    Raises
+    ------
+    CannotCreateError
+        If the folder cannot be made or written, is the input or lies inside it (other than in its derivatives
+        folder), or holds the dataset of another program.
+    """
+    output, source = Path(os.path.abspath(output_dir)), Path(os.path.abspath(bids_dir))
+    _check_place(output, source)
+    _check_writable(output)
+    previous = _previous_description(output)
+    description = describe_dataset(output, source, command_version=command_version)
+    old_raw = previous.get("DatasetLinks", {}).get(RAW_LINK)
+    if old_raw not in (None, description["DatasetLinks"][RAW_LINK]):
+        _log.warning("%s: was made from %s, now from %s; do not mix datasets in one output.", output, old_raw, source)
+    try:
+        _write_if_different(output / "dataset_description.json", _json_text(description))
+        _write_if_different(output / "dseg.tsv", _label_table().to_csv(sep="\t", index=False, lineterminator="\n"))
+        _add_lines(output / ".bidsignore", _BIDSIGNORE)
+        if not any((output / name).exists() for name in ("README", "README.md", "README.rst", "README.txt")):
+            _write_if_different(output / "README", _README)
+    except OSError as error:
+        raise CannotCreateError(_unwritable(output, error)) from error
+    return output
+
+
+def _check_place(output: Path, source: Path) -> None:
+    # Links are followed here, so that no link leads into the input by a back door.
+    inner, outer = output.resolve(), source.resolve()
+    advice = f"Choose a folder outside the dataset, or {source / 'derivatives' / SOFTWARE_NAME}."
+    if inner == outer:
+        raise CannotCreateError(f"{output}: the output folder is the input dataset {source} itself. {advice}")
+    if outer in inner.parents and outer / "derivatives" not in inner.parents:
+        raise CannotCreateError(f"{output}: the output folder lies inside the input dataset {source}. {advice}")
+
+
+def _check_writable(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise CannotCreateError(_unwritable(output, error)) from error
+
+
+def _unwritable(output: Path, error: OSError) -> str:
+    return f"{output}: the output folder cannot be made or written ({error}). Choose another, or check its permissions."
+
+
+def _previous_description(output: Path) -> dict[str, Any]:
+    """The dataset_description.json of an earlier run; refuses the one of another program."""
+    path = output / "dataset_description.json"
+    if not path.exists():
+        return {}
+    try:
+        previous = json.loads(path.read_text(encoding="utf-8"))
+        makers = [maker.get("Name") for maker in previous.get("GeneratedBy", [])]
+        links = previous.get("DatasetLinks", {})
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise CannotCreateError(
+            f"{path}: there already, but unreadable ({error}). Remove it if the folder is an earlier output of "
+            f"{SOFTWARE_NAME}; choose another folder if not."
+        ) from error
+    if SOFTWARE_NAME not in makers:
+        raise CannotCreateError(
+            f"{output}: already holds a dataset that {SOFTWARE_NAME} did not make (GeneratedBy: {makers or 'none'}). "
+            "Choose an empty folder, or one of an earlier run."
+        )
+    return previous if isinstance(links, dict) else {}
+
+
+def describe_dataset(output_dir: Path, bids_dir: Path, *, command_version: str) -> dict[str, Any]:
+    """Contents of dataset_description.json.
+
+    Parameters
+    ----------
+    output_dir, bids_dir : Path
+        Absolute. The link to the input is relative if the output lies inside it, a file URI if not.
+    command_version : str
+
+    Returns
+    -------
+    dict
+    """
+    source = _source_description(bids_dir)
+    inside = bids_dir.resolve() in output_dir.resolve().parents
+    link = os.path.relpath(bids_dir.resolve(), output_dir.resolve()) if inside else bids_dir.as_uri()
+    generated: dict[str, Any] = {"Name": SOFTWARE_NAME, "Version": command_version, "CodeURL": CODE_URL}
+    container = os.environ.get(CONTAINER_VARIABLE, "").strip()
+    if container:
+        kind, _, tag = container.partition(":")
+        generated["Container"] = {"Type": kind, "Tag": tag} if tag else {"Tag": container}
+    origin: dict[str, Any] = {"URL": link}
+    if isinstance(source.get("DatasetDOI"), str):
+        origin["DOI"] = source["DatasetDOI"]
+    return {
+        "Name": f"bids_hypo derivatives of {source.get('Name') or bids_dir.name}",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [generated],
+        "DatasetLinks": {RAW_LINK: link},
+        "SourceDatasets": [origin],
+    }
+
+
+def _source_description(bids_dir: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((bids_dir / "dataset_description.json").read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):  # validation may have been skipped
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _label_table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "index": [LEFT_LABEL, RIGHT_LABEL],
+            "name": ["left hypothalamus", "right hypothalamus"],
+            "abbreviation": [LEFT_ABBREVIATION, RIGHT_ABBREVIATION],
+            "color": ["#E69F00", "#0072B2"],
+            "mapping": [LEFT_LABEL, RIGHT_LABEL],
+        }
+    )
+
+
+def _json_text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _write_if_different(path: Path, text: str) -> None:
+    payload = text.encode()
+    try:
+        if path.read_bytes() == payload:
+            return
+    except OSError:
+        pass
+    write_bytes(path, payload)
+
+
+def _add_lines(path: Path, lines: tuple[str, ...]) -> None:
+    """Add lines to a text file that a user may have lengthened."""
+    present = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    _write_if_different(path, "".join(f"{line}\n" for line in [*present, *(x for x in lines if x not in present)]))
+
+
+def write_crash(output_dir: str | Path, scan: Scan | MissingScan, text: str) -> Path:
+    """Write why a scan failed to ``logs/crash-<scan>.txt``.
+
+    Parameters
+    ----------
+    output_dir : path-like
+    scan : Scan or MissingScan
+    text : str
+        Message and traceback.
+
+    Returns
+    -------
+    Path
+    """
+    path = crash_file(output_dir, scan)
+    write_bytes(path, (text.rstrip("\n") + "\n").encode())
+    return path
+
+
+def clear_crash(output_dir: str | Path, scan: Scan | MissingScan) -> None:
+    """Remove the crash file of an earlier run once the scan has succeeded."""
+    crash_file(output_dir, scan).unlink(missing_ok=True)
+
+
+def write_tsv(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table the way BIDS wants it: tabs, UTF-8, LF, ``n/a`` for missing values; in one step.
+
+    Parameters
+    ----------
+    path : path-like
+    table : DataFrame
+        Its index is not written.
+    """
+    text = table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n")
+    write_bytes(path, text.encode())

@@ -1,0 +1,132 @@
+"""Names of everything that is written for one scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_hypo.bids.entities import MissingScan, Scan, join_name
+
+RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BIDS URIs refer to
+TABLE_DESC = "volumetric"
+
+
+@dataclass(frozen=True)
+class OutputNames:
+    """Paths of the derivatives of one scan (see `output_names`).
+
+    Attributes
+    ----------
+    scan : Scan
+        The source.
+    output_dir : Path
+        Root of the derivative dataset.
+    anat_dir, figures_dir : Path
+        ``sub-01/[ses-1/]anat`` and ``sub-01/[ses-1/]figures``.
+    dseg : Path
+        Left and right hypothalamus as labels.
+    hypothalamus_mask, hypothalamus_probseg, icv_mask : Path
+        Both halves together; 4-D probabilities (left, right); intracranial volume.
+    morph : Path
+        The table of volumes.
+    report : Path
+        Visual report of the subject (and session), shared by all its scans.
+    crash : Path
+        Where the cause is written if the scan fails.
+    """
+
+    scan: Scan
+    output_dir: Path
+    anat_dir: Path
+    figures_dir: Path
+    dseg: Path
+    hypothalamus_mask: Path
+    hypothalamus_probseg: Path
+    icv_mask: Path
+    morph: Path
+    report: Path
+    crash: Path
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The four images."""
+        return (self.dseg, self.hypothalamus_mask, self.hypothalamus_probseg, self.icv_mask)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Images, table and sidecars in the order to write them: the table's JSON closes the set."""
+        return (*self.images, *(sidecar(image) for image in self.images), self.morph, sidecar(self.morph))
+
+    def figure(self, desc: str, extension: str = ".svg") -> Path:
+        """Path of a figure of this scan.
+
+        Parameters
+        ----------
+        desc : str
+            What it shows; letters and digits.
+        extension : str
+            With its dot.
+        """
+        return self.figures_dir / (join_name({**self.scan.entities, "desc": desc}, self.scan.suffix) + extension)
+
+
+def output_names(scan: Scan, output_dir: str | Path) -> OutputNames:
+    """Name all derivatives of a scan; every entity of the source is kept.
+
+    Parameters
+    ----------
+    scan : Scan
+    output_dir : path-like
+        Root of the derivative dataset.
+
+    Returns
+    -------
+    OutputNames
+    """
+    output_dir = Path(output_dir)
+    folder = _subject_folder(scan, output_dir)
+    anat = folder / "anat"
+
+    def named(extra: Mapping[str, str], suffix: str, extension: str) -> Path:
+        return anat / (join_name({**scan.entities, **extra}, suffix) + extension)
+
+    return OutputNames(
+        scan=scan,
+        output_dir=output_dir,
+        anat_dir=anat,
+        figures_dir=folder / "figures",
+        dseg=named({"space": "orig", "seg": "hypothalamus"}, "dseg", ".nii.gz"),
+        hypothalamus_mask=named({"space": "orig", "label": "hypothalamus"}, "mask", ".nii.gz"),
+        hypothalamus_probseg=named({"space": "orig", "label": "hypothalamus"}, "probseg", ".nii.gz"),
+        icv_mask=named({"space": "orig", "label": "ICV"}, "mask", ".nii.gz"),
+        morph=named({"desc": TABLE_DESC}, "morph", ".tsv"),
+        report=output_dir / f"{'_'.join(folder.relative_to(output_dir).parts)}.html",
+        crash=crash_file(output_dir, scan),
+    )
+
+
+def _subject_folder(scan: Scan, output_dir: Path) -> Path:
+    folder = output_dir / f"sub-{scan.subject}"
+    return folder if scan.session is None else folder / f"ses-{scan.session}"
+
+
+def sidecar(path: Path) -> Path:
+    """JSON file beside an image or a table."""
+    return path.with_name(path.name.partition(".")[0] + ".json")
+
+
+def crash_file(output_dir: str | Path, scan: Scan | MissingScan) -> Path:
+    """``logs/crash-<scan>.txt``: one for each scan that failed, replaced when it fails again."""
+    return Path(output_dir) / "logs" / f"crash-{scan.name}.txt"
+
+
+def bids_uri(scan: Scan) -> str:
+    """BIDS URI of a scan, such as ``bids:raw:sub-01/anat/sub-01_T1w.nii.gz``.
+
+    Parameters
+    ----------
+    scan : Scan
+        ``raw`` is resolved by DatasetLinks in the dataset_description.json of the derivatives.
+    """
+    return f"bids:{RAW_LINK}:{scan.path.relative_to(scan.dataset_root).as_posix()}"

@@ -1,0 +1,106 @@
+"""Whether the derivatives of a scan are complete, and taking stale ones away."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from bids_hypo.bids.names import OutputNames, bids_uri, sidecar
+
+_log = logging.getLogger(__name__)
+
+
+def outputs_complete(
+    names: OutputNames, model_sha256s: Collection[str], *, settings: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether all derivatives of a scan are there and were made from it by the same models.
+
+    Parameters
+    ----------
+    names : OutputNames
+    model_sha256s : collection of str
+        Checksums of the weights that would be used now, of all bundles.
+    settings : mapping, optional
+        If given, must equal the settings that the files were made with (`Provenance.settings`).
+
+    Returns
+    -------
+    bool
+        True only if the table's JSON names the set of files, each exists and is not empty, and every sidecar
+        names the same models and a source of the same name and size.
+    """
+    problem = _problem(names, {sha.lower() for sha in model_sha256s}, settings)
+    if problem:
+        _log.debug("%s: to be done, %s.", names.scan.name, problem)
+    return problem is None
+
+
+def _problem(names: OutputNames, wanted: set[str], settings: Mapping[str, Any] | None) -> str | None:
+    closing = _read_json(sidecar(names.morph))
+    if closing is None:
+        return f"no readable {sidecar(names.morph).name}"
+    listed = closing.get("Files")
+    files = set(listed) if isinstance(listed, list) else set()
+    # The ICV of a skull-stripped scan may be missing on purpose; then it is not in the list.
+    required = [path for path in names.files[:-1] if path not in (names.icv_mask, sidecar(names.icv_mask))]
+    lacking = [path.name for path in required if path.name not in files]
+    if lacking:
+        return f"{lacking[0]} is not listed in {sidecar(names.morph).name}"
+    for name in sorted(files):
+        path = names.anat_dir / str(name)
+        if not path.is_file() or path.stat().st_size == 0:
+            return f"{path.name} is missing or empty"
+    images = [image for image in names.images if image.name in files]
+    for path in [names.morph, *images]:
+        problem = _sidecar_problem(sidecar(path), names, wanted, settings)
+        if problem:
+            return f"{sidecar(path).name} {problem}"
+    return None
+
+
+def _sidecar_problem(
+    path: Path, names: OutputNames, wanted: set[str], settings: Mapping[str, Any] | None
+) -> str | None:
+    content = _read_json(path)
+    if content is None:
+        return "is missing or unreadable"
+    models = content.get("Models")
+    used = [m.get("WeightsSHA256") for m in models.values() if isinstance(m, dict)] if isinstance(models, dict) else []
+    if {str(sha).lower() for sha in used} != wanted:
+        return "names other models"
+    size_bytes = names.scan.size_bytes  # None for a source that is out of reach now: no reason to do it again
+    if content.get("Sources") != [bids_uri(names.scan)] or size_bytes not in (None, content.get("SourceBytes")):
+        return "names another source, or the source has another size now"
+    if settings is not None and content.get("Settings") != json.loads(json.dumps(dict(settings))):
+        return "was made with other settings"
+    return None
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def remove_outputs(names: OutputNames) -> None:
+    """Remove the derivatives of one scan, whole or half written; figures and reports are left alone.
+
+    Parameters
+    ----------
+    names : OutputNames
+        The table's JSON goes first, so that the set never looks complete on the way.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be removed.
+    """
+    for path in reversed(names.files):
+        path.unlink(missing_ok=True)
+        for part in names.anat_dir.glob(f".{path.name}.*.part"):  # left by a run that was killed
+            part.unlink(missing_ok=True)

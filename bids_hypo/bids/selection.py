@@ -1,0 +1,197 @@
+"""Which scans of a dataset are wanted: labels from the command line and filter files, and the test against a scan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bids_hypo.bids.entities import LABEL_PATTERN, SHORT_NAMES, Scan, labels_equal
+from bids_hypo.errors import NoInputError, UsageError
+
+NUMBERED_ENTITIES = frozenset({"run", "echo", "flip", "inv", "chunk"})
+_FIXED_KEYS = {"datatype": "anat", "suffix": "T1w"}
+_ABSENT = ("Query.NONE", "<Query.NONE: 1>")
+_PRESENT = ("*", "Query.ANY", "<Query.ANY: 2>", "Query.REQUIRED")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to process. Empty fields select everything.
+
+    Attributes
+    ----------
+    participant_labels, session_labels, run_labels, acquisitions : tuple of str
+        Labels without their prefix (see `normalise_labels`). Runs are compared as numbers: 1 selects run-01.
+    filters : dict
+        The ``t1w`` entry of a filter file (see `read_filter_file`).
+    """
+
+    participant_labels: tuple[str, ...] = ()
+    session_labels: tuple[str, ...] = ()
+    run_labels: tuple[str, ...] = ()
+    acquisitions: tuple[str, ...] = ()
+    filters: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("participant_labels", "session_labels", "run_labels", "acquisitions"):
+            object.__setattr__(self, name, tuple(getattr(self, name) or ()))
+        object.__setattr__(self, "filters", dict(self.filters or {}))
+        _check_filters(self.filters, "the filter")
+
+    def accepts_subject(self, label: str) -> bool:
+        """Whether a subject label (without ``sub-``) passes the participant labels and the filter."""
+        if self.participant_labels and label not in self.participant_labels:
+            return False
+        return all(
+            _accepts(value, label, as_number=False)
+            for key, value in self.filters.items()
+            if SHORT_NAMES.get(key, key) == "sub"
+        )
+
+    def accepts(self, scan: Scan) -> bool:
+        """Whether a scan passes every filter. A filter on an entity that the scan lacks does not pass."""
+        wanted = {"ses": self.session_labels, "run": self.run_labels, "acq": self.acquisitions}
+        for key, labels in wanted.items():
+            if labels and not _accepts(list(labels), scan.entities.get(key), as_number=key in NUMBERED_ENTITIES):
+                return False
+        for key, value in self.filters.items():
+            if key in _FIXED_KEYS:
+                continue
+            if key == "extension":
+                extension = ".nii.gz" if scan.path.name.endswith(".gz") else ".nii"
+                if not _accepts(value, extension, as_number=False):
+                    return False
+                continue
+            short = SHORT_NAMES.get(key, key)
+            if not _accepts(value, scan.entities.get(short), as_number=short in NUMBERED_ENTITIES):
+                return False
+        return self.accepts_subject(scan.subject)
+
+
+def _accepts(wanted: Any, found: str | None, *, as_number: bool) -> bool:
+    if isinstance(wanted, list | tuple):
+        return any(_accepts(item, found, as_number=as_number) for item in wanted)
+    if wanted is None or wanted in _ABSENT:
+        return found is None
+    if wanted in _PRESENT:
+        return found is not None
+    if wanted == "Query.OPTIONAL":
+        return True
+    return found is not None and labels_equal(wanted, found, as_number=as_number)
+
+
+def normalise_labels(values: Iterable[str] | None, prefix: str) -> tuple[str, ...]:
+    """Turn what a user typed into plain labels.
+
+    Parameters
+    ----------
+    values : iterable of str or None
+        Labels with or without ``<prefix>-``. With prefix ``sub``, a value may also be a text file with one label
+        per line (empty lines, lines that begin with # and a ``participant_id`` heading are skipped, further
+        columns ignored, so a participants.tsv will do). A value that could be a label is taken for one: write
+        ``./name`` for a file without an extension.
+    prefix : str
+        ``sub``, ``ses``, ``run`` or ``acq``, with or without the dash.
+
+    Returns
+    -------
+    tuple of str
+        Without prefix, without repeats, in the order given.
+
+    Raises
+    ------
+    NoInputError
+        If a value looks like a file that is not there or cannot be read.
+    UsageError
+        If a label has characters that BIDS does not allow, or a file holds no label.
+    """
+    prefix = prefix.rstrip("-")
+    labels: list[str] = []
+    for value in values or ():
+        label = str(value).strip().removeprefix(f"{prefix}-")
+        if LABEL_PATTERN.fullmatch(label):
+            labels.append(label)
+        elif prefix == "sub" and (Path(value).is_file() or "/" in value or Path(value).suffix):
+            labels.extend(_labels_of_file(Path(value), prefix))
+        else:
+            raise UsageError(_bad_label(value, prefix, "on the command line"))
+    return tuple(dict.fromkeys(labels))
+
+
+def _labels_of_file(path: Path, prefix: str) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoInputError(
+            f"{path}: cannot be read as a list of labels ({error}); expected a text file with one label per line."
+        ) from error
+    first_columns = [line.split()[0] for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    labels = [word.removeprefix(f"{prefix}-") for word in first_columns if word != "participant_id"]
+    for label in labels:
+        if not LABEL_PATTERN.fullmatch(label):
+            raise UsageError(_bad_label(label, prefix, f"in {path}"))
+    if not labels:
+        raise UsageError(f"{path}: found no label; expected a text file with one label per line.")
+    return labels
+
+
+def _bad_label(value: str, prefix: str, place: str) -> str:
+    return (
+        f"'{value}' {place} is not a BIDS label; expected letters, digits or '+', with or without '{prefix}-' in "
+        f"front, such as 01 or {prefix}-01."
+    )
+
+
+def read_filter_file(path: str | Path) -> dict[str, Any]:
+    """Read a BIDS filter file in the form of fMRIPrep and return its ``t1w`` entry.
+
+    Parameters
+    ----------
+    path : path-like
+        JSON such as ``{"t1w": {"session": "02", "acquisition": null, "run": [1, 2]}}``: null means the entity
+        must be absent, ``"*"`` that it must be present, a list that one of its values must match.
+
+    Returns
+    -------
+    dict
+        Empty if there is no ``t1w`` entry, for entries of other kinds of image do not concern us.
+
+    Raises
+    ------
+    NoInputError
+        If the file cannot be read.
+    UsageError
+        If it is not such a JSON, or filters by something that is not in a T1w file name.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise NoInputError(f"{path}: the filter file cannot be read ({error}).") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: not a JSON file ({error}); correct the filter file.") from error
+    entry = content.get("t1w", {}) if isinstance(content, dict) else None
+    if not isinstance(entry, dict):
+        raise UsageError(f'{path}: expected an object of the form {{"t1w": {{"session": "01"}}}}; correct the file.')
+    _check_filters(entry, str(path))
+    return entry
+
+
+def _check_filters(filters: Mapping[str, Any], origin: str) -> None:
+    short_names = set(SHORT_NAMES.values())
+    for key, value in filters.items():
+        fixed = _FIXED_KEYS.get(key)
+        values = value if isinstance(value, list | tuple) else [value]
+        if fixed is not None:
+            if fixed not in values:
+                raise UsageError(f"{origin}: '{key}' is {value!r}, but bids_hypo reads only {fixed!r}; leave it out.")
+        elif key != "extension" and key not in SHORT_NAMES and key not in short_names:
+            known = ", ".join(sorted({*SHORT_NAMES, *_FIXED_KEYS, "extension"}))
+            raise UsageError(f"{origin}: '{key}' is not an entity of T1w images; known are {known}.")
+        elif not all(item is None or (isinstance(item, str | int) and not isinstance(item, bool)) for item in values):
+            raise UsageError(f"{origin}: '{key}' is {value!r}; expected text, a number, null or a list of these.")
+        elif any(str(item).startswith(f"{SHORT_NAMES.get(key, key)}-") for item in values):
+            raise UsageError(f"{origin}: '{key}' is {value!r}; give the label alone, without its prefix.")

@@ -1,0 +1,156 @@
+"""The JSON beside every image and table: where it came from, what made it, what it means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bids_hypo.bids.entities import Scan
+from bids_hypo.bids.names import bids_uri
+from bids_hypo.image.volume import write_bytes
+
+SOFTWARE_NAME = "bids_hypo"
+LEFT_ABBREVIATION = "HYP-L"  # as in dseg.tsv
+RIGHT_ABBREVIATION = "HYP-R"
+MORPH_COLUMNS: tuple[str, ...] = ("structure", "hemisphere", "volume_mm3", "volume_sd_mm3", "flags")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made the derivatives of one scan.
+
+    Attributes
+    ----------
+    software_version : str
+    device : str
+        The device used, such as ``cpu`` or ``gpu:0``.
+    fallbacks : tuple of str
+        What had to be done otherwise than asked for, such as a halved batch.
+    seconds : dict of str to float
+        Wall time of each stage.
+    models : dict of str to dict
+        For each role (``anatomy``, ``hypothalamus``) the Name, Version and WeightsSHA256 of the bundle.
+    settings : dict, optional
+        Options that change the result. Scans are done again when they differ (see `dataset.outputs_complete`).
+    """
+
+    software_version: str
+    device: str
+    fallbacks: tuple[str, ...]
+    seconds: dict[str, float]
+    models: dict[str, dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def _common(scan: Scan, provenance: Provenance, description: str) -> dict[str, Any]:
+    return {
+        "Description": description,
+        "Sources": [bids_uri(scan)],
+        "SourceBytes": scan.size_bytes,
+        "GeneratedBy": [{"Name": SOFTWARE_NAME, "Version": provenance.software_version}],
+        "Models": {role: dict(model) for role, model in sorted(provenance.models.items())},
+        "Settings": dict(provenance.settings),
+        "Device": provenance.device,
+        "Fallbacks": list(provenance.fallbacks),
+        "Seconds": {stage: round(float(value), 3) for stage, value in provenance.seconds.items()},
+    }
+
+
+def _image(scan: Scan, provenance: Provenance, description: str) -> dict[str, Any]:
+    # The images lie on the grid of the scan itself, so the scan is their space.
+    return {**_common(scan, provenance, description), "SpatialReference": bids_uri(scan), "Manual": False}
+
+
+def dseg_sidecar(scan: Scan, provenance: Provenance) -> dict[str, Any]:
+    """JSON of the left and right hypothalamus as labels 1 and 2 (the table of labels is dseg.tsv)."""
+    text = "Hypothalamus on the grid of the scan: 0 outside, 1 left, 2 right (the subject's left and right)."
+    return _image(scan, provenance, text)
+
+
+def hypothalamus_mask_sidecar(scan: Scan, provenance: Provenance) -> dict[str, Any]:
+    """JSON of the mask of the whole hypothalamus."""
+    return {**_image(scan, provenance, "Hypothalamus, both halves, on the grid of the scan."), "Type": "ROI"}
+
+
+def probseg_sidecar(scan: Scan, provenance: Provenance) -> dict[str, Any]:
+    """JSON of the probabilities, 4-D with left and right along the last axis.
+
+    BIDS asks for LabelMap on 4-D segmentations: the abbreviations of dseg.tsv, one for each frame.
+    """
+    text = "Probability of the hypothalamus on the grid of the scan; frames: left, right (the subject's)."
+    return {**_image(scan, provenance, text), "LabelMap": [LEFT_ABBREVIATION, RIGHT_ABBREVIATION]}
+
+
+def icv_mask_sidecar(scan: Scan, provenance: Provenance) -> dict[str, Any]:
+    """JSON of the intracranial mask. Its type is ROI, for it holds the CSF spaces too and is no brain mask."""
+    text = "Everything inside the skull (brain, meninges and cerebrospinal fluid) on the grid of the scan."
+    return {**_image(scan, provenance, text), "Type": "ROI"}
+
+
+def morph_sidecar(scan: Scan, provenance: Provenance, written: Iterable[Path]) -> dict[str, Any]:
+    """JSON of the table of volumes; written last, it closes the set of files of a scan.
+
+    Parameters
+    ----------
+    scan : Scan
+    provenance : Provenance
+    written : iterable of Path
+        All files written for the scan before this one. Resuming looks for each of them.
+
+    Returns
+    -------
+    dict
+    """
+    text = "Volumes of the hypothalamus and the intracranial space, counted in the images named in Files."
+    return {
+        **morph_table_dictionary(),
+        **_common(scan, provenance, text),
+        "Files": sorted(Path(path).name for path in written),
+    }
+
+
+def morph_table_dictionary() -> dict[str, Any]:
+    """Meaning of the columns of the table of volumes (`MORPH_COLUMNS`), as BIDS asks for beside every table."""
+    return {
+        "structure": {
+            "Description": "Structure that was measured",
+            "Levels": {"hypothalamus": "Hypothalamus", "ICV": "Intracranial volume"},
+        },
+        "hemisphere": {
+            "Description": "Side of the structure",
+            "Levels": {"L": "The subject's left", "R": "The subject's right", "B": "Both sides together"},
+        },
+        "volume_mm3": {
+            "Description": "Number of voxels in the mask times the volume of a voxel; n/a if not measurable",
+            "Units": "mm^3",
+        },
+        "volume_sd_mm3": {
+            "Description": "Standard deviation of the volume between the folds of a model; n/a with a single fold",
+            "Units": "mm^3",
+        },
+        "flags": {
+            "Description": "Reasons to look at the result before using it, separated by semicolons; n/a if none",
+            "Delimiter": ";",
+        },
+    }
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file in one step.
+
+    Parameters
+    ----------
+    path : path-like
+    content : mapping
+        UTF-8, in the order given, with a newline at the end.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something in it has no form in JSON (an array, a NaN); nothing is written.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, f"{text}\n".encode())

@@ -1,0 +1,1 @@
+"""Command lines: argument parsing only. Heavy imports happen inside the commands."""

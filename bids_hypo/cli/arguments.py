@@ -1,0 +1,65 @@
+"""The arguments of `bids_hypo`, in the habits of fMRIPrep and MRIQC."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bids_hypo import __version__
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the BIDS App's command line."""
+    parser = argparse.ArgumentParser(
+        prog="bids_hypo",
+        description="Measure the hypothalamus (left, right) and the intracranial volume on T1w images.",
+        epilog="Exit codes: 0 all done, 1 some scans failed, 16 not BIDS, 17 unknown level, 18 nothing selected, "
+        "64 usage, 65 bad data, 66 no input, 73 cannot create the output, 74 input/output error.",
+    )
+    parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="the BIDS dataset")
+    parser.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="where the derivatives go")
+    parser.add_argument("level", metavar="{participant}", help="what to do: participant segments each scan")
+    _add_selection(parser.add_argument_group("which scans"))
+    _add_processing(parser.add_argument_group("how to process"))
+    _add_resources(parser.add_argument_group("resources"))
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: everything)")
+    parser.add_argument("--version", action="version", version=f"bids_hypo {__version__}")
+    return parser
+
+
+def _add_selection(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--participant-label", "--participant_label", nargs="+", metavar="LABEL",
+                       help="subjects, with or without sub-; or a text file with one label a line")  # fmt: skip
+    group.add_argument("--session-label", nargs="+", metavar="LABEL", help="sessions, with or without ses-")
+    group.add_argument("--run-label", nargs="+", metavar="LABEL", help="runs, with or without run-")
+    group.add_argument("--acquisition", nargs="+", metavar="LABEL", help="acquisitions, with or without acq-")
+    group.add_argument("--bids-filter-file", type=Path, metavar="FILE", help="JSON with pybids filters for t1w")
+    group.add_argument("--bids-database-dir", type=Path, metavar="DIR",
+                       help="keep the index of the dataset here between runs")  # fmt: skip
+    group.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true",
+                       help="accept a dataset without a dataset_description.json")  # fmt: skip
+
+
+def _add_processing(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--models", type=Path, metavar="DIR", help="a folder of model bundles to use instead of ours")
+    group.add_argument("--derivatives", type=Path, nargs="+", default=[], metavar="DIR",
+                       help="former output folders: complete results of the same models are taken over")  # fmt: skip
+    group.add_argument("--fast", action="store_true",
+                       help="one pass of the hypothalamus network instead of two: quicker, less steady")  # fmt: skip
+    group.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
+    how = group.add_mutually_exclusive_group()
+    how.add_argument("--resume", action="store_true",
+                     help="keep scans whose outputs are complete and made with the same models (default)")  # fmt: skip
+    how.add_argument("--overwrite", action="store_true", help="do every scan again")
+    group.add_argument("--reports-only", action="store_true", help="draw the figures again from existing outputs")
+    group.add_argument("--stop-on-first-crash", action="store_true", help="stop at the first scan that fails")
+
+
+def _add_resources(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--device", default="auto", metavar="{auto,cpu,gpu,gpu:N}",
+                       help="auto uses a GPU that works, else the CPU; gpu fails without one")  # fmt: skip
+    group.add_argument("--nprocs", "--nthreads", "--n-cpus", type=int, default=1, metavar="N", help="scans at a time")
+    group.add_argument("--omp-nthreads", type=int, metavar="N", help="threads of each process")
+    group.add_argument("--mem", "--mem-gb", type=float, metavar="GB", help="memory for all processes together")
+    group.add_argument("--batch-size", type=int, default=16, metavar="N", help="slices per call of a network")
+    group.add_argument("-w", "--work-dir", type=Path, metavar="DIR", help="folder for temporary files")

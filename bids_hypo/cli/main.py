@@ -1,0 +1,128 @@
+"""`bids_hypo BIDS_DIR OUTPUT_DIR participant`: the BIDS App."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+from bids_hypo import __version__
+from bids_hypo.cli.arguments import build_parser
+from bids_hypo.errors import BidsHypoError, ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from bids_hypo.workflow.options import RunOptions
+    from bids_hypo.workflow.participant import ScanResult
+
+logger = logging.getLogger("bids_hypo")
+
+LEVELS = ("participant",)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the BIDS App; returns an exit code (see docs/usage)."""
+    try:
+        args = build_parser().parse_args(argv)
+    except SystemExit as stop:  # argparse says 2 for misuse; ours is 64
+        return int(ExitCode.USAGE) if stop.code not in (0, None) else 0
+    _set_up_logging(args.verbose)
+    if args.level not in LEVELS:
+        logger.error("analysis level %r: expected one of: %s.", args.level, ", ".join(LEVELS))
+        return int(ExitCode.INVALID_LEVEL)
+    try:
+        return int(_participant(args))
+    except BidsHypoError as error:
+        logger.error("%s", error)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        logger.error("interrupted; scans that were finished are kept, run the same command again to go on")
+        return 130
+    except OSError as error:
+        logger.error("%s", error)
+        return int(ExitCode.IO_ERROR)
+
+
+def _participant(args: argparse.Namespace) -> ExitCode:
+    options = make_options(args)
+    from bids_hypo.execute.run import run_participant
+
+    code, results = run_participant(options)
+    _print_summary(results, options)
+    return code
+
+
+def make_options(args: argparse.Namespace) -> RunOptions:
+    """Turn parsed arguments into `RunOptions`.
+
+    Raises
+    ------
+    UsageError
+        For values that cannot be used together.
+    """
+    from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
+    from bids_hypo.workflow.options import RunOptions
+
+    for name in ("nprocs", "omp_nthreads", "batch_size"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: expected a number of at least 1.")
+    if args.mem is not None and args.mem <= 0:
+        raise UsageError(f"--mem {args.mem}: expected gigabytes above 0.")
+    if args.reports_only and args.overwrite:
+        raise UsageError("--reports-only draws from existing outputs; it cannot be combined with --overwrite.")
+    if args.work_dir is not None:
+        args.work_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.tempdir = str(args.work_dir.resolve())
+    selection = Selection(
+        participant_labels=normalise_labels(args.participant_label, "sub"),
+        session_labels=normalise_labels(args.session_label, "ses"),
+        run_labels=normalise_labels(args.run_label, "run"),
+        acquisitions=normalise_labels(args.acquisition, "acq"),
+        filters=read_filter_file(args.bids_filter_file) if args.bids_filter_file else {},
+    )
+    return RunOptions(
+        bids_dir=args.bids_dir.resolve(),
+        output_dir=args.output_dir.resolve(),
+        selection=selection,
+        database_dir=args.bids_database_dir,
+        models_dir=args.models,
+        derivatives=tuple(path.resolve() for path in args.derivatives),
+        skip_bids_validation=args.skip_bids_validation,
+        dry_run=args.dry_run,
+        overwrite=args.overwrite,
+        stop_on_first_crash=args.stop_on_first_crash,
+        fast=args.fast,
+        reports_only=args.reports_only,
+        n_procs=args.nprocs,
+        omp_nthreads=args.omp_nthreads,
+        memory_gb=args.mem,
+        device=args.device,
+        batch_size=args.batch_size,
+    )
+
+
+def _set_up_logging(verbosity: int) -> None:
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    for noisy in ("matplotlib", "bids", "h5py", "tensorflow", "absl"):
+        logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbosity > 1 else "3")
+
+
+def _print_summary(results: list[ScanResult], options: RunOptions) -> None:
+    from bids_hypo.execute.run import summary_table
+
+    table = summary_table(results)
+    print(table.to_string(index=False, na_rep="-", float_format=lambda x: f"{x:.1f}"))
+    counts = ", ".join(f"{n} {status}" for status, n in table["status"].value_counts().items())
+    print(f"bids_hypo {__version__}: {counts}. Results: {options.output_dir}")
+    for result in results:
+        if result.error:
+            print(f"FAILED {result.name}: {result.error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Grids: a shape and an affine, a place in space to resample to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular lattice of voxels.
+
+    Attributes
+    ----------
+    shape : (3,) int
+    affine : (4, 4) float, voxel to RAS mm
+    """
+
+    shape: Shape
+    affine: np.ndarray
+
+    @property
+    def voxel_sizes_mm(self) -> np.ndarray:
+        """(3,) float, edge lengths of a voxel in mm."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        """Volume of one voxel in mm3, right for sheared affines as well."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def centre_mm(self) -> np.ndarray:
+        """(3,) float, the centre of the lattice in RAS mm."""
+        return apply_affine(self.affine, (np.asarray(self.shape, dtype=float) - 1) / 2)
+
+
+def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Map points (..., 3) by a (4, 4) affine."""
+    return np.asarray(points, dtype=float) @ affine[:3, :3].T + affine[:3, 3]
+
+
+def box_grid(centre_mm: np.ndarray, axes: np.ndarray, shape: Shape, spacing_mm: np.ndarray) -> Grid:
+    """A grid of a given shape and spacing around a centre.
+
+    Parameters
+    ----------
+    centre_mm : (3,) float, RAS mm
+        Where the middle of the lattice goes.
+    axes : (3, 3) float
+        Columns are the unit directions (RAS) of the grid's first, second and third axis.
+    shape : (3,) int
+    spacing_mm : (3,) float
+
+    Returns
+    -------
+    Grid
+    """
+    affine = np.eye(4)
+    affine[:3, :3] = np.asarray(axes, dtype=float) * np.asarray(spacing_mm, dtype=float)
+    affine[:3, 3] = np.asarray(centre_mm, dtype=float) - affine[:3, :3] @ ((np.asarray(shape, dtype=float) - 1) / 2)
+    return Grid(as_shape(shape), affine)
+
+
+def as_shape(numbers: Iterable[float]) -> Shape:
+    """Three whole numbers as the shape of a grid."""
+    x, y, z = (int(n) for n in numbers)
+    return x, y, z

@@ -1,0 +1,1 @@
+"""Numbers from segmentations: volumes and quality flags."""

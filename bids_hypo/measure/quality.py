@@ -1,0 +1,130 @@
+"""Quality flags: reasons to look at a scan. They warn; they never stop a scan.
+
+Two of them say that the ICV cannot be measured, and then no number is given for it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from bids_hypo.image.grid import Grid
+
+SKULL_STRIPPED = "skull_stripped"
+ICV_CUT = "icv_cut_by_field_of_view"
+BORDER = "touches_region_border"
+ASYMMETRIC = "asymmetric"
+SMALL = "small_volume"
+LARGE = "large_volume"
+POSE = "pose_uncertain"
+COARSE = "coarse_voxels"
+
+FLAG_TEXTS: dict[str, str] = {
+    SKULL_STRIPPED: "the skull was removed: the intracranial volume cannot be measured",
+    ICV_CUT: "the image ends inside the skull: the intracranial volume cannot be measured",
+    BORDER: "the hypothalamus reaches the edge of the region that was searched",
+    ASYMMETRIC: "left and right differ by more than 25 %",
+    SMALL: "hypothalamus below 450 mm3",
+    LARGE: "hypothalamus above 1400 mm3",
+    POSE: "brain structures do not lie as expected (tilt, pathology or poor contrast)",
+    COARSE: "voxels larger than 1.6 mm, coarser than the scans that the models were made for",
+}
+ICV_NOT_MEASURABLE = (SKULL_STRIPPED, ICV_CUT)
+
+MAX_ASYMMETRY = 0.25
+VOLUME_RANGE_MM3 = (450.0, 1400.0)
+MAX_POSE_RESIDUAL_MM = 4.5
+MAX_VOXEL_MM = 1.6
+_SHELL_MM = (6.0, 18.0)
+_MIN_TISSUE_OUTSIDE = 0.25
+_MAX_CUT_MM2 = 150.0
+
+
+def hypothalamus_flags(
+    volumes_mm3: tuple[float, float], *, touches_border: bool, pose_residual_mm: float, voxel_sizes_mm: np.ndarray
+) -> tuple[str, ...]:
+    """Flags of a hypothalamus.
+
+    Parameters
+    ----------
+    volumes_mm3 : (2,) float
+        Left and right.
+    touches_border : bool
+        Whether it reaches the edge of its region.
+    pose_residual_mm : float
+        See `bids_hypo.segment.pose.Pose`.
+    voxel_sizes_mm : (3,) float
+
+    Returns
+    -------
+    tuple of str
+        Keys of `FLAG_TEXTS`.
+    """
+    left, right = volumes_mm3
+    whole = left + right
+    checks = {
+        BORDER: touches_border,
+        ASYMMETRIC: abs(left - right) > MAX_ASYMMETRY * whole / 2,
+        SMALL: whole < VOLUME_RANGE_MM3[0],
+        LARGE: whole > VOLUME_RANGE_MM3[1],
+        POSE: pose_residual_mm > MAX_POSE_RESIDUAL_MM,
+        COARSE: float(np.max(voxel_sizes_mm)) > MAX_VOXEL_MM,
+    }
+    return tuple(name for name, raised in checks.items() if raised)
+
+
+def icv_flags(image: np.ndarray, icv_probability: np.ndarray, grid: Grid, native_icv: np.ndarray, native: Grid
+              ) -> tuple[str, ...]:  # fmt: skip
+    """Flags of an intracranial volume.
+
+    Parameters
+    ----------
+    image : (X, Y, Z) float
+        The scan on the anatomy network's grid, background near 0.
+    icv_probability : (X, Y, Z) float
+        On the same grid.
+    grid : Grid
+        That grid.
+    native_icv : (x, y, z) bool
+        The mask on the scan's own grid.
+    native : Grid
+
+    Returns
+    -------
+    tuple of str
+        Keys of `FLAG_TEXTS`.
+    """
+    flags = []
+    if tissue_outside(image, icv_probability > 0.5, grid) < _MIN_TISSUE_OUTSIDE:
+        flags.append(SKULL_STRIPPED)
+    if cut_area_mm2(native_icv, native) > _MAX_CUT_MM2:
+        flags.append(ICV_CUT)
+    return tuple(flags)
+
+
+def tissue_outside(image: np.ndarray, icv: np.ndarray, grid: Grid) -> float:
+    """Share of the shell 6 to 18 mm outside the upper half of the ICV that is tissue.
+
+    Tissue is what is brighter than a fifth of the median inside the ICV. Scalp and marrow fill a good part of that
+    shell in a whole head; after skull stripping hardly anything does. The lower half is left out, where masks may keep
+    eyes and neck, or defacing takes them away.
+    """
+    if not icv.any():
+        return 0.0
+    distance = ndimage.distance_transform_edt(~icv, sampling=grid.voxel_sizes_mm)
+    shell = (distance > _SHELL_MM[0]) & (distance < _SHELL_MM[1])
+    levels = np.flatnonzero(icv.any(axis=(0, 1)))
+    shell[:, :, : (levels[0] + levels[-1]) // 2] = False
+    if not shell.any():
+        return 0.0
+    return float((image[shell] > 0.2 * np.median(image[icv])).mean())
+
+
+def cut_area_mm2(mask: np.ndarray, grid: Grid) -> float:
+    """Area of a mask on the outermost faces of its image, the largest of the six, in mm2."""
+    sizes = grid.voxel_sizes_mm
+    areas = []
+    for axis in range(3):
+        face = float(np.prod(np.delete(sizes, axis)))
+        areas += [face * int(mask.take(index, axis=axis).sum()) for index in (0, -1)]
+    return max(areas)

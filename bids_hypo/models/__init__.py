@@ -1,0 +1,1 @@
+"""What a trained model is, where it is found, and how it is called."""

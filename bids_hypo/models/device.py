@@ -1,0 +1,38 @@
+"""Names of devices, without loading TensorFlow."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bids_hypo.errors import UsageError
+
+
+@dataclass(frozen=True)
+class DeviceRequest:
+    """What was asked for with ``--device``.
+
+    Attributes
+    ----------
+    kind : str
+        ``auto``, ``cpu`` or ``gpu``.
+    index : int or None
+        Number of the GPU.
+    """
+
+    kind: str
+    index: int | None = None
+
+
+def parse_device(text: str) -> DeviceRequest:
+    """Read ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
+
+    Raises
+    ------
+    UsageError
+        For anything else.
+    """
+    match = re.fullmatch(r"(auto|cpu|gpu)(?::(\d+))?", text.strip().lower())
+    if not match or (match[2] is not None and match[1] != "gpu"):
+        raise UsageError(f"--device {text}: expected auto, cpu, gpu or gpu:N (such as gpu:0).")
+    return DeviceRequest(match[1], None if match[2] is None else int(match[2]))

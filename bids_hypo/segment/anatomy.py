@@ -1,0 +1,152 @@
+"""The anatomy network: intracranial volume and coarse structures of a whole head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from bids_hypo.errors import SegmentationError
+from bids_hypo.image.grid import Grid, apply_affine, box_grid
+from bids_hypo.image.intensity import INTENSITY_RULES
+from bids_hypo.image.resample import resample, resample_probability
+from bids_hypo.image.slices import stack_neighbours, unstack
+from bids_hypo.image.volume import Volume
+from bids_hypo.models.bundle import ModelBundle
+from bids_hypo.segment.cleanup import fill_holes, largest_component
+
+FIRST_STRUCTURE = 2  # after background and intracranial
+MIN_STRUCTURE_MM3 = 150.0
+TOP_MARGIN_MM = 12.0
+
+Network = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What the anatomy network says of a head.
+
+    Attributes
+    ----------
+    icv_probability : (X, Y, Z) float32
+    labels : (X, Y, Z) uint8
+        Most probable class.
+    grid : Grid
+        The network's grid.
+    centroids_mm : dict of str to (3,) float
+        Centroid of each structure that was found, RAS mm.
+    image : (X, Y, Z) float32
+        The scan on ``grid``, after the bundle's intensity rule.
+    """
+
+    icv_probability: np.ndarray
+    labels: np.ndarray
+    grid: Grid
+    centroids_mm: dict[str, np.ndarray]
+    image: np.ndarray
+
+
+def head_grid(volume: Volume, bundle: ModelBundle) -> Grid:
+    """The network's grid in scanner axes, laid over the head.
+
+    The head is what is brighter than the mean of the image. Tall fields of view (neck, shoulders) are cut from below.
+
+    Parameters
+    ----------
+    volume : Volume
+    bundle : ModelBundle
+
+    Returns
+    -------
+    Grid
+    """
+    shape = bundle.preprocessing.shape
+    spacing = np.asarray(bundle.preprocessing.spacing_mm)
+    step = np.maximum(np.round(4.0 / volume.grid.voxel_sizes_mm), 1).astype(int)
+    coarse = volume.data[:: step[0], :: step[1], :: step[2]]
+    bright = coarse > coarse.mean()
+    bright = largest_component(ndimage.binary_opening(bright)) if bright.sum() > 500 else bright
+    points = apply_affine(volume.affine, np.argwhere(bright) * step)
+    low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
+    centre = (low + high) / 2
+    extent = np.asarray(shape) * spacing
+    if high[2] - low[2] + 2 * TOP_MARGIN_MM > extent[2]:
+        centre[2] = high[2] + TOP_MARGIN_MM - extent[2] / 2
+    if high[2] - low[2] > 1.15 * (high[1] - low[1]):  # a long neck pulls the middle; take the upper 180 mm for the rest
+        top = points[points[:, 2] > high[2] - 180.0]
+        centre[:2] = (np.percentile(top, 0.5, axis=0)[:2] + np.percentile(top, 99.5, axis=0)[:2]) / 2
+    return box_grid(centre, np.eye(3), shape, spacing)
+
+
+def run_anatomy(volume: Volume, grid: Grid, bundle: ModelBundle, network: Network, *, what: str = "scan") -> Anatomy:
+    """Segment a head on a grid.
+
+    Parameters
+    ----------
+    volume : Volume
+        The scan on its own grid.
+    grid : Grid
+        Of the bundle's shape; scanner axes or the pose's.
+    bundle : ModelBundle
+    network : callable
+        (N, H, W, C) to (N, H, W, K).
+    what : str
+        Named in errors.
+
+    Returns
+    -------
+    Anatomy
+
+    Raises
+    ------
+    SegmentationError
+        If nothing intracranial was found.
+    """
+    pre = bundle.preprocessing
+    image = INTENSITY_RULES[pre.intensity](resample(volume, grid).data)
+    probabilities = unstack(network(stack_neighbours(image, pre.slice_offsets)))
+    icv = 1 - probabilities[..., 0]
+    head = largest_component(icv > 0.5)
+    if head.sum() * grid.voxel_volume_mm3 < 50e3:
+        raise SegmentationError(
+            f"{what}: found no brain in the image; expected a T1w scan that holds the middle of a head. Look at it."
+        )
+    labels = np.argmax(probabilities, axis=-1).astype(np.uint8) * head
+    near = ndimage.binary_dilation(head, iterations=2)
+    centroids = _centroids(labels, grid, bundle.labels)
+    return Anatomy(np.where(near, icv, 0).astype(np.float32), labels, grid, centroids, image)
+
+
+def native_icv(anatomy: Anatomy, native: Grid) -> np.ndarray:
+    """The intracranial volume on the scan's own grid: probability above 0.5, largest component, holes filled.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+    native : Grid
+
+    Returns
+    -------
+    (X, Y, Z) bool
+    """
+    values, box = resample_probability(anatomy.icv_probability, anatomy.grid.affine, native, threshold=0.3)
+    mask = np.zeros(native.shape, bool)
+    mask[box] = fill_holes(largest_component(values > 0.5))
+    return mask
+
+
+def _centroids(labels: np.ndarray, grid: Grid, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    found = {}
+    boxes = ndimage.find_objects(labels, max_label=len(names))
+    for number in range(FIRST_STRUCTURE, len(names)):
+        box = boxes[number - 1]
+        if box is None:
+            continue
+        part = largest_component(labels[box] == number)
+        if part.sum() * grid.voxel_volume_mm3 < MIN_STRUCTURE_MM3:
+            continue
+        centre = np.argwhere(part).mean(0) + [s.start for s in box]
+        found[names[number]] = apply_affine(grid.affine, centre)
+    return found

@@ -1,0 +1,180 @@
+"""The delineation network: left and right hypothalamus in a region of the pose's frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from bids_hypo.errors import SegmentationError
+from bids_hypo.image.grid import Grid, box_grid
+from bids_hypo.image.intensity import INTENSITY_RULES
+from bids_hypo.image.resample import resample, resample_probability
+from bids_hypo.image.slices import stack_neighbours, unstack
+from bids_hypo.image.volume import Volume
+from bids_hypo.models.bundle import ModelBundle
+from bids_hypo.segment.cleanup import largest_component, volume_matched_mask
+from bids_hypo.segment.pose import Pose
+
+LEFT, RIGHT = 1, 2
+MIN_SIDE_MM3 = 60.0
+KEEP_WITHIN_MM = 2.0
+
+Network = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Delineation:
+    """The hypothalamus on the scan's own grid.
+
+    Attributes
+    ----------
+    probability : (X, Y, Z, 2) float32
+        Left and right.
+    labels : (X, Y, Z) uint8
+        0, 1 = left, 2 = right; as many voxels a side as its probabilities sum to.
+    volumes_mm3 : (2,) tuple of float
+        Left and right: voxels of ``labels`` times their volume.
+    region : Grid
+        Where the network looked.
+    touches_border : bool
+        Whether the structure reaches the edge of the region.
+    """
+
+    probability: np.ndarray
+    labels: np.ndarray
+    volumes_mm3: tuple[float, float]
+    region: Grid
+    touches_border: bool
+
+
+def region_grid(pose: Pose, bundle: ModelBundle) -> Grid:
+    """The grid around the hypothalamus in the pose's frame.
+
+    Parameters
+    ----------
+    pose : Pose
+    bundle : ModelBundle
+        ``constants["region_centre_mm"]`` is the centre in the pose template's frame.
+
+    Returns
+    -------
+    Grid
+        Axes: head's right, anterior, superior.
+    """
+    centre = pose.place(np.asarray(bundle.constants["region_centre_mm"]))
+    pre = bundle.preprocessing
+    return box_grid(centre, pose.rotation, pre.shape, np.asarray(pre.spacing_mm))
+
+
+def region_probability(
+    volume: Volume, region: Grid, bundle: ModelBundle, network: Network, *, mirrored: bool = True
+) -> np.ndarray:
+    """Class probabilities in the region, averaged with those of the mirrored image.
+
+    Parameters
+    ----------
+    volume : Volume
+        The scan on its own grid.
+    region : Grid
+    bundle : ModelBundle
+    network : callable
+        (N, H, W, C) to (N, H, W, 3).
+    mirrored : bool
+        False leaves the mirrored image out: half the time, less steady.
+
+    Returns
+    -------
+    (X, Y, Z, 3) float32
+        Background, left, right.
+    """
+    pre = bundle.preprocessing
+    image = INTENSITY_RULES[pre.intensity](resample(volume, region).data)
+    stack = stack_neighbours(image, pre.slice_offsets)
+    if not mirrored:
+        return unstack(network(stack))
+    both = network(np.concatenate([stack, stack[:, ::-1]]))
+    plain, flipped = both[: len(stack)], both[len(stack) :, ::-1][..., [0, RIGHT, LEFT]]
+    return unstack((plain + flipped) / 2)
+
+
+def delineate(probabilities: np.ndarray, region: Grid, native: Grid, *, what: str = "scan") -> Delineation:
+    """Clean the probabilities and bring them onto the scan's own grid.
+
+    Parameters
+    ----------
+    probabilities : (X, Y, Z, 3) float
+        On ``region``: background, left, right.
+    region, native : Grid
+    what : str
+        Named in errors.
+
+    Returns
+    -------
+    Delineation
+
+    Raises
+    ------
+    SegmentationError
+        If a side is missing.
+    """
+    kept = clean_region(probabilities, region, what=what)
+    touches = _touches_border(kept)
+    probability = np.zeros((*native.shape, 2), np.float32)
+    for side in range(2):
+        values, box = resample_probability(kept[..., side], region.affine, native)
+        probability[(*box, side)] = np.clip(values, 0, 1)
+    labels = np.zeros(native.shape, np.uint8)
+    volumes = []
+    found = _box(probability.sum(-1) > 0)
+    for side in range(2):
+        own = probability[(*found, side)] * _ahead(probability[found], side)
+        mask, volume = volume_matched_mask(own, probability[(*found, side)], native.voxel_volume_mm3)
+        labels[found][mask] = side + 1
+        volumes.append(volume)
+    return Delineation(probability, labels, (volumes[0], volumes[1]), region, touches)
+
+
+def clean_region(probabilities: np.ndarray, region: Grid, *, what: str = "scan") -> np.ndarray:
+    """Keep, for each side, the largest component above 0.5 and the probabilities within 2 mm of it.
+
+    Returns
+    -------
+    (X, Y, Z, 2) float32
+
+    Raises
+    ------
+    SegmentationError
+        If a side has less than 60 mm3.
+    """
+    kept = np.zeros((*probabilities.shape[:3], 2), np.float32)
+    spacing = region.voxel_sizes_mm
+    for side, name in ((0, "left"), (1, "right")):
+        core = largest_component(probabilities[..., side + 1] > 0.5)
+        volume_mm3 = float(core.sum()) * region.voxel_volume_mm3
+        if volume_mm3 < MIN_SIDE_MM3:
+            raise SegmentationError(
+                f"{what}: the {name} hypothalamus was not found (best candidate {volume_mm3:.0f} mm3, expected at "
+                f"least {MIN_SIDE_MM3:.0f}). Look at the scan: is the region in the image, and is it T1w?"
+            )
+        near = ndimage.distance_transform_edt(~core, sampling=spacing) <= KEEP_WITHIN_MM
+        kept[..., side] = np.where(near, probabilities[..., side + 1], 0)
+    return kept
+
+
+def _ahead(probability: np.ndarray, side: int) -> np.ndarray:
+    """Where a side is the likelier one; a tie goes to the left, so that no voxel has two labels."""
+    left, right = probability[..., 0], probability[..., 1]
+    return left >= right if side == 0 else right > left
+
+
+def _touches_border(kept: np.ndarray) -> bool:
+    inside = kept.max(-1) > 0.5
+    return any(bool(inside.take(i, axis=a).any()) for a in range(3) for i in (0, -1))
+
+
+def _box(mask: np.ndarray) -> tuple[slice, ...]:
+    found = ndimage.find_objects(mask.astype(np.uint8))
+    return found[0] if found else (slice(0, 0),) * 3

@@ -1,0 +1,1 @@
+"""Training: synthesis of head scans, augmentation of labelled ones, and the fitting loop."""

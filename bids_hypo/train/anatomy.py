@@ -1,0 +1,105 @@
+"""Training examples of the anatomy network, synthesised on the fly from head label maps."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bids_hypo.errors import NoInputError
+from bids_hypo.image.intensity import INTENSITY_RULES
+from bids_hypo.image.slices import stack_neighbours
+from bids_hypo.train.headmaps import HeadMap, load_head_map
+from bids_hypo.train.synthesis import make_examples
+
+DRAWS_PER_CHUNK = 4
+CONTRASTS_PER_DRAW = 2
+
+
+@dataclass(frozen=True)
+class AnatomyBatches:
+    """Batches of coronal slices from freshly synthesised heads.
+
+    Attributes
+    ----------
+    heads : tuple of HeadMap
+        Training maps only.
+    recipe : dict
+    """
+
+    heads: tuple[HeadMap, ...]
+    recipe: dict[str, Any]
+
+    def chunk(self, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Make the batches of one chunk; the same number gives the same batches."""
+        recipe = self.recipe
+        rng = np.random.default_rng([recipe["training"]["seed"], number])
+        x, y = [], []
+        n_slices = recipe["training"]["batches_per_chunk"] * recipe["training"]["batch_size"]
+        per_example = -(-n_slices // (DRAWS_PER_CHUNK * CONTRASTS_PER_DRAW))
+        for _ in range(DRAWS_PER_CHUNK):
+            head = self.heads[rng.integers(len(self.heads))]
+            shape = tuple(recipe["preprocessing"]["shape"])
+            for example in make_examples(head, shape, CONTRASTS_PER_DRAW, rng):
+                chosen = _choose_slices(example.icv_fraction, per_example, rng)
+                image = INTENSITY_RULES[recipe["preprocessing"]["intensity"]](example.image)
+                x.append(
+                    stack_neighbours(image, tuple(recipe["preprocessing"]["slice_offsets"]), chosen).astype(np.float16)
+                )
+                y.append(
+                    soft_targets(
+                        np.moveaxis(example.target[:, chosen], 1, 0),
+                        np.moveaxis(example.icv_fraction[:, chosen], 1, 0),
+                        len(recipe["labels"]),
+                    )
+                )
+        order = rng.permutation(per_example * DRAWS_PER_CHUNK * CONTRASTS_PER_DRAW)[:n_slices]
+        xs, ys = np.concatenate(x)[order], np.concatenate(y)[order]
+        size = recipe["training"]["batch_size"]
+        return [(xs[i : i + size], ys[i : i + size]) for i in range(0, n_slices, size)]
+
+
+def _choose_slices(icv: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Nine in ten slices from where the head's inside is (and 8 mm around), the rest from anywhere."""
+    occupied = np.flatnonzero((icv > 0).any(axis=(0, 2)))
+    near = np.arange(max(occupied[0] - 4, 0), min(occupied[-1] + 5, icv.shape[1])) if len(occupied) else np.arange(2)
+    anywhere = rng.integers(0, icv.shape[1], n)
+    return np.where(rng.random(n) < 0.9, rng.choice(near, n), anywhere)
+
+
+def soft_targets(target: np.ndarray, icv_fraction: np.ndarray, n_classes: int) -> np.ndarray:
+    """Class probabilities times 255: the background has the share outside the skull, the voxel's class the rest.
+
+    Parameters
+    ----------
+    target : (...) uint8
+    icv_fraction : (...) float
+    n_classes : int
+
+    Returns
+    -------
+    (..., K) uint8
+    """
+    share = np.round(255 * icv_fraction).astype(np.uint8)
+    y = np.zeros((*target.shape, n_classes), np.uint8)
+    np.put_along_axis(y, target[..., None].astype(np.int64), share[..., None], axis=-1)
+    y[..., 0] = 255 - share
+    return y
+
+
+def load_training_heads(folder: Path, left_out: list[str]) -> tuple[HeadMap, ...]:
+    """Read every label map of a folder except those set aside.
+
+    Raises
+    ------
+    NoInputError
+        If there is none.
+    """
+    paths = sorted(p for p in folder.glob("*.nii.gz") if p.name.split(".")[0] not in left_out)
+    if not paths:
+        raise NoInputError(f"{folder}: found no label maps (*.nii.gz); expected FreeSurfer-numbered head maps of 1 mm.")
+    with ProcessPoolExecutor() as pool:
+        return tuple(pool.map(load_head_map, paths))

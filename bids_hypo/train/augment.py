@@ -1,0 +1,106 @@
+"""Random geometry and intensity for labelled scans."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from bids_hypo.train.deform import random_affine, smooth_field
+
+
+def random_sampling(
+    shape: tuple[int, ...],
+    step: np.ndarray,
+    store_shape: tuple[int, ...],
+    options: dict[str, float],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Where the voxels of a network grid lie in a stored region, after a random affine and elastic deformation.
+
+    Parameters
+    ----------
+    shape : (3,) int
+        Network grid.
+    step : (3,) float
+        Its spacing in stored voxels.
+    store_shape : (3,) int
+    options : dict
+        ``max_rotation_deg``, ``scale_sd``, ``max_shear``, ``max_shift_mm``, ``elastic_mm`` (stored voxels are 0.5 mm).
+    rng : numpy Generator
+
+    Returns
+    -------
+    (3, X, Y, Z) float32
+        Coordinates in stored voxels.
+    """
+    affine = random_affine(
+        rng,
+        max_rotation_deg=options["max_rotation_deg"],
+        scale_sd=options["scale_sd"],
+        max_shear=options["max_shear"],
+        max_shift=2 * options["max_shift_mm"],
+    )
+    axes = [
+        (np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2)) * np.float32(s)
+        for n, s in zip(shape, step, strict=True)
+    ]
+    controls = tuple(max(5, round(n * s / 20)) for n, s in zip(shape, step, strict=True))
+    amplitude = 2 * options["elastic_mm"] * rng.uniform(0, 1)
+    where = np.empty((3, *shape), np.float32)
+    for axis in range(3):
+        row = affine[axis, :3].astype(np.float32)
+        where[axis] = (row[0] * axes[0])[:, None, None] + (row[1] * axes[1])[None, :, None] + row[2] * axes[2]
+        where[axis] += np.float32(amplitude) * smooth_field(shape, controls, rng)
+        where[axis] += np.float32(affine[axis, 3] + (store_shape[axis] - 1) / 2)
+    return where
+
+
+def augment_intensity(
+    image: np.ndarray, spacing_mm: np.ndarray, native_mm: np.ndarray, options: dict[str, Any], rng: np.random.Generator
+) -> np.ndarray:
+    """Contrast, bias field, resolution and noise.
+
+    Parameters
+    ----------
+    image : (X, Y, Z) float32
+        Bright tissue about 1; exactly 0 outside the field of view.
+    spacing_mm : (3,) float
+        Of ``image``.
+    native_mm : (3,) float
+        Voxel size of the scan along the axes, the scale of its noise.
+    options : dict
+        ``contrast`` [low, high], ``gamma_sd``, ``bias_max``, ``blur_mm_max``, ``noise_max``, ``remap``.
+    rng : numpy Generator
+
+    Returns
+    -------
+    (X, Y, Z) float32
+    """
+    outside = image == 0
+    image = image * np.float32(np.exp(rng.uniform(*np.log(options["contrast"]))))
+    level = float(image[image > image.mean()].mean()) if (image > 0).any() else 1.0
+    image = np.clip(image / level, 0, None) ** np.float32(np.exp(rng.normal(0, options["gamma_sd"])))
+    if rng.random() < options["remap"]:  # a smooth monotone change of the tissue curve
+        knots = np.linspace(0, 2, 7)
+        steps = np.exp(rng.normal(0, 0.35, 6))
+        values = np.concatenate([[0], np.cumsum(steps)]) * (2 / steps.sum())
+        image = np.interp(image, knots, values).astype(np.float32)
+    bias = smooth_field(image.shape, (4, 4, 4), rng)
+    image = image * np.exp(np.float32(rng.uniform(0, options["bias_max"])) * bias)
+    if rng.random() < 0.6:
+        blur = rng.uniform(0, options["blur_mm_max"], 3) * rng.uniform(0, 1)
+        image = ndimage.gaussian_filter(image, blur / spacing_mm, truncate=2.5)
+    if rng.random() < 0.7:
+        image = image + _grained_noise(image.shape, native_mm / spacing_mm, rng) * np.float32(
+            rng.uniform(0, options["noise_max"])
+        )
+    return np.where(outside, 0, np.maximum(image, 1e-3)).astype(np.float32)
+
+
+def _grained_noise(shape: tuple[int, ...], grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Unit noise whose grain is a native voxel, as interpolation leaves it."""
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    smooth = ndimage.gaussian_filter(noise, 0.4 * np.maximum(grain * rng.uniform(0.7, 1.4), 0.01), truncate=2.5)
+    return smooth / max(float(smooth.std()), 1e-6)

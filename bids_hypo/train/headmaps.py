@@ -1,0 +1,156 @@
+"""Anatomical label maps of whole heads, from which T1w-like images are synthesised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+# FreeSurfer numbers of each class of the anatomy network; what else lies inside the skull is "intracranial".
+ANATOMY_CLASSES: dict[str, tuple[int, ...]] = {
+    "background": (),
+    "intracranial": (),
+    "left thalamus": (10,),
+    "right thalamus": (49,),
+    "brainstem": (16,),
+    "left lateral ventricle": (4,),
+    "right lateral ventricle": (43,),
+    "third ventricle": (14,),
+    "left caudate": (11,),
+    "right caudate": (50,),
+    "left putamen": (12,),
+    "right putamen": (51,),
+    "left hippocampus": (17,),
+    "right hippocampus": (53,),
+    "left cerebellum": (7, 8),
+    "right cerebellum": (46, 47),
+    "left ventral diencephalon": (28,),
+    "right ventral diencephalon": (60,),
+}
+CLASS_NAMES = tuple(ANATOMY_CLASSES)
+CEREBELLUM = (7, 8, 46, 47)
+CSF = 24
+FIRST_OUTSIDE = 500
+STRIP_RINGS_MM = (0.0, 1.0, 2.0, 3.5, 5.0)
+
+
+@dataclass(frozen=True)
+class HeadMap:
+    """A head as one code per voxel, with tables that say what each code is.
+
+    Attributes
+    ----------
+    codes : (X, Y, Z) uint16
+        1 mm, RAS axes.
+    label : (n,) int
+        FreeSurfer number of each code (0 outside the head).
+    target : (n,) uint8
+        Class of the anatomy network of each code.
+    ring : (n,) uint8
+        0 in the brain, otherwise 1 + the index of the ring around the brain (`STRIP_RINGS_MM`) the code lies in.
+    centre : (3,) float, voxels
+        Middle of the intracranial volume.
+    name : str
+    """
+
+    codes: np.ndarray
+    label: np.ndarray
+    target: np.ndarray
+    ring: np.ndarray
+    centre: np.ndarray
+    name: str
+
+    @property
+    def icv(self) -> np.ndarray:
+        """(X, Y, Z) bool, the intracranial volume by the rule of `intracranial_mask`."""
+        return (self.target > 0)[self.codes]
+
+
+def intracranial_mask(labels: np.ndarray) -> np.ndarray:
+    """The intracranial volume of a label map, by one stated rule.
+
+    Labels 1 to 499 (brain, ventricles, CSF); the spinal canal cut off 2 mm below the lowest voxel of the cerebellum;
+    leaks thinner than 4 mm opened; largest component; gaps closed and holes filled; border smoothed by 1 mm.
+
+    Parameters
+    ----------
+    labels : (X, Y, Z) int
+        FreeSurfer numbers, 1 mm, RAS axes.
+
+    Returns
+    -------
+    (X, Y, Z) bool
+    """
+    inside = (labels > 0) & (labels < FIRST_OUTSIDE)
+    lowest = np.flatnonzero(_largest(np.isin(labels, CEREBELLUM)).any(axis=(0, 1)))[0]
+    inside[:, :, : max(lowest - 2, 0)] = False
+    inside = _largest(_by_distance(_by_distance(inside, -2.0), 2.0) & inside)
+    inside = _by_distance(_by_distance(inside, 3.0), -3.0) | inside
+    inside = ndimage.binary_fill_holes(inside)
+    inside[:, :, : max(lowest - 2, 0)] = False
+    return _largest(ndimage.gaussian_filter(inside.astype(np.float32), 1.0) > 0.5)
+
+
+def load_head_map(path: Path) -> HeadMap:
+    """Read a label map (any orientation, 1 mm) and prepare it for synthesis.
+
+    Parameters
+    ----------
+    path : Path
+        NIfTI with FreeSurfer numbers inside the skull, 500 and above outside of it.
+
+    Returns
+    -------
+    HeadMap
+    """
+    image = nib.as_closest_canonical(nib.load(path))
+    labels = np.asanyarray(image.dataobj).astype(np.int16)
+    labels = np.pad(labels[_box(labels > 0)], 2)
+    icv = intracranial_mask(labels)
+    target = icv.astype(np.uint8)
+    for number, numbers in enumerate(ANATOMY_CLASSES.values()):
+        if numbers:
+            target[np.isin(labels, numbers) & icv] = number
+    brain = _largest((labels > 0) & (labels < FIRST_OUTSIDE) & (labels != CSF) & icv)
+    distance = ndimage.distance_transform_edt(~ndimage.binary_fill_holes(_by_distance(_by_distance(brain, 2.0), -2.0)))
+    ring = np.searchsorted(STRIP_RINGS_MM, distance, side="left").astype(np.uint8)
+    packed = labels.astype(np.int32) * 1024 + target.astype(np.int32) * 16 + ring
+    table, codes = np.unique(packed, return_inverse=True)
+    return HeadMap(
+        codes=codes.reshape(labels.shape).astype(np.uint16),
+        label=table // 1024,
+        target=((table % 1024) // 16).astype(np.uint8),
+        ring=(table % 16).astype(np.uint8),
+        centre=np.array(ndimage.center_of_mass(icv)),
+        name=path.name.split(".")[0],
+    )
+
+
+def class_centroids(head: HeadMap) -> np.ndarray:
+    """(K, 3) float, centroid in mm (RAS axes, 1 mm voxels) of each anatomy class; NaN for the first two."""
+    target = head.target[head.codes]
+    found = np.full((len(CLASS_NAMES), 3), np.nan)
+    numbers = np.arange(2, len(CLASS_NAMES))
+    found[2:] = ndimage.center_of_mass(np.ones_like(target), target, numbers)
+    return found
+
+
+def _by_distance(mask: np.ndarray, mm: float) -> np.ndarray:
+    """Dilate (mm > 0) or erode (mm < 0) by a ball, through the distance transform."""
+    if mm > 0:
+        return ndimage.distance_transform_edt(~mask) <= mm
+    return ndimage.distance_transform_edt(mask) > -mm
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    parts, n = ndimage.label(mask)
+    if n < 2:
+        return mask
+    return parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+
+
+def _box(mask: np.ndarray) -> tuple[slice, ...]:
+    return ndimage.find_objects(mask.astype(np.uint8))[0]

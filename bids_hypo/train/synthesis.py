@@ -1,0 +1,293 @@
+"""T1w-like images made from head label maps: random anatomy, contrast, artefacts and fields of view.
+
+After the idea of SynthSeg (Billot et al. 2023, Med Image Anal): an image is a random intensity for each label,
+blurred, biased and noisy. Contrast here is drawn around T1w, and tissues outside the skull are drawn apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from bids_hypo.image.grid import as_shape
+from bids_hypo.image.volume import Volume
+from bids_hypo.train.deform import random_affine, smooth_field
+from bids_hypo.train.headmaps import CLASS_NAMES, FIRST_OUTSIDE, STRIP_RINGS_MM, HeadMap
+
+WHITE = (2, 7, 41, 46)
+GREY = (3, 8, 17, 18, 26, 42, 47, 53, 54, 58, 25, 57, 136, 137, 163, 164)
+FLUID = (4, 5, 14, 15, 24, 43, 44, 72)
+PAIRS = {41: 2, 42: 3, 43: 4, 44: 5, 46: 7, 47: 8, 49: 10, 50: 11, 51: 12, 52: 13, 53: 17, 54: 18, 57: 25, 58: 26,
+         60: 28, 62: 30}  # fmt: skip
+BONE, MARROW, SOFT, SKIN = 515, 516, 507, 511
+
+
+@dataclass(frozen=True)
+class SynthesisOptions:
+    """Strength of each random effect; `mild` is used to make validation scans.
+
+    Lengths in mm, angles in degrees, intensities relative to white matter.
+    """
+
+    max_rotation_deg: float = 22.0
+    scale_sd: float = 0.07
+    max_shear: float = 0.08
+    max_shift_mm: float = 12.0
+    warp_mm: float = 3.5
+    any_contrast: float = 0.12
+    noise_max: float = 0.06
+    bias_max: float = 0.35
+    strip: float = 0.22
+    deface: float = 0.2
+    crop: float = 0.35
+
+
+MILD = SynthesisOptions(
+    max_rotation_deg=8.0, scale_sd=0.03, max_shear=0.02, warp_mm=1.0, any_contrast=0.0, noise_max=0.05, bias_max=0.2,
+    strip=0.0, deface=0.0, crop=0.0,
+)  # fmt: skip
+
+
+def warp_codes(
+    head: HeadMap, shape: tuple[int, int, int], rng: np.random.Generator, options: SynthesisOptions
+) -> np.ndarray:
+    """Deform a head onto a 1 mm grid of the given shape, the middle of the ICV near its middle.
+
+    Parameters
+    ----------
+    head : HeadMap
+    shape : (3,) int
+    rng : numpy Generator
+    options : SynthesisOptions
+
+    Returns
+    -------
+    shape uint16
+        Codes of ``head``; those of the background where the head ends.
+    """
+    affine = random_affine(
+        rng,
+        max_rotation_deg=options.max_rotation_deg,
+        scale_sd=options.scale_sd,
+        max_shear=options.max_shear,
+        max_shift=options.max_shift_mm,
+    )
+    flat = np.zeros(shape, np.int32)
+    valid = np.ones(shape, bool)
+    grid = [np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2) for n in shape]
+    size = head.codes.shape
+    controls = tuple(max(5, n // 32) for n in shape)
+    for axis in range(3):
+        where = smooth_field(shape, controls, rng)
+        where *= np.float32(rng.uniform(0, options.warp_mm))
+        row = affine[axis, :3].astype(np.float32)
+        where += (row[0] * grid[0])[:, None, None] + (row[1] * grid[1])[None, :, None] + (row[2] * grid[2])
+        where += np.float32(head.centre[axis] + affine[axis, 3] + 0.5)
+        index = where.astype(np.int32)
+        valid &= (where >= 0) & (index < size[axis])
+        np.clip(index, 0, size[axis] - 1, out=index)
+        flat = flat * size[axis] + index
+    codes = head.codes.ravel()[flat]
+    codes[~valid] = np.flatnonzero((head.label == 0) & (head.target == 0))[-1]
+    return codes
+
+
+def tissue_means(labels: np.ndarray, rng: np.random.Generator, options: SynthesisOptions) -> np.ndarray:
+    """Draw a mean intensity for each label; white matter is 1.
+
+    Parameters
+    ----------
+    labels : (n,) int
+        FreeSurfer numbers; 500 and above outside the skull.
+    rng : numpy Generator
+    options : SynthesisOptions
+
+    Returns
+    -------
+    (n,) float32
+    """
+    present = np.unique(labels)
+    if rng.random() < options.any_contrast:
+        drawn = {int(n): rng.uniform(0, 1.1) for n in present}
+        drawn[0] = rng.uniform(0, 0.1)
+    else:
+        drawn = _t1w_means(present, rng)
+    for right, left in PAIRS.items():
+        if right in drawn and left in drawn:
+            drawn[right] = drawn[left] * rng.normal(1, 0.01)
+    return np.array([drawn[int(n)] for n in labels], np.float32)
+
+
+def _t1w_means(present: np.ndarray, rng: np.random.Generator) -> dict[int, float]:
+    grey, fluid = rng.uniform(0.5, 0.88), rng.uniform(0.05, 0.42)
+    fluid = min(fluid, grey - 0.15)
+    between = lambda low, high: grey + (1 - grey) * rng.uniform(low, high)  # noqa: E731
+    drawn: dict[int, float] = {int(n): rng.uniform(0.1, 1.3) for n in present}
+    drawn |= {n: rng.normal(1, 0.02) for n in WHITE}
+    drawn |= {n: grey * rng.normal(1, 0.03) for n in GREY}
+    drawn |= {n: max(fluid * rng.normal(1, 0.12), 0.0) for n in FLUID}
+    drawn |= {16: between(0.5, 1.0), 28: between(0.3, 0.95), 10: between(0.2, 0.8), 13: between(0.4, 1.0)}
+    drawn |= {11: grey * rng.uniform(0.95, 1.1), 12: grey * rng.uniform(1.0, 1.15), 85: between(0.0, 1.0)}
+    drawn[0] = rng.uniform(0, 0.06)
+    drawn[BONE] = rng.uniform(0.01, 0.16) if rng.random() < 0.6 else fluid * rng.uniform(0.2, 1.3)
+    drawn[MARROW] = rng.uniform(0.1, 1.1)
+    drawn[SOFT] = rng.uniform(0.3, 1.1)
+    drawn[SKIN] = rng.uniform(0.4, 1.6)
+    return drawn
+
+
+def render(head: HeadMap, codes: np.ndarray, rng: np.random.Generator, options: SynthesisOptions) -> np.ndarray:
+    """Turn codes into an image without noise: tissue means and skull stripping.
+
+    Returns
+    -------
+    codes.shape float32
+    """
+    means = tissue_means(head.label, rng, options)
+    if rng.random() < options.strip:
+        # keep the brain and a rim of random width; a part of the strips keep what touches the brain outside the skull
+        means[head.ring > rng.integers(1, len(STRIP_RINGS_MM) + 1)] = 0.0
+        if rng.random() < 0.7:
+            means[(head.label >= FIRST_OUTSIDE) | (head.label == 0)] = 0.0
+    return means[codes]
+
+
+def _add_noise(image: np.ndarray, rng: np.random.Generator, options: SynthesisOptions) -> np.ndarray:
+    """Noise everywhere, in tissue only (masked background), or proportional to the intensity."""
+    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    noise *= np.float32(rng.uniform(0.003, options.noise_max))
+    kind = rng.random()
+    if kind < 0.15:
+        return image * (1 + noise)
+    return image + noise * (1 if kind < 0.6 else image > 0)
+
+
+def _bias_and_gamma(image: np.ndarray, rng: np.random.Generator, options: SynthesisOptions) -> np.ndarray:
+    bias = smooth_field(image.shape, (5, 5, 5), rng)
+    bias *= np.float32(rng.uniform(0, options.bias_max))
+    image = np.abs(image) * np.exp(bias)
+    texture = smooth_field(image.shape, tuple(max(4, n // 4) for n in image.shape), rng)
+    image *= 1 + np.float32(rng.uniform(0, 0.05)) * texture
+    return image ** np.float32(np.exp(rng.uniform(-0.3, 0.3)))
+
+
+def _cut_field_of_view(
+    image: np.ndarray, inside: np.ndarray, rng: np.random.Generator, options: SynthesisOptions
+) -> tuple[np.ndarray, np.ndarray]:
+    """Remove the face and cut the field of view; returns the image and where it still has data (grid in 2 mm)."""
+    seen = np.ones(image.shape, bool)
+    x, y, z = (np.arange(n, dtype=np.float32) for n in image.shape)
+    occupied = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != k))) for k in range(3)]
+    if rng.random() < options.deface:
+        slope = rng.uniform(0.3, 1.2)
+        front, low = occupied[1][-1] + rng.uniform(-6, 3), occupied[2][0] + rng.uniform(5, 22)
+        face = (y[None, :, None] - front) * slope + (low - z[None, None, :]) > rng.uniform(0, 12)
+        image = np.where(face & ~inside & (x[:, None, None] > -1), 0, image)
+    if rng.random() < options.crop:
+        if rng.random() < 0.6:  # the neck ends at the edge of the image
+            seen[:, :, : occupied[2][0] + int(rng.integers(-12, 8))] = False
+        else:  # a box around the middle of the brain
+            for axis in range(3):
+                middle = occupied[axis].mean() + rng.uniform(-6, 6)
+                half = rng.uniform(22, 60)
+                outside = np.abs(np.arange(image.shape[axis]) - middle) > half
+                seen[tuple(outside if a == axis else slice(None) for a in range(3))] = False
+        image = np.where(seen, image, 0)
+    return image, seen
+
+
+def _halve(data: np.ndarray) -> np.ndarray:
+    """Mean over blocks of 2 x 2 x 2."""
+    data = data[0::2] + data[1::2]
+    data = data[:, 0::2] + data[:, 1::2]
+    return (data[:, :, 0::2] + data[:, :, 1::2]) / np.float32(8)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A synthesised image at 2 mm with what the anatomy network should say of it.
+
+    Attributes
+    ----------
+    image : (X, Y, Z) float32
+    icv_fraction : (X, Y, Z) float32
+        Share of the voxel that is intracranial.
+    target : (X, Y, Z) uint8
+        Class of one of the voxel's eight 1 mm parts, drawn at random; at least 1 where ``icv_fraction`` is above 0.
+    """
+
+    image: np.ndarray
+    icv_fraction: np.ndarray
+    target: np.ndarray
+
+
+def make_examples(
+    head: HeadMap, shape_2mm: tuple[int, int, int], n_contrasts: int, rng: np.random.Generator,
+    options: SynthesisOptions | None = None,
+) -> list[Example]:  # fmt: skip
+    """One deformed head rendered with several contrasts, at 2 mm.
+
+    Parameters
+    ----------
+    head : HeadMap
+    shape_2mm : (3,) int
+    n_contrasts : int
+    rng : numpy Generator
+    options : SynthesisOptions, optional
+
+    Returns
+    -------
+    list of Example
+    """
+    options = options or SynthesisOptions()
+    full = as_shape(2 * n for n in shape_2mm)
+    if rng.random() < 0.5:
+        head = mirror(head)
+    codes = warp_codes(head, full, rng, options)
+    fraction = _halve((head.target > 0).astype(np.float32)[codes])
+    examples = []
+    for _ in range(n_contrasts):
+        image = _add_noise(_halve(render(head, codes, rng, options)), rng, options)
+        sd = rng.uniform(0, 0.55, 3)
+        if rng.random() < 0.2:
+            sd[rng.integers(3)] = rng.uniform(0.5, 1.2)
+        image = ndimage.gaussian_filter(_bias_and_gamma(image, rng, options), sd, truncate=2.5)
+        image, seen = _cut_field_of_view(image, fraction > 0.5, rng, options)
+        i, j, k = rng.integers(0, 2, 3)
+        target = head.target[codes[i::2, j::2, k::2]]
+        share = fraction * seen
+        target = np.where(share > 0, np.maximum(target, 1), 0).astype(np.uint8)
+        examples.append(Example(image.astype(np.float32), share.astype(np.float32), target))
+    return examples
+
+
+def synthesise_scan(head: HeadMap, rng: np.random.Generator, options: SynthesisOptions = MILD) -> tuple[Volume, Volume]:
+    """A whole synthetic T1w scan at 1 mm with its true intracranial volume, for validation.
+
+    Returns
+    -------
+    scan, icv : Volume, Volume
+        1 mm, RAS; ``icv.data`` is 0 or 1.
+    """
+    shape = (192, 232, 256)
+    codes = warp_codes(head, shape, rng, options)
+    image = ndimage.gaussian_filter(render(head, codes, rng, options), rng.uniform(0.3, 0.7), truncate=2.5)
+    image = _bias_and_gamma(_add_noise(image, rng, options), rng, options)
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])
+    affine[:3, 3] = [-(n - 1) / 2 for n in shape]
+    icv = (head.target > 0)[codes].astype(np.float32)
+    return Volume((image * 500).astype(np.float32), affine), Volume(icv, affine)
+
+
+def mirror(head: HeadMap) -> HeadMap:
+    """The same head flipped left-right, with left and right structures swapped."""
+    swap = np.arange(256, dtype=np.uint8)
+    for number, name in enumerate(CLASS_NAMES):
+        if name.startswith("left "):
+            other = CLASS_NAMES.index(name.replace("left ", "right "))
+            swap[number], swap[other] = other, number
+    centre = head.centre.copy()
+    centre[0] = head.codes.shape[0] - 1 - centre[0]
+    return replace(head, codes=np.ascontiguousarray(head.codes[::-1]), target=swap[head.target], centre=centre)

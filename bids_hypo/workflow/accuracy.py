@@ -1,0 +1,194 @@
+"""How accurate the models are: the commands behind the table in docs/accuracy.md.
+
+Everything goes through the same functions as participant level, on scans kept out of training.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bids_hypo.errors import SegmentationError
+from bids_hypo.image.grid import as_shape, box_grid
+from bids_hypo.image.resample import resample
+from bids_hypo.image.volume import Volume, read_volume
+from bids_hypo.measure.overlap import dice, volume_error_percent
+from bids_hypo.train.headmaps import load_head_map
+from bids_hypo.train.labelled import find_image
+from bids_hypo.train.synthesis import synthesise_scan
+from bids_hypo.workflow.participant import Models, Segmentation, segment_volume
+
+logger = logging.getLogger(__name__)
+
+
+def hypothalamus_accuracy(
+    recipe: dict[str, Any], part: str, images: Path, labels: Path, models: Models
+) -> pd.DataFrame:
+    """Compare with the labels of the subjects set aside, on the labels' 0.5 mm grid.
+
+    Parameters
+    ----------
+    recipe : dict
+    part : str
+        ``validation`` or ``test``.
+    images, labels : Path
+        See `bids_hypo.train.run.train_hypothalamus`.
+    models : Models
+
+    Returns
+    -------
+    DataFrame
+        One row a subject; a scan that was missed has NaN.
+    """
+    rows = []
+    for dataset, subjects in recipe[part].items():
+        for subject in subjects:
+            scan = read_volume(find_image(images, dataset, subject))
+            stem = labels / dataset / f"{subject}_label-"
+            truth = [read_volume(Path(f"{stem}{side}_probseg.nii.gz")) for side in "LR"]
+            rows.append({"dataset": dataset, "subject": subject, **_compare(scan, truth, models, subject)})
+            logger.info("%s", rows[-1])
+    return pd.DataFrame(rows)
+
+
+def _compare(scan: Volume, truth: list[Volume], models: Models, what: str) -> dict[str, float]:
+    true_masks = [t.data > 0.5 for t in truth]
+    true_mm3 = [float(m.sum()) * t.grid.voxel_volume_mm3 for m, t in zip(true_masks, truth, strict=True)]
+    row = {"true_mm3": sum(true_mm3), "found_mm3": np.nan, "dice": np.nan, "dice_left": np.nan, "dice_right": np.nan}
+    try:
+        found = segment_volume(scan, models, what=what).hypothalamus
+    except SegmentationError as error:
+        logger.error("%s", error)
+        return row | {"volume_error_percent": np.nan}
+    sides = [resample(Volume(found.probability[..., s], scan.affine), truth[s].grid).data > 0.5 for s in range(2)]
+    row["found_mm3"] = sum(found.volumes_mm3)
+    row["dice_left"], row["dice_right"] = (dice(a, b) for a, b in zip(sides, true_masks, strict=True))
+    row["dice"] = dice(np.concatenate(sides), np.concatenate(true_masks))
+    row["volume_error_percent"] = volume_error_percent(row["found_mm3"], row["true_mm3"])
+    return row
+
+
+def icv_accuracy(recipe: dict[str, Any], label_maps: Path, models: Models, *, n_contrasts: int) -> pd.DataFrame:
+    """ICV on T1w scans synthesised from the head maps set aside.
+
+    Parameters
+    ----------
+    recipe : dict
+        Of the anatomy network.
+    label_maps : Path
+    models : Models
+    n_contrasts : int
+        Scans made of each map.
+
+    Returns
+    -------
+    DataFrame
+        One row a scan.
+    """
+    from bids_hypo.segment.anatomy import head_grid, native_icv, run_anatomy
+
+    rows = []
+    for name in recipe["validation"]:
+        head = load_head_map(label_maps / f"{name}.nii.gz")
+        for number in range(n_contrasts):
+            scan, truth = synthesise_scan(head, np.random.default_rng([7, number]))
+            grid = head_grid(scan, models.anatomy)
+            found = native_icv(run_anatomy(scan, grid, models.anatomy, models.anatomy_network), scan.grid)
+            true = truth.data > 0.5
+            rows.append(
+                {
+                    "map": name,
+                    "contrast": number,
+                    "true_cm3": true.sum() / 1e3,
+                    "dice": dice(found, true),
+                    "volume_error_percent": volume_error_percent(float(found.sum()), float(true.sum())),
+                }
+            )
+            logger.info("%s", rows[-1])
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of a scan that should not change its volumes."""
+
+    name: str
+
+    def apply(self, scan: Volume) -> Volume:
+        """The changed scan."""
+        if self.name.startswith("intensity"):
+            return Volume(scan.data * np.float32(self.name.split()[1]), scan.affine)
+        if self.name == "flipped":
+            flip = np.diag([-1.0, 1.0, 1.0, 1.0])
+            return Volume(scan.data, flip @ scan.affine)
+        if self.name == "1.2 mm":
+            extent = np.asarray(scan.data.shape) * scan.grid.voxel_sizes_mm
+            axes = scan.affine[:3, :3] / scan.grid.voxel_sizes_mm
+            shape = as_shape(np.ceil(extent / 1.2))
+            return resample(scan, box_grid(scan.grid.centre_mm(), axes, shape, np.full(3, 1.2)))
+        if self.name.startswith("rotated"):
+            return self._rotate(scan)
+        raise ValueError(self.name)
+
+    def _rotate(self, scan: Volume) -> Volume:
+        from scipy.spatial.transform import Rotation
+
+        axis = {"x": [1, 0, 0], "y": [0, 1, 0], "z": [0, 0, 1]}[self.name.split()[-1]]
+        turn = np.eye(4)
+        turn[:3, :3] = Rotation.from_rotvec(np.radians(15) * np.array(axis)).as_matrix()
+        centre = scan.grid.centre_mm()
+        turn[:3, 3] = centre - turn[:3, :3] @ centre
+        # the voxels are resampled: the head turns within an upright field of view of the same voxel size
+        turned = resample(Volume(scan.data, turn @ scan.affine), scan.grid)
+        return Volume(turned.data, scan.affine)
+
+
+CHANGES = tuple(
+    Change(n)
+    for n in ("intensity 0.25", "intensity 3", "flipped", "1.2 mm", "rotated 15 degrees x", "rotated 15 degrees y",
+              "rotated 15 degrees z")
+)  # fmt: skip
+
+
+def steadiness(paths: list[Path], models: Models) -> pd.DataFrame:
+    """How much the volumes change when a scan is changed in ways that should not matter.
+
+    Parameters
+    ----------
+    paths : list of Path
+        T1w images.
+    models : Models
+
+    Returns
+    -------
+    DataFrame
+        One row a scan and change: percent change of hypothalamus and ICV.
+    """
+    rows = []
+    for path in paths:
+        scan = read_volume(path)
+        before = segment_volume(scan, models, what=path.name)
+        for change in CHANGES:
+            after = segment_volume(change.apply(scan), models, what=f"{path.name}, {change.name}")
+            row = {"scan": f"{path.parts[-4]}/{path.parts[-3]}", "change": change.name}
+            rows.append(row | _changes(before, after, scan, change))
+            logger.info("%s", rows[-1])
+    return pd.DataFrame(rows)
+
+
+def _changes(before: Segmentation, after: Segmentation, scan: Volume, change: Change) -> dict[str, float]:
+    voxel_before = scan.grid.voxel_volume_mm3
+    voxel_after = 1.2**3 if change.name == "1.2 mm" else voxel_before
+    return {
+        "hypothalamus_percent": volume_error_percent(
+            sum(after.hypothalamus.volumes_mm3), sum(before.hypothalamus.volumes_mm3)
+        ),
+        "icv_percent": volume_error_percent(
+            float(after.icv.sum()) * voxel_after, float(before.icv.sum()) * voxel_before
+        ),
+    }

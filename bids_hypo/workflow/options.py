@@ -1,0 +1,58 @@
+"""Options of a run, made once from the parsed arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bids_hypo.bids.query import Selection
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a participant-level run was asked to do.
+
+    Attributes
+    ----------
+    bids_dir, output_dir : Path
+    selection : Selection
+        Which scans.
+    database_dir, models_dir : Path or None
+    derivatives : tuple of Path
+        Former output folders whose complete results are taken over.
+    skip_bids_validation, dry_run, overwrite, stop_on_first_crash, fast, reports_only : bool
+    n_procs : int
+        Scans at a time.
+    omp_nthreads : int or None
+        Threads of each process.
+    memory_gb : float or None
+        Bound for all processes together.
+    device : str
+        As given: auto, cpu, gpu, gpu:N.
+    batch_size : int
+        Slices per call of a network.
+    """
+
+    bids_dir: Path
+    output_dir: Path
+    selection: Selection = field(default_factory=Selection)
+    database_dir: Path | None = None
+    models_dir: Path | None = None
+    derivatives: tuple[Path, ...] = ()
+    skip_bids_validation: bool = False
+    dry_run: bool = False
+    overwrite: bool = False
+    stop_on_first_crash: bool = False
+    fast: bool = False
+    reports_only: bool = False
+    n_procs: int = 1
+    omp_nthreads: int | None = None
+    memory_gb: float | None = None
+    device: str = "auto"
+    batch_size: int = 16
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Options that change a result; scans made with others are done again."""
+        return {"Fast": self.fast}

@@ -1,0 +1,260 @@
+"""Participant level for one scan: read it, find the head's pose, delineate, measure, write."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bids_hypo import __version__
+from bids_hypo.bids.dataset import write_tsv
+from bids_hypo.bids.names import OutputNames, sidecar
+from bids_hypo.bids.query import Scan, read_metadata
+from bids_hypo.bids.resume import remove_outputs
+from bids_hypo.bids.sidecars import (
+    Provenance,
+    dseg_sidecar,
+    hypothalamus_mask_sidecar,
+    icv_mask_sidecar,
+    morph_sidecar,
+    probseg_sidecar,
+    write_json,
+)
+from bids_hypo.image.volume import Volume, read_volume, write_nifti
+from bids_hypo.measure.quality import ICV_NOT_MEASURABLE, hypothalamus_flags, icv_flags
+from bids_hypo.measure.volumes import mask_volume_mm3, volume_table
+from bids_hypo.models.bundle import ModelBundle
+from bids_hypo.report.figures import overlay_figure
+from bids_hypo.segment.anatomy import Anatomy, head_grid, native_icv, run_anatomy
+from bids_hypo.segment.delineate import Delineation, delineate, region_grid, region_probability
+from bids_hypo.segment.pose import Pose, fit_pose
+
+logger = logging.getLogger(__name__)
+
+Network = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Models:
+    """The loaded models of a run.
+
+    Attributes
+    ----------
+    anatomy, hypothalamus : ModelBundle
+    anatomy_network, hypothalamus_network : callable
+        (N, H, W, C) to (N, H, W, K).
+    device : str
+        Where they run.
+    """
+
+    anatomy: ModelBundle
+    hypothalamus: ModelBundle
+    anatomy_network: Network
+    hypothalamus_network: Network
+    device: str
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Everything found in one scan.
+
+    Attributes
+    ----------
+    pose : Pose
+    anatomy : Anatomy
+    icv : (X, Y, Z) bool
+        On the scan's own grid.
+    icv_mm3 : float or None
+        None when it cannot be measured.
+    hypothalamus : Delineation
+    hypothalamus_flags, icv_flags : tuple of str
+    """
+
+    pose: Pose
+    anatomy: Anatomy
+    icv: np.ndarray
+    icv_mm3: float | None
+    hypothalamus: Delineation
+    hypothalamus_flags: tuple[str, ...]
+    icv_flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What is told about a scan after it was processed.
+
+    Attributes
+    ----------
+    name : str
+    status : str
+        ``done``, ``kept`` (complete before) or ``failed``.
+    left_mm3, right_mm3, icv_mm3 : float or None
+    flags : tuple of str
+    seconds : dict of str to float
+        Per stage.
+    error : str or None
+    """
+
+    name: str
+    status: str
+    left_mm3: float | None = None
+    right_mm3: float | None = None
+    icv_mm3: float | None = None
+    flags: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+class Stopwatch:
+    """Seconds spent in each named stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, settings: dict) -> ScanResult:
+    """Segment a scan and write its derivatives; on failure nothing of them stays.
+
+    Parameters
+    ----------
+    scan : Scan
+    names : OutputNames
+    models : Models
+    fast : bool
+        Without the second, mirrored pass of the hypothalamus network.
+    settings : dict
+        Recorded in the sidecars, compared when resuming.
+
+    Returns
+    -------
+    ScanResult
+
+    Raises
+    ------
+    BidsHypoError
+        See the stages.
+    """
+    watch = Stopwatch()
+    remove_outputs(names)
+    try:
+        with watch.stage("read"):
+            read_metadata(scan)
+            volume = read_volume(scan.path)
+        found = segment_volume(volume, models, fast=fast, what=str(scan.path), watch=watch)
+        with watch.stage("write"):
+            write_images(scan, names, volume, found)
+            overlay_figure(
+                volume, found.hypothalamus.labels, found.icv, names.figure("hypothalamus", ".png"), scan.name
+            )
+        write_records(scan, names, found, provenance(models, watch, settings))
+    except BaseException:
+        remove_outputs(names)
+        raise
+    left, right = found.hypothalamus.volumes_mm3
+    flags = found.hypothalamus_flags + found.icv_flags
+    return ScanResult(scan.name, "done", left, right, found.icv_mm3, flags, dict(watch.seconds))
+
+
+def segment_volume(
+    volume: Volume, models: Models, *, fast: bool = False, what: str = "scan", watch: Stopwatch | None = None
+) -> Segmentation:
+    """Measure the hypothalamus and the intracranial volume of one image.
+
+    Parameters
+    ----------
+    volume : Volume
+        On its own grid.
+    models : Models
+    fast : bool
+    what : str
+        Named in errors.
+    watch : Stopwatch, optional
+
+    Returns
+    -------
+    Segmentation
+
+    Raises
+    ------
+    SegmentationError
+        If no head, no pose or no hypothalamus was found.
+    """
+    watch = watch or Stopwatch()
+    with watch.stage("anatomy"):
+        anatomy = run_anatomy(
+            volume, head_grid(volume, models.anatomy), models.anatomy, models.anatomy_network, what=what
+        )
+    with watch.stage("pose"):
+        template = {n: np.array(p) for n, p in models.anatomy.constants["pose_template_mm"].items()}
+        pose = fit_pose(anatomy.centroids_mm, template, what=what)
+        region = region_grid(pose, models.hypothalamus)
+    with watch.stage("delineate"):
+        likely = region_probability(volume, region, models.hypothalamus, models.hypothalamus_network, mirrored=not fast)
+    with watch.stage("restore"):
+        hypothalamus = delineate(likely, region, volume.grid, what=what)
+        icv = native_icv(anatomy, volume.grid)
+    with watch.stage("measure"):
+        of_icv = icv_flags(anatomy.image, anatomy.icv_probability, anatomy.grid, icv, volume.grid)
+        of_hypothalamus = hypothalamus_flags(
+            hypothalamus.volumes_mm3,
+            touches_border=hypothalamus.touches_border,
+            pose_residual_mm=pose.residual_mm,
+            voxel_sizes_mm=volume.grid.voxel_sizes_mm,
+        )
+        measurable = not set(of_icv) & set(ICV_NOT_MEASURABLE)
+        icv_mm3 = mask_volume_mm3(icv, volume.grid.voxel_volume_mm3) if measurable else None
+    return Segmentation(pose, anatomy, icv, icv_mm3, hypothalamus, of_hypothalamus, of_icv)
+
+
+def write_images(scan: Scan, names: OutputNames, volume: Volume, found: Segmentation) -> None:
+    """Write the four images on the scan's own grid."""
+    labels = found.hypothalamus.labels
+    write_nifti(names.dseg, labels, volume.affine, like=scan.path)
+    write_nifti(names.hypothalamus_mask, (labels > 0).astype(np.uint8), volume.affine, like=scan.path)
+    write_nifti(names.hypothalamus_probseg, found.hypothalamus.probability, volume.affine, like=scan.path)
+    write_nifti(names.icv_mask, found.icv.astype(np.uint8), volume.affine, like=scan.path)
+
+
+def write_records(scan: Scan, names: OutputNames, found: Segmentation, made_by: Provenance) -> None:
+    """Write the sidecars and the table; the table's JSON last, it closes the set."""
+    write_json(sidecar(names.dseg), dseg_sidecar(scan, made_by))
+    write_json(sidecar(names.hypothalamus_mask), hypothalamus_mask_sidecar(scan, made_by))
+    write_json(sidecar(names.hypothalamus_probseg), probseg_sidecar(scan, made_by))
+    write_json(sidecar(names.icv_mask), icv_mask_sidecar(scan, made_by))
+    table = volume_table(
+        *found.hypothalamus.volumes_mm3,
+        found.icv_mm3,
+        hypothalamus_flags=found.hypothalamus_flags,
+        icv_flags=found.icv_flags,
+    )
+    write_tsv(names.morph, table)
+    write_json(sidecar(names.morph), morph_sidecar(scan, made_by, names.files[:-1]))
+
+
+def provenance(models: Models, watch: Stopwatch, settings: dict) -> Provenance:
+    """What made the derivatives."""
+    used = {
+        bundle.name: {"Name": bundle.name, "Version": bundle.version, "WeightsSHA256": bundle.weights_sha256}
+        for bundle in (models.anatomy, models.hypothalamus)
+    }
+    return Provenance(
+        software_version=__version__,
+        device=models.device,
+        fallbacks=(),
+        seconds=dict(watch.seconds),
+        models=used,
+        settings=settings,
+    )

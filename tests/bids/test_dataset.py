@@ -1,0 +1,323 @@
+"""The output folder: where it may lie, what is in it, resuming, several jobs at once."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bids_hypo.bids import (
+    Provenance,
+    Scan,
+    clear_crash,
+    dseg_sidecar,
+    hypothalamus_mask_sidecar,
+    icv_mask_sidecar,
+    morph_sidecar,
+    morph_table_dictionary,
+    output_names,
+    outputs_complete,
+    prepare_output,
+    probseg_sidecar,
+    remove_outputs,
+    sidecar,
+    write_crash,
+    write_json,
+    write_tsv,
+)
+from bids_hypo.bids.sidecars import MORPH_COLUMNS
+from bids_hypo.errors import CannotCreateError
+
+TOP_FILES = {"dataset_description.json", "README", ".bidsignore", "dseg.tsv"}
+MODELS = {
+    "anatomy": {"Name": "anatomy", "Version": "1", "WeightsSHA256": "a" * 64},
+    "hypothalamus": {"Name": "hypothalamus", "Version": "2", "WeightsSHA256": "b" * 64},
+}
+SHA256S = {"a" * 64, "b" * 64}
+
+
+def description(output: Path) -> dict[str, Any]:
+    return json.loads((output / "dataset_description.json").read_text())
+
+
+# ----------------------------------------------------------------------------------------------- the place
+
+
+@pytest.mark.parametrize(
+    "inside", [".", "out", "derivatives", "sub-01/out", "derivatives/../out", "code/derivatives/x"]
+)
+def test_output_inside_the_input_is_refused(make_dataset, inside: str) -> None:
+    root = make_dataset(["sub-01_T1w.nii"])
+    before = sorted(root.rglob("*"))
+    with pytest.raises(CannotCreateError) as caught:
+        prepare_output(root / inside, root, command_version="1")
+    assert str(root) in str(caught.value) and str(root / "derivatives" / "bids_hypo") in str(caught.value)
+    assert sorted(root.rglob("*")) == before
+
+
+def test_link_into_the_input_is_refused(make_dataset, tmp_path: Path) -> None:
+    root = make_dataset(["sub-01_T1w.nii"])
+    (tmp_path / "link").symlink_to(root)
+    with pytest.raises(CannotCreateError, match="inside"):
+        prepare_output(tmp_path / "link" / "out", root, command_version="1")
+
+
+@pytest.mark.parametrize(
+    ("place", "link"), [("raw/derivatives/bids_hypo", "../.."), ("raw/derivatives/a/b", "../../.."), ("out", "file://")]
+)
+def test_output_files_and_link_to_the_source(make_dataset, tmp_path: Path, place: str, link: str) -> None:
+    root = make_dataset(["sub-01_T1w.nii"])
+    output = prepare_output(tmp_path / place, root, command_version="1.2")
+    assert {path.name for path in output.iterdir()} == TOP_FILES
+    content = description(output)
+    assert content["DatasetType"] == "derivative" and content["GeneratedBy"][0]["Version"] == "1.2"
+    found = content["DatasetLinks"]["raw"]
+    assert found == (root.as_uri() if link == "file://" else link)
+    if link != "file://":
+        assert (output / found).resolve() == root
+    labels = pd.read_csv(output / "dseg.tsv", sep="\t")
+    assert list(labels.columns) == ["index", "name", "abbreviation", "color", "mapping"]
+    assert labels["name"].to_list() == ["left hypothalamus", "right hypothalamus"] and labels["index"].to_list() == [
+        1,
+        2,
+    ]
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "readonly"])
+def test_unwritable_output(make_dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    (tmp_path / "file").touch()
+    if place == "readonly":
+        monkeypatch.setattr("tempfile.TemporaryFile", _refuse)  # modes do not stop root
+    with pytest.raises(CannotCreateError, match=str(tmp_path / place)):
+        prepare_output(tmp_path / place, make_dataset(["sub-01_T1w.nii"]), command_version="1")
+
+
+def _refuse(**_: Any) -> Any:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_read_only_folder(make_dataset, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("the superuser may write anywhere")
+    (tmp_path / "out").mkdir(mode=0o500)
+    with pytest.raises(CannotCreateError, match="out"):
+        prepare_output(tmp_path / "out", make_dataset(["sub-01_T1w.nii"]), command_version="1")
+
+
+@pytest.mark.parametrize("content", ['{"GeneratedBy": [{"Name": "fmriprep"}]}', '{"Name": "raw"}', "{", "[]"])
+def test_output_of_another_program_is_left_alone(make_dataset, tmp_path: Path, content: str) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "dataset_description.json").write_text(content)
+    with pytest.raises(CannotCreateError, match="other"):
+        prepare_output(other, make_dataset(["sub-01_T1w.nii"]), command_version="1")
+    assert [path.name for path in other.iterdir()] == ["dataset_description.json"]
+    assert (other / "dataset_description.json").read_text() == content
+
+
+def test_second_run_rewrites_only_what_differs(make_dataset, tmp_path: Path) -> None:
+    root = make_dataset(["sub-01_T1w.nii"])
+    output = prepare_output(tmp_path / "out", root, command_version="1")
+    (output / "README").write_text("My own words.\n")
+    (output / ".bidsignore").write_text("mine/\n*.html\n")
+    before = {path.name: path.stat().st_ino for path in output.iterdir()}
+    prepare_output(output, root, command_version="1")
+    after = {path.name: path.stat().st_ino for path in output.iterdir()}
+    assert {name for name in TOP_FILES if before[name] != after[name]} == {".bidsignore"}
+    lines = (output / ".bidsignore").read_text().splitlines()
+    assert lines[0] == "mine/" and lines.count("*.html") == 1 and "*_morph.tsv" in lines
+    assert (output / "README").read_text() == "My own words.\n"
+    prepare_output(output, root, command_version="2")
+    assert description(output)["GeneratedBy"][0]["Version"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [("docker:bids_hypo:0.1", {"Type": "docker", "Tag": "bids_hypo:0.1"}), ("x", {"Tag": "x"}), ("", None)],
+)
+def test_container(make_dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, expected: Any) -> None:
+    monkeypatch.setenv("BIDS_HYPO_CONTAINER", variable)
+    output = prepare_output(tmp_path / "out", make_dataset(["sub-01_T1w.nii"]), command_version="1")
+    assert description(output)["GeneratedBy"][0].get("Container") == expected
+
+
+def _prepare_often(output: Path, root: Path, queue: Any) -> None:
+    try:
+        for version in range(50):
+            prepare_output(output, root, command_version=str(version))
+            json.loads((output / "dataset_description.json").read_text())
+        queue.put("done")
+    except BaseException as error:
+        queue.put(repr(error))
+        raise
+
+
+def test_two_processes_prepare_at_once(make_dataset, tmp_path: Path) -> None:
+    root, context = make_dataset(["sub-01_T1w.nii"]), multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    jobs = [context.Process(target=_prepare_often, args=(tmp_path / "out", root, queue)) for _ in range(2)]
+    for job in jobs:
+        job.start()
+    assert [queue.get(timeout=120) for _ in jobs] == ["done", "done"]
+    for job in jobs:
+        job.join()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == TOP_FILES
+
+
+# ------------------------------------------------------------------------------------- sidecars and tables
+
+
+@pytest.fixture
+def scan(make_dataset, make_scan) -> Scan:
+    root = make_dataset(["sub-01_ses-1_run-01_T1w.nii"], images=True)
+    return make_scan(root, "sub-01_ses-1_run-01_T1w.nii")
+
+
+def provenance(**changes: Any) -> Provenance:
+    fields: dict[str, Any] = {
+        "software_version": "0.1",
+        "device": "cpu",
+        "fallbacks": ("batch of 16 did not fit, 8 used",),
+        "seconds": {"read": 0.12345},
+        "models": MODELS,
+    }
+    return Provenance(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("maker", "kind"),
+    [(dseg_sidecar, None), (hypothalamus_mask_sidecar, "ROI"), (probseg_sidecar, None), (icv_mask_sidecar, "ROI")],
+)
+def test_image_sidecars(scan: Scan, maker: Any, kind: str | None) -> None:
+    content = maker(scan, provenance())
+    uri = "bids:raw:sub-01/ses-1/anat/sub-01_ses-1_run-01_T1w.nii"
+    assert content["Sources"] == [uri] and content["SpatialReference"] == uri
+    assert content["Manual"] is False and content.get("Type") == kind and content["Description"]
+    assert content["Models"] == MODELS and content["GeneratedBy"] == [{"Name": "bids_hypo", "Version": "0.1"}]
+    assert content["Device"] == "cpu" and len(content["Fallbacks"]) == 1 and content["Seconds"] == {"read": 0.123}
+    assert content["SourceBytes"] == scan.path.stat().st_size
+
+
+def test_label_map_uses_the_abbreviations_of_the_label_table(scan: Scan, tmp_path: Path) -> None:
+    output = prepare_output(tmp_path / "out", scan.dataset_root, command_version="1")
+    table = pd.read_csv(output / "dseg.tsv", sep="\t")
+    assert probseg_sidecar(scan, provenance())["LabelMap"] == table["abbreviation"].to_list()
+    assert table["abbreviation"].str.contains("L").to_list()[0] and table["index"].to_list() == [1, 2]
+
+
+def test_morph_dictionary_describes_every_column(scan: Scan) -> None:
+    assert tuple(morph_table_dictionary()) == MORPH_COLUMNS
+    assert set(morph_table_dictionary()["hemisphere"]["Levels"]) == {"L", "R", "B"}
+    content = morph_sidecar(scan, provenance(), [Path("/x/b.tsv"), Path("/x/a.json")])
+    assert content["Files"] == ["a.json", "b.tsv"] and set(MORPH_COLUMNS) < set(content)
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "x.json"
+    write_json(path, {"b": "ä", "a": 1})
+    assert path.read_bytes() == '{\n  "b": "ä",\n  "a": 1\n}\n'.encode()
+    for bad in ({"a": float("nan")}, {"a": object()}):
+        with pytest.raises((ValueError, TypeError)):
+            write_json(path, bad)
+    assert [p.name for p in path.parent.iterdir()] == ["x.json"] and json.loads(path.read_text())["a"] == 1
+
+
+def test_tables(tmp_path: Path) -> None:
+    write_tsv(tmp_path / "x.tsv", pd.DataFrame({"a": [1.5, None], "b": ["é", None]}, index=[7, 8]))
+    assert (tmp_path / "x.tsv").read_bytes() == "a\tb\n1.5\té\nn/a\tn/a\n".encode()
+
+
+def test_crash_files(scan: Scan, tmp_path: Path) -> None:
+    path = write_crash(tmp_path, scan, "first")
+    assert write_crash(tmp_path, scan, "second\n") == path and path.read_text() == "second\n"
+    clear_crash(tmp_path, scan)
+    clear_crash(tmp_path, scan)
+    assert list(path.parent.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------------ resuming
+
+
+def finish(scan: Scan, output: Path, *, with_icv: bool = True, **changes: Any) -> Any:
+    """Write everything that a finished scan has."""
+    names = output_names(scan, output)
+    makers = (dseg_sidecar, hypothalamus_mask_sidecar, probseg_sidecar, icv_mask_sidecar)
+    written = []
+    for image, maker in zip(names.images, makers, strict=True):
+        if image != names.icv_mask or with_icv:
+            image.parent.mkdir(parents=True, exist_ok=True)
+            image.write_bytes(b"image")
+            write_json(sidecar(image), maker(scan, provenance(**changes)))
+            written += [image, sidecar(image)]
+    write_tsv(names.morph, pd.DataFrame({"structure": ["ICV"]}))
+    write_json(sidecar(names.morph), morph_sidecar(scan, provenance(**changes), [*written, names.morph]))
+    return names
+
+
+def test_complete_outputs(scan: Scan, tmp_path: Path) -> None:
+    assert not outputs_complete(output_names(scan, tmp_path / "out"), SHA256S)
+    names = finish(scan, tmp_path / "out")
+    assert all(path.is_file() for path in names.files)
+    assert outputs_complete(names, SHA256S)
+    assert outputs_complete(names, [sha.upper() for sha in SHA256S])
+
+
+def test_scan_without_icv_is_complete_only_if_that_was_meant(scan: Scan, tmp_path: Path) -> None:
+    names = finish(scan, tmp_path / "a", with_icv=False)
+    assert not names.icv_mask.exists() and outputs_complete(names, SHA256S)
+    names = finish(scan, tmp_path / "b")
+    names.icv_mask.unlink()
+    assert not outputs_complete(names, SHA256S)
+
+
+DAMAGES = [(position, damage) for position in range(10) for damage in ("remove", "empty")]
+DAMAGES += [(position, "cut") for position in (4, 5, 6, 7, 9)]  # sidecars; other contents are not read to resume
+
+
+@pytest.mark.parametrize(("position", "damage"), DAMAGES)
+def test_a_damaged_file_makes_the_set_incomplete(scan: Scan, tmp_path: Path, position: int, damage: str) -> None:
+    names = finish(scan, tmp_path / "out")
+    path = names.files[position]
+    if damage == "remove":
+        path.unlink()
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        assert path.suffix == ".json"
+        path.write_text(path.read_text()[:-10])
+    assert not outputs_complete(names, SHA256S)
+
+
+@pytest.mark.parametrize("shas", [{"a" * 64}, {"a" * 64, "c" * 64}, SHA256S | {"c" * 64}, set()])
+def test_other_models_make_it_stale(scan: Scan, tmp_path: Path, shas: set[str]) -> None:
+    assert not outputs_complete(finish(scan, tmp_path / "out"), shas)
+
+
+def test_changed_source_makes_it_stale(scan: Scan, tmp_path: Path) -> None:
+    names = finish(scan, tmp_path / "out")
+    scan.path.write_bytes(scan.path.read_bytes() + b"x")
+    assert not outputs_complete(names, SHA256S)
+    scan.path.unlink()  # out of reach: the outputs are still good
+    assert outputs_complete(names, SHA256S)
+
+
+def test_other_settings_make_it_stale(scan: Scan, tmp_path: Path) -> None:
+    names = finish(scan, tmp_path / "out", settings={"fast": True, "sizes": (1, 2)})
+    assert outputs_complete(names, SHA256S)
+    assert outputs_complete(names, SHA256S, settings={"fast": True, "sizes": (1, 2)})
+    assert not outputs_complete(names, SHA256S, settings={"fast": False, "sizes": (1, 2)})
+
+
+def test_remove_outputs_takes_only_one_scan(scan: Scan, tmp_path: Path) -> None:
+    twin = Scan(scan.path, {**scan.entities, "run": "02"}, "T1w", scan.dataset_root)
+    names, others = finish(scan, tmp_path / "out"), finish(twin, tmp_path / "out")
+    names.dseg.with_name(f".{names.dseg.name}.123.part").touch()
+    remove_outputs(names)
+    assert sorted(names.anat_dir.iterdir()) == sorted(others.files)
+    assert not outputs_complete(names, SHA256S)
+    remove_outputs(names)

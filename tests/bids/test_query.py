@@ -1,0 +1,342 @@
+"""Finding scans: what is selected, what is reported missing, what is indexed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from bids_hypo.bids import Selection, check_dataset, find_scans, normalise_labels, read_metadata, select_subjects
+from bids_hypo.bids import index as index_module
+from bids_hypo.bids.index import DATABASE_FILE, build_index
+from bids_hypo.errors import InvalidBidsError, NoInputError, NothingSelectedError, ScanReadError, UsageError
+
+FILES = (
+    "sub-01_ses-1_T1w.nii.gz",
+    "sub-01_ses-2_acq-mprage_run-01_T1w.nii.gz",
+    "sub-01_ses-2_acq-mprage_run-02_T1w.nii",
+    "sub-02_T1w.nii.gz",
+    "sub-03_ce-gad_rec-norm_T1w.nii",
+    "sub-04_T2w.nii.gz",
+)
+T1W = tuple(name for name in FILES if "T1w" in name)
+
+
+def names(scans: list[Any]) -> list[str]:
+    return [scan.path.name for scan in scans]
+
+
+class FilterCase(NamedTuple):
+    selection: Selection
+    expected: tuple[str, ...]
+
+
+FILTER_CASES = {
+    "all": FilterCase(Selection(), T1W),
+    "one subject": FilterCase(Selection(participant_labels=("02",)), T1W[3:4]),
+    "session": FilterCase(Selection(session_labels=("2",)), T1W[1:3]),
+    "two sessions": FilterCase(Selection(session_labels=("1", "2")), T1W[:3]),
+    "run, padded": FilterCase(Selection(run_labels=("01",)), T1W[1:2]),
+    "run, as a number": FilterCase(Selection(run_labels=("2",)), T1W[2:3]),
+    "acquisition": FilterCase(Selection(acquisitions=("mprage",)), T1W[1:3]),
+    "file: label": FilterCase(Selection(filters={"session": "1"}), T1W[:1]),
+    "file: number": FilterCase(Selection(filters={"run": 1}), T1W[1:2]),
+    "file: list": FilterCase(Selection(filters={"run": [1, "02"]}), T1W[1:3]),
+    "file: absent": FilterCase(Selection(filters={"session": None}), T1W[3:]),
+    "file: absent or one": FilterCase(Selection(filters={"run": [None, 2]}), (T1W[0], *T1W[2:])),
+    "file: present": FilterCase(Selection(filters={"ceagent": "*"}), T1W[4:]),
+    "file: query words": FilterCase(Selection(filters={"session": "Query.NONE", "rec": "Query.ANY"}), T1W[4:]),
+    "file: subject": FilterCase(Selection(filters={"subject": ["02", "03"]}), T1W[3:]),
+    "file: extension": FilterCase(Selection(filters={"extension": ".nii", "datatype": "anat"}), (T1W[2], T1W[4])),
+    "both": FilterCase(Selection(session_labels=("2",), filters={"run": 2}), T1W[2:3]),
+}
+
+
+@pytest.mark.parametrize("case", FILTER_CASES.values(), ids=FILTER_CASES.keys())
+def test_filters_select(make_dataset, case: FilterCase) -> None:
+    scans, _ = find_scans(make_dataset(FILES), case.selection)
+    assert names(scans) == list(case.expected)
+
+
+def test_scan_keeps_labels_and_order(make_dataset) -> None:
+    root = make_dataset(["sub-01_ses-b_run-01_acq-x_T1w.nii.gz", "sub-01_ses-b_acq-x_run-1_echo-2_T1w.nii.gz"])
+    second, first = find_scans(root, Selection())[0]
+    assert list(first.entities.items()) == [("sub", "01"), ("ses", "b"), ("acq", "x"), ("run", "01")]
+    assert first.name == "sub-01_ses-b_acq-x_run-01_T1w"
+    assert second.entities["run"] == "1" and all(type(label) is str for label in second.entities.values())
+    assert first.path.is_absolute() and first.dataset_root == root and first.suffix == "T1w"
+
+
+def test_missing_subjects_are_recorded(make_dataset) -> None:
+    root = make_dataset(FILES)
+    scans, missing = find_scans(root, Selection())
+    assert [record.subject for record in missing] == ["04"]
+    assert "sub-04" in missing[0].reason and "no T1w" in missing[0].reason
+
+    selection = Selection(participant_labels=("01", "02", "04", "1"), session_labels=("1",))
+    scans, missing = find_scans(root, selection)
+    assert names(scans) == ["sub-01_ses-1_T1w.nii.gz"]
+    reasons = {record.subject: record.reason for record in missing}
+    assert set(reasons) == {"02", "04", "1"}
+    assert "passes the filters" in reasons["02"] and "sub-02_T1w.nii.gz" in reasons["02"]
+    assert "no such folder" in reasons["1"] and "01" in reasons["1"]
+
+
+def test_subject_without_the_session_is_not_missing_unless_asked_for(make_dataset) -> None:
+    root = make_dataset(["sub-01_ses-1_T1w.nii.gz", "sub-02_ses-2_T1w.nii.gz"])
+    assert find_scans(root, Selection(session_labels=("1",)))[1] == []
+    _, missing = find_scans(root, Selection(participant_labels=("01", "02"), session_labels=("1",)))
+    assert [record.subject for record in missing] == ["02"]
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        (Selection(participant_labels=("99",)), ["99", "01, 02, 03, 04"]),
+        (Selection(session_labels=("9",)), ["sessions: (none), 1, 2", "5 T1w image(s) of 3 subject(s)"]),
+        (Selection(participant_labels=("04",)), ["no T1w image found", "04"]),
+    ],
+)
+def test_nothing_selected_says_what_there_is(make_dataset, selection: Selection, said: list[str]) -> None:
+    with pytest.raises(NothingSelectedError) as caught:
+        find_scans(make_dataset(FILES), selection)
+    assert all(text in str(caught.value) for text in said)
+
+
+def test_both_extensions_of_one_scan(make_dataset, caplog: pytest.LogCaptureFixture) -> None:
+    root = make_dataset(["sub-01_T1w.nii", "sub-01_T1w.nii.gz"])
+    with caplog.at_level(logging.WARNING):
+        scans, _ = find_scans(root, Selection())
+    assert names(scans) == ["sub-01_T1w.nii.gz"]
+    assert "sub-01_T1w.nii" in caplog.text and "only the first is used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        "sub-01/anat/sub-02_T1w.nii.gz",
+        "sub-01/anat/sub-01_ses-1_T1w.nii.gz",
+        "sub-01/anat/sub-01_copy_T1w.nii.gz",
+        "sub-01/anat/sub-01_space-MNI152_T1w.nii.gz",
+        "sub-01/anat/sub-01_run-1_run-2_T1w.nii.gz",
+        "sub-01/anat/._sub-01_T1w.nii.gz",
+        "sub-01/anat/sub-01_T1w_old.nii.gz",
+        "sub-01/anat/old/sub-01_run-9_T1w.nii.gz",
+        "sub-01/func/sub-01_run-9_T1w.nii.gz",
+        "sub-01_T1w.nii.gz",
+        "derivatives/x/sub-01/anat/sub-01_run-9_T1w.nii.gz",
+        "sourcedata/sub-01/anat/sub-01_run-9_T1w.nii.gz",
+        "code/sub-01/anat/sub-01_run-9_T1w.nii.gz",
+    ],
+)
+def test_stray_files_are_left_out(make_dataset, stray: str) -> None:
+    root = make_dataset(["sub-01_T1w.nii.gz"])
+    (root / stray).parent.mkdir(parents=True, exist_ok=True)
+    (root / stray).touch()
+    assert names(find_scans(root, Selection())[0]) == ["sub-01_T1w.nii.gz"]
+
+
+@pytest.mark.parametrize("database", [None, "db"])
+def test_links_are_followed_and_dangling_ones_listed(make_dataset, tmp_path: Path, database: str | None) -> None:
+    """Datasets of DataLad: an image that was not fetched must fail as a scan, not vanish."""
+    root = make_dataset(["sub-01_T1w.nii.gz"])
+    (root / "sub-02" / "anat").mkdir(parents=True)
+    (root / "sub-02" / "anat" / "sub-02_T1w.nii.gz").symlink_to("../../.git/annex/objects/nowhere")
+    elsewhere = tmp_path / "elsewhere" / "anat"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "sub-03_T1w.nii.gz").touch()
+    (root / "sub-03").symlink_to(tmp_path / "elsewhere")
+    scans, missing = find_scans(root, Selection(), database_dir=database and tmp_path / database)
+    assert [scan.subject for scan in scans] == ["01", "02", "03"]
+    assert missing == []
+    assert scans[1].size_bytes is None
+    assert all(scan.path.is_relative_to(root) for scan in scans)
+
+
+def test_dataset_below_folders_with_bids_like_names(make_dataset) -> None:
+    nested = make_dataset([], "sub-77") / "func" / "ses-9" / "data"
+    (nested / "sub-05" / "anat").mkdir(parents=True)
+    (nested / "sub-05" / "anat" / "sub-05_T1w.nii").touch()
+    scans, missing = find_scans(nested, Selection())
+    assert [scan.subject for scan in scans] == ["05"] and missing == []
+
+
+def test_only_selected_subjects_are_indexed(make_dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,000 subjects x 2 sessions: the index of one of them holds its two images and nothing else."""
+    from bids.layout import BIDSLayoutIndexer
+
+    stems = [f"sub-{number:04d}_ses-{session}" for number in range(1000) for session in (1, 2)]
+    root = make_dataset(f"{stem}_T1w.nii.gz" for stem in stems)
+    for stem in stems[:20]:
+        func = root.joinpath(*stem.split("_"), "func")
+        func.mkdir()
+        (func / f"{stem}_task-rest_bold.nii.gz").touch()
+    seen: list[Path] = []
+    original = BIDSLayoutIndexer._index_file
+
+    def counting(self, abs_fn, entities):
+        seen.append(Path(str(abs_fn)))
+        return original(self, abs_fn, entities)
+
+    monkeypatch.setattr(BIDSLayoutIndexer, "_index_file", counting)
+    scans, missing = find_scans(root, Selection(participant_labels=("0007",)))
+    assert len(scans) == 2 and missing == []
+    assert sorted(seen) == [scan.path for scan in scans]
+
+    seen.clear()
+    scans, _ = find_scans(root, Selection())
+    assert len(scans) == 2000 == len(seen)
+
+
+def test_index_holds_no_other_subject_with_the_same_beginning(make_dataset) -> None:
+    root = make_dataset(["sub-1_T1w.nii.gz", "sub-10_T1w.nii.gz", "sub-1+a_T1w.nii.gz"])
+    files = {Path(path).name for path in build_index(root, ["1"]).files}
+    assert files == {"sub-1_T1w.nii.gz"}
+    assert {Path(path).name for path in build_index(root, ["1+a"]).files} == {"sub-1+a_T1w.nii.gz"}
+
+
+def test_database_is_reused_and_completed(make_dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, database = make_dataset(FILES), tmp_path / "deep" / "database"
+    expected = find_scans(root, Selection())
+    one, _ = find_scans(root, Selection(participant_labels=("02",)), database_dir=database)
+    assert names(one) == ["sub-02_T1w.nii.gz"]
+    assert [path.name for path in database.iterdir()] == [DATABASE_FILE]
+    before = (database / DATABASE_FILE).read_bytes()
+
+    monkeypatch.setattr(index_module, "ignore_patterns", lambda subjects: pytest.fail(f"indexed again: {subjects}"))
+    selection = Selection(participant_labels=("01", "02", "03"))
+    assert find_scans(root, selection, database_dir=database)[0] == expected[0]
+    assert (database / DATABASE_FILE).read_bytes() == before
+    monkeypatch.undo()
+
+    new = root / "sub-05" / "anat" / "sub-05_T1w.nii.gz"
+    new.parent.mkdir(parents=True)
+    new.touch()
+    (root / "sub-02" / "anat" / "sub-02_T1w.nii.gz").unlink()
+    scans, missing = find_scans(root, Selection(), database_dir=database)
+    assert [scan.subject for scan in scans] == ["01", "01", "01", "03", "05"]
+    assert [record.subject for record in missing] == ["02", "04"]
+
+
+def test_database_of_another_dataset_is_refused(make_dataset, tmp_path: Path) -> None:
+    find_scans(make_dataset(FILES, "a"), Selection(), database_dir=tmp_path / "db")
+    with pytest.raises(UsageError, match="was made for"):
+        find_scans(make_dataset(FILES, "b"), Selection(), database_dir=tmp_path / "db")
+
+
+def test_damaged_database_is_built_again(make_dataset, tmp_path: Path) -> None:
+    (tmp_path / "db").mkdir()
+    (tmp_path / "db" / DATABASE_FILE).write_text("not a database")
+    scans, _ = find_scans(make_dataset(FILES), Selection(), database_dir=tmp_path / "db")
+    assert names(scans) == list(T1W)
+
+
+def _find_names(root: Path, database: Path, queue: Any) -> None:
+    queue.put(names(find_scans(root, Selection(), database_dir=database)[0]))
+
+
+def test_two_processes_share_a_database(make_dataset, tmp_path: Path) -> None:
+    root, context = make_dataset(FILES), multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    jobs = [context.Process(target=_find_names, args=(root, tmp_path / "db", queue)) for _ in range(2)]
+    for job in jobs:
+        job.start()
+    results = [queue.get(timeout=120) for _ in jobs]
+    for job in jobs:
+        job.join()
+    assert results == [list(T1W)] * 2
+    assert [path.name for path in (tmp_path / "db").iterdir()] == [DATABASE_FILE]
+
+
+def test_select_subjects(make_dataset) -> None:
+    root = make_dataset(FILES)
+    (root / "sub-file").touch()
+    assert select_subjects(root, Selection()) == ["01", "02", "03", "04"]
+    assert select_subjects(root, Selection(participant_labels=("03", "99"))) == ["03"]
+
+
+class DatasetCase(NamedTuple):
+    description: str | None
+    subjects: bool
+    message: str | None
+
+
+DATASET_CASES = {
+    "good": DatasetCase('{"Name": "x", "BIDSVersion": "1.8.0"}', True, None),
+    "byte order mark": DatasetCase('\ufeff{"Name": "x", "BIDSVersion": "1.8.0"}', True, None),
+    "no description": DatasetCase(None, True, "no such file"),
+    "broken description": DatasetCase('{"Name": ', True, "cannot be read as JSON"),
+    "description is a list": DatasetCase("[]", True, "found a list"),
+    "no version": DatasetCase('{"Name": "x"}', True, "BIDSVersion missing"),
+    "nothing in it": DatasetCase("{}", True, "Name and BIDSVersion missing"),
+    "no subject": DatasetCase('{"Name": "x", "BIDSVersion": "1.8.0"}', False, "no folder named sub-"),
+}
+
+
+@pytest.mark.parametrize("case", DATASET_CASES.values(), ids=DATASET_CASES.keys())
+def test_check_dataset(tmp_path: Path, case: DatasetCase) -> None:
+    if case.description is not None:
+        (tmp_path / "dataset_description.json").write_text(case.description, encoding="utf-8")
+    if case.subjects:
+        (tmp_path / "sub-01" / "anat").mkdir(parents=True)
+        (tmp_path / "sub-01" / "anat" / "sub-01_T1w.nii").touch()
+        if case.description != "[]":  # without the checks, pybids must cope
+            assert len(find_scans(tmp_path, Selection())[0]) == 1
+    check_dataset(tmp_path, validate=False)
+    if case.message is None:
+        check_dataset(tmp_path)
+        return
+    with pytest.raises(InvalidBidsError) as caught:
+        check_dataset(tmp_path)
+    assert case.message in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_check_dataset_needs_a_folder(tmp_path: Path, validate: bool) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "absent", tmp_path / "file"):
+        with pytest.raises(NoInputError, match=path.name):
+            check_dataset(path, validate=validate)
+
+
+def test_metadata_inheritance(make_dataset) -> None:
+    root = make_dataset(["sub-01_ses-1_acq-a_T1w.nii.gz"])
+    anat = root / "sub-01" / "ses-1" / "anat"
+    levels = {
+        root / "T1w.json": {"level": "root", "root": 1},
+        root / "acq-b_T1w.json": {"level": "other acquisition", "other": 1},
+        root / "acq-a_T1w.json": {"level": "root, acquisition", "acq": 1},
+        root / "sub-01" / "sub-01_T1w.json": {"level": "subject", "subject": 1},
+        anat / "sub-01_ses-1_T1w.json": {"level": "session", "session": 1},
+        anat / "sub-01_ses-1_acq-a_T1w.json": {"level": "scan", "scan": 1},
+        anat / "sub-01_ses-1_acq-a_inplaneT1w.json": {"other": 1},
+    }
+    for path, content in levels.items():
+        path.write_text(json.dumps(content))
+    (scan,), _ = find_scans(root, Selection())
+    metadata = read_metadata(scan)
+    assert metadata == {"level": "scan", "root": 1, "acq": 1, "subject": 1, "session": 1, "scan": 1}
+    (anat / "sub-01_ses-1_acq-a_T1w.json").unlink()
+    assert read_metadata(scan)["level"] == "session"
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe\x00"])
+def test_unreadable_metadata_names_the_file(make_dataset, content: bytes) -> None:
+    root = make_dataset(["sub-01_T1w.nii.gz"])
+    broken = root / "sub-01" / "anat" / "sub-01_T1w.json"
+    broken.write_bytes(content)
+    (scan,), _ = find_scans(root, Selection())
+    with pytest.raises(ScanReadError, match=str(broken)):
+        read_metadata(scan)
+
+
+def test_labels_from_a_file_select_scans(make_dataset, tmp_path: Path) -> None:
+    listed = tmp_path / "subjects.txt"
+    listed.write_text("sub-02\n\n03\n")
+    labels = normalise_labels([str(listed), "sub-01"], "sub")
+    scans, _ = find_scans(make_dataset(FILES), Selection(participant_labels=labels, session_labels=()))
+    assert sorted({scan.subject for scan in scans}) == ["01", "02", "03"]
