@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from bids_hypo.train.run import load_recipe, make_bundle, train_anatomy, train_hypothalamus
+    from bids_hypo.workflow.training import load_recipe, make_bundle, train_anatomy, train_hypothalamus
 
     recipe = load_recipe(args.recipe)
     if recipe["examples"] == "synthesis":
@@ -51,16 +51,16 @@ def _fit(args: argparse.Namespace) -> None:
 
 
 def _bundle(args: argparse.Namespace) -> None:
-    from bids_hypo.train.run import load_recipe, make_bundle
+    from bids_hypo.workflow.training import load_recipe, make_bundle
 
     make_bundle(load_recipe(args.recipe), args.work_dir, args.bundle)
 
 
 def _measure(args: argparse.Namespace) -> None:
     from bids_hypo.execute.run import load_models
-    from bids_hypo.train.run import load_recipe
     from bids_hypo.workflow import accuracy
     from bids_hypo.workflow.options import RunOptions
+    from bids_hypo.workflow.training import load_recipe
 
     models = load_models(RunOptions(Path(), Path(), models_dir=args.models, device="cpu"))
     if args.what == "icv":

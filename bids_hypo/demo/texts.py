@@ -79,8 +79,8 @@ about ALS: the group difference was planted.
 How it was made. The brain is the ICBM152 2009a symmetric average that comes with nilearn. Cerebrospinal fluid, skull,
 scalp, face and neck were painted around it. Each subject is that head after a smooth random warp of 1 to 3 mm, a
 scaling to a given intracranial volume and a planted change of the hypothalamus region on each side, seen by a scanner
-with its own grid, shading and noise. The scans differ in orientation, voxel size, obliquity, number type and compression;
-sub-02 has two sessions of the same anatomy.
+with its own grid, shading and noise. The scans differ in orientation, voxel size, obliquity, number type and
+compression; sub-02 has two sessions of the same anatomy.
 
 Left and right. The template is symmetric, so an oil capsule marks the RIGHT temple in every scan.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Dice coefficient 2 |A and B| / (|A| + |B|) of two masks of one shape; 1 when both are empty.
+    """Dice coefficient ``2 |A and B| / (|A| + |B|)`` of two masks of one shape; 1 when both are empty.
 
     Raises
     ------

@@ -20,6 +20,8 @@ from bids_hypo.segment.cleanup import fill_holes, largest_component
 FIRST_STRUCTURE = 2  # after background and intracranial
 MIN_STRUCTURE_MM3 = 150.0
 TOP_MARGIN_MM = 12.0
+EDGE_MM = 4.0
+MAX_CUT_SHARE = 0.02  # of a structure's voxels near the edge of the field of view
 
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -115,7 +117,7 @@ def run_anatomy(volume: Volume, grid: Grid, bundle: ModelBundle, network: Networ
         )
     labels = np.argmax(probabilities, axis=-1).astype(np.uint8) * head
     near = ndimage.binary_dilation(head, iterations=2)
-    centroids = _centroids(labels, grid, bundle.labels)
+    centroids = _centroids(labels, grid, bundle.labels, _near_edge_of_view(volume.grid, grid))
     return Anatomy(np.where(near, icv, 0).astype(np.float32), labels, grid, centroids, image)
 
 
@@ -137,7 +139,22 @@ def native_icv(anatomy: Anatomy, native: Grid) -> np.ndarray:
     return mask
 
 
-def _centroids(labels: np.ndarray, grid: Grid, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _near_edge_of_view(native: Grid, grid: Grid) -> np.ndarray:
+    """Where the grid lies outside the scan's field of view, or within 4 mm of its edge: (X, Y, Z) bool."""
+    to_native = np.linalg.inv(native.affine) @ grid.affine
+    margin = EDGE_MM / native.voxel_sizes_mm
+    near = np.zeros(grid.shape, bool)
+    steps = [np.arange(n) for n in grid.shape]
+    for axis in range(3):
+        row = to_native[axis]
+        x, y, z = (row[k] * steps[k] for k in range(3))
+        index = x[:, None, None] + y[None, :, None] + z[None, None, :] + row[3]
+        near |= (index < margin[axis]) | (index > native.shape[axis] - 1 - margin[axis])
+    return near
+
+
+def _centroids(labels: np.ndarray, grid: Grid, names: tuple[str, ...], near_edge: np.ndarray) -> dict[str, np.ndarray]:
+    """Centroids of structures that are whole: one cut by the field of view would pull the pose."""
     found = {}
     boxes = ndimage.find_objects(labels, max_label=len(names))
     for number in range(FIRST_STRUCTURE, len(names)):
@@ -145,7 +162,7 @@ def _centroids(labels: np.ndarray, grid: Grid, names: tuple[str, ...]) -> dict[s
         if box is None:
             continue
         part = largest_component(labels[box] == number)
-        if part.sum() * grid.voxel_volume_mm3 < MIN_STRUCTURE_MM3:
+        if part.sum() * grid.voxel_volume_mm3 < MIN_STRUCTURE_MM3 or near_edge[box][part].mean() > MAX_CUT_SHARE:
             continue
         centre = np.argwhere(part).mean(0) + [s.start for s in box]
         found[names[number]] = apply_affine(grid.affine, centre)

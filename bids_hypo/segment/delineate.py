@@ -129,9 +129,10 @@ def delineate(probabilities: np.ndarray, region: Grid, native: Grid, *, what: st
     labels = np.zeros(native.shape, np.uint8)
     volumes = []
     found = _box(probability.sum(-1) > 0)
+    near = probability[found]
     for side in range(2):
-        own = probability[(*found, side)] * _ahead(probability[found], side)
-        mask, volume = volume_matched_mask(own, probability[(*found, side)], native.voxel_volume_mm3)
+        own = near[..., side] * _ahead(near, side)
+        mask, volume = volume_matched_mask(own, near[..., side], native.voxel_volume_mm3)
         labels[found][mask] = side + 1
         volumes.append(volume)
     return Delineation(probability, labels, (volumes[0], volumes[1]), region, touches)

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 STORE_SPACING_MM = 0.5
 STORE_SHAPE = (148, 148, 148)
-DRAWS_PER_CHUNK = 24
+DRAWS_PER_CHUNK = 16
 
 
 @dataclass(frozen=True)

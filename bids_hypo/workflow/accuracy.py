@@ -37,7 +37,7 @@ def hypothalamus_accuracy(
     part : str
         ``validation`` or ``test``.
     images, labels : Path
-        See `bids_hypo.train.run.train_hypothalamus`.
+        See `bids_hypo.workflow.training.train_hypothalamus`.
     models : Models
 
     Returns

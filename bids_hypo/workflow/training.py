@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from bids_hypo.train.pose_template import make_pose_template
 
 logger = logging.getLogger(__name__)
 
-RECIPES = Path(__file__).parent / "recipes"
+RECIPES = Path(str(files("bids_hypo") / "train" / "recipes"))
 Network = Callable[[np.ndarray], np.ndarray]
 
 

@@ -1,0 +1,139 @@
+"""Reading scans with checks, writing without half files."""
+
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_hypo.errors import ScanReadError
+from bids_hypo.image.volume import read_volume, write_bytes, write_nifti
+
+SHAPE = (20, 22, 24)
+
+
+def _ramp(shape=SHAPE):
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+
+def _save(path: Path, data, affine=None, *, codes=(1, 1), zooms=None) -> Path:
+    image = nib.Nifti1Image(data, np.eye(4) if affine is None else affine)
+    image.set_sform(image.affine, code=codes[0])
+    image.set_qform(image.affine, code=codes[1])
+    nib.save(image, path)
+    if codes == (0, 0) or zooms is not None:  # nibabel itself would not write such headers
+        _patch_header(path, codes, zooms)
+    return path
+
+
+def _patch_header(path: Path, codes, zooms) -> None:
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[252:256] = np.array([codes[1], codes[0]], "<i2").tobytes()
+    if zooms is not None:
+        raw[80:92] = np.array(zooms, "<f4").tobytes()
+        raw[280:328] = np.hstack([np.diag(zooms), np.zeros((3, 1))]).astype("<f4").tobytes()
+    path.write_bytes(gzip.compress(bytes(raw)))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_reads_every_dtype(tmp_path, dtype, name):
+    data = (_ramp() % 200).astype(dtype)
+    volume = read_volume(_save(tmp_path / name, data, np.diag([0.8, 1, 1.3, 1])))
+    assert volume.data.dtype == np.float32
+    np.testing.assert_array_equal(volume.data, data)
+    np.testing.assert_allclose(volume.grid.voxel_sizes_mm, [0.8, 1, 1.3])
+
+
+def test_applies_scaling(tmp_path):
+    image = nib.Nifti1Image(_ramp().astype(np.int16), np.eye(4))
+    image.header.set_slope_inter(2.0, -5.0)
+    nib.save(image, tmp_path / "a.nii")
+    stored = nib.load(tmp_path / "a.nii")
+    np.testing.assert_allclose(read_volume(tmp_path / "a.nii").data, stored.get_fdata())
+
+
+def test_a_single_volume_in_four_dimensions_is_accepted(tmp_path):
+    assert read_volume(_save(tmp_path / "a.nii", _ramp()[..., None])).data.shape == SHAPE
+
+
+def _nan(shape=SHAPE):
+    data = _ramp()
+    data[:5] = np.nan
+    return data
+
+
+BAD = {
+    "4-D": (lambda p: _save(p, np.zeros((*SHAPE, 3), np.float32)), "4 dimensions"),
+    "2-D": (lambda p: _save(p, np.zeros(SHAPE[:2], np.float32)), "2 dimensions"),
+    "thin": (lambda p: _save(p, _ramp((30, 30, 3))), "3 voxels along one axis"),
+    "empty": (lambda p: p.write_bytes(b""), "0 bytes"),
+    "text": (lambda p: p.write_bytes(b"this is not an image" * 40), "not a readable NIfTI"),
+    "nan": (lambda p: _save(p, _nan()), "NaN"),
+    "constant": (lambda p: _save(p, np.zeros(SHAPE, np.float32)), "every voxel has the value 0"),
+    "no affine": (lambda p: _save(p, _ramp(), codes=(0, 0)), "no affine"),
+    "voxel 0": (lambda p: _save(p, _ramp(), zooms=(0, 1, 1)), "expected values above 0"),
+    "voxel 5": (lambda p: _save(p, _ramp(), np.diag([5, 5, 5, 1])), "5.00 x 5.00 x 5.00"),
+    "absent": (lambda p: None, "does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_are_named_with_their_fault(tmp_path, case):
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    make, message = BAD[case]
+    make(path)
+    with pytest.raises(ScanReadError) as caught:
+        read_volume(path)
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.7, 0.99])
+def test_truncated_gzip_is_an_error(tmp_path, keep):
+    rng = np.random.default_rng(0)
+    path = _save(tmp_path / "a.nii.gz", rng.normal(size=SHAPE).astype(np.float32))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * keep)])
+    with pytest.raises(ScanReadError, match=r"a\.nii\.gz"):
+        read_volume(path)
+
+
+def test_few_nans_become_zero(tmp_path):
+    data = _ramp()
+    data[3, 4, 5] = np.nan
+    assert read_volume(_save(tmp_path / "a.nii", data)).data[3, 4, 5] == 0
+
+
+def test_written_image_keeps_codes_and_bytes_repeat(tmp_path):
+    affine = np.diag([1.0, -1, 1, 1])
+    source = _save(tmp_path / "source.nii", _ramp(), affine, codes=(2, 0))
+    for name in ("one.nii.gz", "two.nii.gz"):
+        write_nifti(tmp_path / name, _ramp().astype(np.uint8), affine, like=source)
+    assert (tmp_path / "one.nii.gz").read_bytes() == (tmp_path / "two.nii.gz").read_bytes()
+    header = nib.load(tmp_path / "one.nii.gz").header
+    assert int(header["sform_code"]) == 2
+    assert gzip.decompress((tmp_path / "one.nii.gz").read_bytes())[:4] == (348).to_bytes(4, "little")
+
+
+def test_a_sheared_affine_survives_writing(tmp_path):
+    affine = np.eye(4)
+    affine[0, 1] = 0.3
+    write_nifti(tmp_path / "a.nii", _ramp(), affine)
+    np.testing.assert_allclose(nib.load(tmp_path / "a.nii").affine, affine, atol=1e-6)
+
+
+def test_nothing_half_written_stays(tmp_path, monkeypatch):
+    target = tmp_path / "a.json"
+    target.write_bytes(b"before")
+
+    def full(self, _payload):
+        Path(self).touch()
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        write_bytes(target, b"after")
+    assert target.read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

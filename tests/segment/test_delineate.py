@@ -1,0 +1,125 @@
+"""From probabilities in the region to labels on the scan's grid: left is left, volumes agree."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bids_hypo.errors import SegmentationError
+from bids_hypo.image.grid import apply_affine, box_grid
+from bids_hypo.image.volume import Volume
+from bids_hypo.models.bundle import ModelBundle, Preprocessing
+from bids_hypo.segment.cleanup import fill_holes, largest_component, volume_matched_mask
+from bids_hypo.segment.delineate import delineate, region_grid, region_probability
+from bids_hypo.segment.pose import Pose
+
+REGION = box_grid(np.zeros(3), np.eye(3), (96, 36, 96), np.array([0.5, 1.0, 0.5]))
+
+
+def _blobs(grid, left_radius=5.0, right_radius=5.0, gap=5.5):
+    points = apply_affine(grid.affine, np.stack(np.indices(grid.shape), -1))
+    sides = [
+        1 / (1 + np.exp(5 * (np.linalg.norm(points - [x, 0, 0], axis=-1) - r)))
+        for x, r in ((-gap, left_radius), (gap, right_radius))
+    ]
+    total = np.maximum(sides[0] + sides[1], 1)
+    left, right = sides[0] / total, sides[1] / total
+    return np.stack([1 - left - right, left, right], -1).astype(np.float32)
+
+
+@pytest.mark.parametrize("spacing", [0.7, 1.0, 1.5])
+@pytest.mark.parametrize("flip", [1, -1])
+def test_left_is_left_and_volumes_agree(spacing, flip):
+    native = box_grid(np.array([0.2, 0.1, 0.3]), np.diag([flip, 1.0, 1.0]), (60, 60, 60), np.full(3, spacing))
+    found = delineate(_blobs(REGION, 5.0, 6.0), REGION, native)
+    for side, (label, x, radius) in enumerate(((1, -5.5, 5.0), (2, 5.5, 6.0))):
+        where = apply_affine(native.affine, np.argwhere(found.labels == label)).mean(0)
+        np.testing.assert_allclose(where, [x, 0, 0], atol=0.5)
+        counted = (found.labels == label).sum() * native.voxel_volume_mm3
+        assert found.volumes_mm3[side] == pytest.approx(counted, rel=1e-9)
+        expected = found.probability[..., side].sum() * native.voxel_volume_mm3
+        assert abs(counted - expected) <= 0.51 * native.voxel_volume_mm3
+        assert counted == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.06)
+
+
+def test_sides_that_touch_share_no_voxel():
+    native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
+    found = delineate(_blobs(REGION, 5.5, 5.5, gap=4.5), REGION, native)
+    assert set(np.unique(found.labels)) == {0, 1, 2}
+    assert found.volumes_mm3[0] == pytest.approx(found.volumes_mm3[1], rel=0.02)
+
+
+def test_specks_are_dropped():
+    probabilities = _blobs(REGION)
+    probabilities[2:6, 2:4, 2:6] = [0, 1, 0]
+    native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
+    where = apply_affine(native.affine, np.argwhere(delineate(probabilities, REGION, native).labels > 0))
+    assert np.abs(where).max() < 12
+
+
+@pytest.mark.parametrize(("left", "right", "name"), [(1.0, 5.0, "left"), (5.0, 1.0, "right")])
+def test_a_missing_side_is_an_error(left, right, name):
+    with pytest.raises(SegmentationError, match=f"sub-03: the {name} hypothalamus was not found"):
+        delineate(_blobs(REGION, left, right), REGION, REGION, what="sub-03")
+
+
+def test_reaching_the_border_is_noticed():
+    native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
+    assert not delineate(_blobs(REGION), REGION, native).touches_border
+    assert delineate(_blobs(REGION, gap=22), REGION, native).touches_border
+
+
+def _bundle():
+    pre = Preprocessing((0.5, 1.0, 0.5), (96, 36, 96), "coronal", (-1, 0, 1), "zscore")
+    return ModelBundle("hypothalamus", "0", None, ("T1w",), ("background", "left", "right"), {}, pre, (),
+                       {"region_centre_mm": [0, 2, -8]}, "", "")  # fmt: skip
+
+
+def test_mirrored_pass_swaps_sides_back():
+    """A network that says left wherever the image is bright must not be contradicted by its mirrored pass."""
+    image = np.zeros((96, 36, 96), np.float32)
+    image[20:40], image[56:76] = 10, 5
+    image += np.random.default_rng(0).uniform(0, 0.1, image.shape).astype(np.float32)
+
+    def network(x):
+        centre = x[..., 1]
+        out = np.zeros((*centre.shape, 3), np.float32)
+        half = centre.shape[1] // 2
+        out[:, :half, :, 1] = centre[:, :half] > 0
+        out[:, half:, :, 2] = centre[:, half:] > 0
+        out[..., 0] = 1 - out[..., 1] - out[..., 2]
+        return out
+
+    volume = Volume(image, REGION.affine)
+    both = region_probability(volume, REGION, _bundle(), network)
+    np.testing.assert_allclose(both, region_probability(volume, REGION, _bundle(), network, mirrored=False), atol=1e-6)
+    assert both[30, 18, 48, 1] == 1
+
+
+def test_region_follows_the_pose():
+    rotation = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    grid = region_grid(Pose(rotation, np.array([10.0, 20, 30]), 1.1, 0.0, ()), _bundle())
+    np.testing.assert_allclose(grid.centre_mm(), [10 - 2.2, 20, 30 - 8.8])
+    np.testing.assert_allclose(grid.affine[:3, 0] / 0.5, [0, 1, 0], atol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31 - 1))
+def test_matched_mask_counts_the_expected_volume(seed):
+    rng = np.random.default_rng(seed)
+    probability = rng.uniform(0, 1, (6, 6, 6)) ** rng.uniform(1, 6)
+    mask, volume = volume_matched_mask(probability, probability, 0.5)
+    assert mask.sum() == round(probability.sum())
+    assert volume == mask.sum() * 0.5
+    if 0 < mask.sum() < mask.size:
+        assert probability[mask].min() >= probability[~mask].max()
+
+
+def test_largest_component_and_holes():
+    mask = np.zeros((9, 9, 9), bool)
+    mask[1:6, 1:6, 1:6] = True
+    mask[3, 3, 3] = False
+    mask[8, 8, 8] = True
+    kept = fill_holes(largest_component(mask))
+    assert kept.sum() == 125
+    assert not fill_holes(np.zeros((3, 3, 3), bool)).any()
