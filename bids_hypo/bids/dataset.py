@@ -7,6 +7,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from bids_hypo.errors import CannotCreateError
 from bids_hypo.image.volume import write_bytes
 
 BIDS_VERSION = "1.11.0"
-CODE_URL = "https://github.com/bids-hypo/bids_hypo"
 CONTAINER_VARIABLE = "BIDS_HYPO_CONTAINER"
 LEFT_LABEL, RIGHT_LABEL = 1, 2
 
@@ -147,7 +147,7 @@ def describe_dataset(output_dir: Path, bids_dir: Path, *, command_version: str) 
     source = _source_description(bids_dir)
     inside = bids_dir.resolve() in output_dir.resolve().parents
     link = os.path.relpath(bids_dir.resolve(), output_dir.resolve()) if inside else bids_dir.as_uri()
-    generated: dict[str, Any] = {"Name": SOFTWARE_NAME, "Version": command_version, "CodeURL": CODE_URL}
+    generated: dict[str, Any] = {"Name": SOFTWARE_NAME, "Version": command_version, **_code_url()}
     container = os.environ.get(CONTAINER_VARIABLE, "").strip()
     if container:
         kind, _, tag = container.partition(":")
@@ -163,6 +163,16 @@ def describe_dataset(output_dir: Path, bids_dir: Path, *, command_version: str) 
         "DatasetLinks": {RAW_LINK: link},
         "SourceDatasets": [origin],
     }
+
+
+def _code_url() -> dict[str, str]:
+    """The address of the code as the package's metadata give it; nothing where it has none."""
+    try:
+        urls = metadata("bids_hypo").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return {}
+    named = dict(entry.split(", ", 1) for entry in urls if ", " in entry)
+    return {"CodeURL": named["Source"]} if "Source" in named else {}
 
 
 def _source_description(bids_dir: Path) -> dict[str, Any]:
