@@ -62,4 +62,6 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--omp-nthreads", type=int, metavar="N", help="threads of each process")
     group.add_argument("--mem", "--mem-gb", type=float, metavar="GB", help="memory for all processes together")
     group.add_argument("--batch-size", type=int, default=16, metavar="N", help="slices per call of a network")
+    group.add_argument("--scheduler", metavar="ADDRESS",
+                       help="work on this Dask cluster (tcp://host:8786) instead of this machine")  # fmt: skip
     group.add_argument("-w", "--work-dir", type=Path, metavar="DIR", help="folder for temporary files")

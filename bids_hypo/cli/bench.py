@@ -35,13 +35,11 @@ def _run(bids_dir: Path, out: Path, n_scans: int, device: str) -> None:
 
     from bids_hypo.bids import find_scans, output_names, prepare_output
     from bids_hypo.bids.query import Selection
-    from bids_hypo.execute.run import load_models
-    from bids_hypo.workflow.options import RunOptions
+    from bids_hypo.execute.worker import load_models
     from bids_hypo.workflow.participant import process_scan
 
     start = time.perf_counter()
-    options = RunOptions(bids_dir, out, device=device)
-    models = load_models(options)
+    models = load_models(device, None, None, 16)
     start_up = time.perf_counter() - start
     scans = find_scans(bids_dir, Selection())[0][: n_scans + 1]
     prepare_output(out, bids_dir, command_version="bench")
@@ -52,7 +50,8 @@ def _run(bids_dir: Path, out: Path, n_scans: int, device: str) -> None:
         rows.append({**result.seconds, "all": time.perf_counter() - before})
     timed = pd.DataFrame(rows[1:] or rows)  # the first scan pays for imports and first calls
     table = pd.DataFrame({"seconds": timed.mean(), "share": timed.mean() / timed["all"].mean()})
-    print(f"{len(timed)} scans on {models.device}; start-up {start_up:.1f} s and first scan {rows[0]['all']:.1f} s left out")
+    left_out = f"start-up {start_up:.1f} s and first scan {rows[0]['all']:.1f} s left out"
+    print(f"{len(timed)} scans on {models.device}; {left_out}")
     print(table.to_string(float_format=lambda x: f"{x:.2f}"))
     print(f"slowest scan {timed['all'].max():.2f} s")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")

@@ -101,6 +101,7 @@ def make_options(args: argparse.Namespace) -> RunOptions:
         memory_gb=args.mem,
         device=args.device,
         batch_size=args.batch_size,
+        scheduler=args.scheduler,
     )
 
 

@@ -57,12 +57,11 @@ def _bundle(args: argparse.Namespace) -> None:
 
 
 def _measure(args: argparse.Namespace) -> None:
-    from bids_hypo.execute.run import load_models
+    from bids_hypo.execute.worker import load_models
     from bids_hypo.workflow import accuracy
-    from bids_hypo.workflow.options import RunOptions
     from bids_hypo.workflow.training import load_recipe
 
-    models = load_models(RunOptions(Path(), Path(), models_dir=args.models, device="cpu"))
+    models = load_models("cpu", None, args.models, 16)
     if args.what == "icv":
         _need(args, "label_maps")
         table = accuracy.icv_accuracy(load_recipe("anatomy"), args.label_maps, models, n_contrasts=args.n_contrasts)

@@ -32,6 +32,8 @@ class RunOptions:
         As given: auto, cpu, gpu, gpu:N.
     batch_size : int
         Slices per call of a network.
+    scheduler : str or None
+        Address of a Dask scheduler to work on.
     """
 
     bids_dir: Path
@@ -51,6 +53,7 @@ class RunOptions:
     memory_gb: float | None = None
     device: str = "auto"
     batch_size: int = 16
+    scheduler: str | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
