@@ -90,6 +90,8 @@ class Trainer:
         Checkpoints go here; training goes on from the newest.
     seed : int
     encoder_weights : {None, "imagenet"}
+    initial_weights : Path, optional
+        A file of `save_weights` to start from; a checkpoint in ``folder`` comes first.
     """
 
     def __init__(
@@ -103,9 +105,12 @@ class Trainer:
         folder: Path,
         seed: int,
         encoder_weights: str | None = None,
+        initial_weights: Path | None = None,
     ) -> None:
         tf.keras.utils.set_random_seed(seed)
         self.model = build_unet(architecture, encoder_weights)
+        if initial_weights is not None:
+            load_weights(self.model, initial_weights)
         self.average = [tf.Variable(v, trainable=False) for v in self.model.variables]
         schedule = tf.keras.optimizers.schedules.CosineDecay(
             0.0, total_steps - warmup_steps, warmup_target=learning_rate, warmup_steps=warmup_steps

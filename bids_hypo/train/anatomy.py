@@ -13,7 +13,7 @@ from bids_hypo.errors import NoInputError
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.slices import stack_neighbours
 from bids_hypo.train.headmaps import HeadMap, load_head_map
-from bids_hypo.train.synthesis import make_examples
+from bids_hypo.train.synthesis import SynthesisOptions, make_examples
 
 DRAWS_PER_CHUNK = 4
 CONTRASTS_PER_DRAW = 2
@@ -37,13 +37,14 @@ class AnatomyBatches:
         """Make the batches of one chunk; the same number gives the same batches."""
         recipe = self.recipe
         rng = np.random.default_rng([recipe["training"]["seed"], number])
+        options = SynthesisOptions(**recipe.get("synthesis", {}))
         x, y = [], []
         n_slices = recipe["training"]["batches_per_chunk"] * recipe["training"]["batch_size"]
         per_example = -(-n_slices // (DRAWS_PER_CHUNK * CONTRASTS_PER_DRAW))
         for _ in range(DRAWS_PER_CHUNK):
             head = self.heads[rng.integers(len(self.heads))]
             shape = tuple(recipe["preprocessing"]["shape"])
-            for example in make_examples(head, shape, CONTRASTS_PER_DRAW, rng):
+            for example in make_examples(head, shape, CONTRASTS_PER_DRAW, rng, options):
                 chosen = _choose_slices(example.icv_fraction, per_example, rng)
                 image = INTENSITY_RULES[recipe["preprocessing"]["intensity"]](example.image)
                 x.append(

@@ -71,6 +71,7 @@ def fit(
     folder: Path,
     *,
     encoder_weights: str | None = None,
+    initial_weights: Path | None = None,
 ) -> Path:
     """Train a network to the end of its schedule, going on from the newest checkpoint in ``folder``.
 
@@ -80,10 +81,14 @@ def fit(
     architecture, loss : dict
         See `bids_hypo.models.network`.
     training : dict
-        ``steps``, ``learning_rate``, ``warmup_steps``, ``checkpoint_every``, ``seed``, ``batches_per_chunk``.
+        ``steps`` (of the schedule), ``stop_at`` (fewer steps, if given), ``learning_rate``, ``warmup_steps``,
+        ``checkpoint_every``, ``seed``, ``batches_per_chunk``.
     folder : Path
         Gets ``checkpoints/``, ``loss.csv`` and ``weights.npz`` (running average, half precision), the last rewritten
         at every checkpoint.
+    encoder_weights : {None, "imagenet"}
+    initial_weights : Path, optional
+        Weights to start from when there is no checkpoint.
 
     Returns
     -------
@@ -102,16 +107,18 @@ def fit(
         folder=folder,
         seed=training["seed"],
         encoder_weights=encoder_weights,
+        initial_weights=initial_weights,
     )
     weights = folder / "weights.npz"
     start = int(trainer.step_count)
+    last = int(training.get("stop_at", training["steps"]))
     batches = prefetch(source, start // training["batches_per_chunk"] + (start > 0))
     with (folder / "loss.csv").open("a", newline="") as log, tqdm(
-        total=training["steps"], initial=start, unit="step", mininterval=20
+        total=last, initial=start, unit="step", mininterval=20
     ) as bar:  # fmt: skip
         rows = csv.writer(log)
         recent: list[float] = []
-        for step in range(start + 1, training["steps"] + 1):
+        for step in range(start + 1, last + 1):
             x, y = next(batches)
             recent.append(trainer.step(x, y))
             bar.update()
@@ -120,7 +127,7 @@ def fit(
                 log.flush()
                 bar.set_postfix(loss=f"{np.mean(recent):.4f}")
                 recent.clear()
-            if step % training["checkpoint_every"] == 0 or step == training["steps"]:
+            if step % training["checkpoint_every"] == 0 or step == last:
                 trainer.checkpoint()
                 trainer.save_average(weights)
     batches.close()

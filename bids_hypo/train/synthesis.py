@@ -28,7 +28,9 @@ BONE, MARROW, SOFT, SKIN = 515, 516, 507, 511
 class SynthesisOptions:
     """Strength of each random effect; `mild` is used to make validation scans.
 
-    Lengths in mm, angles in degrees, intensities relative to white matter.
+    Lengths in mm, angles in degrees, intensities relative to white matter. ``fluid_range`` bounds the mean of CSF;
+    ``bone_like_fluid`` is how often bone is drawn about as bright as CSF, which hides the border of the ICV: T1w images
+    are not like that, but it teaches shape.
     """
 
     max_rotation_deg: float = 22.0
@@ -37,6 +39,8 @@ class SynthesisOptions:
     max_shift_mm: float = 12.0
     warp_mm: float = 3.5
     any_contrast: float = 0.12
+    fluid_range: tuple[float, float] = (0.05, 0.42)
+    bone_like_fluid: float = 0.4
     noise_max: float = 0.06
     bias_max: float = 0.35
     strip: float = 0.22
@@ -45,9 +49,19 @@ class SynthesisOptions:
 
 
 MILD = SynthesisOptions(
-    max_rotation_deg=8.0, scale_sd=0.03, max_shear=0.02, warp_mm=1.0, any_contrast=0.0, noise_max=0.05, bias_max=0.2,
-    strip=0.0, deface=0.0, crop=0.0,
-)  # fmt: skip
+    max_rotation_deg=8.0,
+    scale_sd=0.03,
+    max_shear=0.02,
+    warp_mm=1.0,
+    any_contrast=0.0,
+    fluid_range=(0.15, 0.42),
+    bone_like_fluid=0.0,
+    noise_max=0.05,
+    bias_max=0.2,
+    strip=0.0,
+    deface=0.0,
+    crop=0.0,
+)
 
 
 def warp_codes(
@@ -113,15 +127,15 @@ def tissue_means(labels: np.ndarray, rng: np.random.Generator, options: Synthesi
         drawn = {int(n): rng.uniform(0, 1.1) for n in present}
         drawn[0] = rng.uniform(0, 0.1)
     else:
-        drawn = _t1w_means(present, rng)
+        drawn = _t1w_means(present, rng, options)
     for right, left in PAIRS.items():
         if right in drawn and left in drawn:
             drawn[right] = drawn[left] * rng.normal(1, 0.01)
     return np.array([drawn[int(n)] for n in labels], np.float32)
 
 
-def _t1w_means(present: np.ndarray, rng: np.random.Generator) -> dict[int, float]:
-    grey, fluid = rng.uniform(0.5, 0.88), rng.uniform(0.05, 0.42)
+def _t1w_means(present: np.ndarray, rng: np.random.Generator, options: SynthesisOptions) -> dict[int, float]:
+    grey, fluid = rng.uniform(0.5, 0.88), rng.uniform(*options.fluid_range)
     fluid = min(fluid, grey - 0.15)
     between = lambda low, high: grey + (1 - grey) * rng.uniform(low, high)  # noqa: E731
     drawn: dict[int, float] = {int(n): rng.uniform(0.1, 1.3) for n in present}
@@ -131,7 +145,9 @@ def _t1w_means(present: np.ndarray, rng: np.random.Generator) -> dict[int, float
     drawn |= {16: between(0.5, 1.0), 28: between(0.3, 0.95), 10: between(0.2, 0.8), 13: between(0.4, 1.0)}
     drawn |= {11: grey * rng.uniform(0.95, 1.1), 12: grey * rng.uniform(1.0, 1.15), 85: between(0.0, 1.0)}
     drawn[0] = rng.uniform(0, 0.06)
-    drawn[BONE] = rng.uniform(0.01, 0.16) if rng.random() < 0.6 else fluid * rng.uniform(0.2, 1.3)
+    drawn[BONE] = (
+        rng.uniform(0.01, 0.16) if rng.random() < 1 - options.bone_like_fluid else fluid * rng.uniform(0.2, 1.3)
+    )
     drawn[MARROW] = rng.uniform(0.1, 1.1)
     drawn[SOFT] = rng.uniform(0.3, 1.1)
     drawn[SKIN] = rng.uniform(0.4, 1.6)

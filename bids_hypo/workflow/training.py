@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -39,14 +40,29 @@ def load_recipe(name: str) -> dict[str, Any]:
 
 
 def train_anatomy(recipe: dict[str, Any], label_maps: Path, folder: Path) -> Path:
-    """Train the anatomy network on heads synthesised from label maps; returns the weights file.
+    """Train the anatomy network on heads synthesised from label maps, then refine it; returns the weights file.
 
-    The pose template is written to ``constants.json`` in ``folder`` before training starts.
+    The second phase (the recipe's ``refine``) starts from the first one's weights, with images closer to T1w. The pose
+    template is written to ``constants.json`` in ``folder`` before training starts.
+
+    Parameters
+    ----------
+    recipe : dict
+    label_maps : Path
+        Folder of label maps.
+    folder : Path
+        Gets ``first/`` and ``refine/``, each with its checkpoints, and the final ``weights.npz``.
     """
     logger.info("preparing the label maps of %s", label_maps)
     heads = load_training_heads(label_maps, recipe["validation"])
     _write_constants(folder, {"pose_template_mm": make_pose_template(heads)})
-    return fit(AnatomyBatches(heads, recipe), recipe["architecture"], recipe["loss"], recipe["training"], folder)
+    weights: Path | None = None
+    for phase, changed in (("first", recipe), ("refine", {**recipe, **recipe["refine"]})):
+        source = AnatomyBatches(heads, changed)
+        weights = fit(source, recipe["architecture"], changed["loss"], changed["training"], folder / phase,
+                      initial_weights=weights)  # fmt: skip
+    assert weights is not None
+    return Path(shutil.copyfile(weights, folder / "weights.npz"))
 
 
 def train_hypothalamus(
