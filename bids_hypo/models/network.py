@@ -6,6 +6,7 @@ Outside this module a network is a plain callable ``(N, H, W, C) -> (N, H, W, K)
 from __future__ import annotations
 
 import os
+import warnings
 
 # segmentation_models 1.0.1 needs Keras 2 (tf_keras) on TensorFlow 2.16 and later; both are read at import.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -49,14 +50,16 @@ def build_unet(architecture: dict[str, Any], encoder_weights: str | None = None)
     tf_keras.Model
         Softmax output (N, H, W, K).
     """
-    return sm.Unet(
-        architecture["backbone"],
-        input_shape=tuple(architecture["input_shape"]),
-        classes=int(architecture["classes"]),
-        activation="softmax",
-        encoder_weights=encoder_weights,
-        decoder_filters=tuple(architecture["decoder_filters"]),
-    )
+    with warnings.catch_warnings():  # it expects 1 or 3 channels, the neighbours of a slice make 5
+        warnings.filterwarnings("ignore", message=".*input channels", category=UserWarning)
+        return sm.Unet(
+            architecture["backbone"],
+            input_shape=tuple(architecture["input_shape"]),
+            classes=int(architecture["classes"]),
+            activation="softmax",
+            encoder_weights=encoder_weights,
+            decoder_filters=tuple(architecture["decoder_filters"]),
+        )
 
 
 def save_weights(model: Any, path: Path) -> None:

@@ -51,7 +51,7 @@ class LabelledRegion:
 def sharpen(probability: np.ndarray, slope: float) -> np.ndarray:
     """Steepen soft labels about 0.5, so that their sum equals the volume inside their 0.5 outline.
 
-    The mean of several predictions has a long low tail outside and is cut off at 1 inside: its sum is about 8 % larger
+    The mean of several predictions has a long low tail outside and is cut off at 1 inside: its sum is about 9 % larger
     than the outline it draws.
     """
     return np.clip((probability - 0.5) * slope + 0.5, 0, 1)

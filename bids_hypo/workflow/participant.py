@@ -230,10 +230,11 @@ def write_images(scan: Scan, names: OutputNames, volume: Volume, found: Segmenta
 
 def write_records(scan: Scan, names: OutputNames, found: Segmentation, made_by: Provenance) -> None:
     """Write the sidecars and the table; the table's JSON last, it closes the set."""
-    write_json(sidecar(names.dseg), dseg_sidecar(scan, made_by))
-    write_json(sidecar(names.hypothalamus_mask), hypothalamus_mask_sidecar(scan, made_by))
-    write_json(sidecar(names.hypothalamus_probseg), probseg_sidecar(scan, made_by))
-    write_json(sidecar(names.icv_mask), icv_mask_sidecar(scan, made_by))
+    of_hypothalamus = {"Flags": list(found.hypothalamus_flags)}
+    write_json(sidecar(names.dseg), dseg_sidecar(scan, made_by) | of_hypothalamus)
+    write_json(sidecar(names.hypothalamus_mask), hypothalamus_mask_sidecar(scan, made_by) | of_hypothalamus)
+    write_json(sidecar(names.hypothalamus_probseg), probseg_sidecar(scan, made_by) | of_hypothalamus)
+    write_json(sidecar(names.icv_mask), icv_mask_sidecar(scan, made_by) | {"Flags": list(found.icv_flags)})
     table = volume_table(
         *found.hypothalamus.volumes_mm3,
         found.icv_mm3,

@@ -87,7 +87,8 @@ def test_sidecars_say_what_made_the_files(demo, segmented):
         for path in n.images:
             content = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
             assert content["Sources"] == [f"bids:raw:{n.scan.path.relative_to(demo).as_posix()}"]
-            assert content["Type"] == "ROI"
+            assert content.get("Type", "ROI") == "ROI"
+            assert ("Type" in content) == path.name.endswith("_mask.nii.gz")
             assert content["Device"] == "cpu"
             assert len(content["Models"]["hypothalamus"]["WeightsSHA256"]) == 64
             assert {"read", "anatomy", "delineate"} <= set(content["Seconds"])
