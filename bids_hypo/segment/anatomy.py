@@ -20,6 +20,7 @@ from bids_hypo.segment.cleanup import fill_holes, largest_component
 FIRST_STRUCTURE = 2  # after background and intracranial
 MIN_STRUCTURE_MM3 = 150.0
 TOP_MARGIN_MM = 12.0
+LEAK_RADIUS_MM = 6.0
 EDGE_MM = 4.0
 MAX_CUT_SHARE = 0.02  # of a structure's voxels near the edge of the field of view
 
@@ -116,9 +117,26 @@ def run_anatomy(volume: Volume, grid: Grid, bundle: ModelBundle, network: Networ
             f"{what}: found no brain in the image; expected a T1w scan that holds the middle of a head. Look at it."
         )
     labels = np.argmax(probabilities, axis=-1).astype(np.uint8) * head
-    near = ndimage.binary_dilation(head, iterations=2)
+    near = without_leaks(head, grid.voxel_sizes_mm)
     centroids = _centroids(labels, grid, bundle.labels, _near_edge_of_view(volume.grid, grid))
     return Anatomy(np.where(near, icv, 0).astype(np.float32), labels, grid, centroids, image)
+
+
+def without_leaks(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
+    """A mask opened by a ball and widened a little: what leaks out of the skull by a narrow way is not in it.
+
+    Parameters
+    ----------
+    mask : (X, Y, Z) bool
+    spacing_mm : (3,) float
+
+    Returns
+    -------
+    (X, Y, Z) bool
+        Up to 3 mm wider than the opened mask, so that the border itself is left as it is.
+    """
+    core = largest_component(ndimage.distance_transform_edt(mask, sampling=spacing_mm) > LEAK_RADIUS_MM)
+    return ndimage.distance_transform_edt(~core, sampling=spacing_mm) <= LEAK_RADIUS_MM + 3.0
 
 
 def native_icv(anatomy: Anatomy, native: Grid) -> np.ndarray:

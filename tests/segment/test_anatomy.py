@@ -1,0 +1,74 @@
+"""The head's grid, structures cut by the field of view, and leaks; the network is a plain function here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bids_hypo.errors import SegmentationError
+from bids_hypo.image.grid import apply_affine, box_grid
+from bids_hypo.image.volume import Volume
+from bids_hypo.models.bundle import ModelBundle, Preprocessing
+from bids_hypo.segment.anatomy import head_grid, native_icv, run_anatomy, without_leaks
+
+LABELS = ("background", "intracranial", "left thalamus", "right thalamus")
+PRE = Preprocessing((2.0, 2.0, 2.0), (96, 112, 128), "coronal", (0,), "foreground")
+BUNDLE = ModelBundle("anatomy", "0", None, ("T1w",), LABELS, {}, PRE, (), {}, "", "")  # type: ignore[arg-type]
+
+
+def _ball_scan(centre, radius=70.0, shape=(100, 110, 100), spacing=2.0, values=(100.0, 300.0)):
+    grid = box_grid(np.zeros(3), np.eye(3), shape, np.full(3, spacing))
+    points = apply_affine(grid.affine, np.stack(np.indices(shape), -1))
+    distance = np.linalg.norm(points - centre, axis=-1)
+    data = np.where(distance < radius, values[0], 0.0)
+    for x in (-14, 14):
+        data[np.linalg.norm(points - centre - [x, -10, 0], axis=-1) < 9] = values[1]
+    return Volume(data.astype(np.float32), grid.affine)
+
+
+def _network(x):
+    """Bright is thalamus (left of the grid's middle is left), medium is intracranial."""
+    image = x[..., 0]
+    out = np.zeros((*image.shape, 4), np.float32)
+    left = (np.arange(image.shape[1]) < image.shape[1] // 2)[None, :, None]
+    bright = image > 1.5
+    out[..., 2], out[..., 3] = bright & left, bright & ~left
+    out[..., 1] = (image > 0.4) & ~bright
+    out[..., 0] = 1 - out.sum(-1)
+    return out
+
+
+@pytest.mark.parametrize("centre", [(0, 0, 0), (12, -15, 8)])
+def test_the_grid_follows_the_head_and_structures_are_found(centre):
+    scan = _ball_scan(np.array(centre))
+    grid = head_grid(scan, BUNDLE)
+    np.testing.assert_allclose(grid.centre_mm(), centre, atol=3)
+    found = run_anatomy(scan, grid, BUNDLE, _network)
+    np.testing.assert_allclose(found.centroids_mm["left thalamus"], np.add(centre, [-14, -10, 0]), atol=1)
+    np.testing.assert_allclose(found.centroids_mm["right thalamus"], np.add(centre, [14, -10, 0]), atol=1)
+    icv = native_icv(found, scan.grid)
+    assert icv.sum() * 8 == pytest.approx(4 / 3 * np.pi * 70**3, rel=0.03)
+
+
+def test_a_structure_cut_by_the_field_of_view_gives_no_centroid():
+    scan = _ball_scan(np.zeros(3))
+    cut = Volume(scan.data[40:], scan.affine @ np.array([[1, 0, 0, 40.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
+    found = run_anatomy(cut, head_grid(scan, BUNDLE), BUNDLE, _network)
+    assert set(found.centroids_mm) == {"right thalamus"}
+
+
+def test_no_brain_is_an_error_that_names_the_scan():
+    scan = _ball_scan(np.zeros(3))
+    with pytest.raises(SegmentationError, match=r"sub-05\.nii: found no brain"):
+        run_anatomy(scan, head_grid(scan, BUNDLE), BUNDLE, lambda x: np.eye(4)[np.zeros(x.shape[:3], int)],
+                    what="sub-05.nii")  # fmt: skip
+
+
+def test_a_narrow_leak_is_cut_and_the_border_stays():
+    mask = np.zeros((60, 60, 90), bool)
+    points = np.stack(np.indices(mask.shape), -1) * 2.0
+    ball = np.linalg.norm(points - [60, 60, 120], axis=-1) < 50
+    leak = (np.hypot(points[..., 0] - 60, points[..., 1] - 60) < 4) & (points[..., 2] < 120)
+    kept = without_leaks(ball | leak, np.full(3, 2.0)) & (ball | leak)
+    assert (ball & ~kept).sum() == 0
+    assert (kept & ~ball).sum() * 8 < 600
