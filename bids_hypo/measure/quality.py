@@ -68,7 +68,7 @@ def hypothalamus_flags(
         SMALL: whole < VOLUME_RANGE_MM3[0],
         LARGE: whole > VOLUME_RANGE_MM3[1],
         POSE: pose_residual_mm > MAX_POSE_RESIDUAL_MM,
-        COARSE: float(np.max(voxel_sizes_mm)) > MAX_VOXEL_MM,
+        COARSE: round(float(np.max(voxel_sizes_mm)), 2) > MAX_VOXEL_MM,
     }
     return tuple(name for name, raised in checks.items() if raised)
 

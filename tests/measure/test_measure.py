@@ -39,6 +39,7 @@ GOOD = {"touches_border": False, "pose_residual_mm": 2.0, "voxel_sizes_mm": np.o
         ((400.0, 400.0), {"touches_border": True}, "touches_region_border"),
         ((400.0, 400.0), {"pose_residual_mm": 6.0}, "pose_uncertain"),
         ((400.0, 400.0), {"voxel_sizes_mm": np.array([1, 1, 1.7])}, "coarse_voxels"),
+        ((400.0, 400.0), {"voxel_sizes_mm": np.array([1, 1, 1.6000001])}, None),
     ],
 )
 def test_each_flag_alone(volumes, change, flag):
