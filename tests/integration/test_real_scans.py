@@ -1,0 +1,49 @@
+"""Real scans of people kept out of training; skipped where they are not at hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from bids_hypo.execute.worker import load_models
+from bids_hypo.image.volume import read_volume
+from bids_hypo.workflow.accuracy import CHANGES, hypothalamus_accuracy
+from bids_hypo.workflow.participant import segment_volume
+from bids_hypo.workflow.training import load_recipe
+
+pytestmark = [pytest.mark.slow, pytest.mark.shared_data]
+
+TWO_PEOPLE = {"test": {"ds000011": ["sub-12"], "ds002748": ["sub-61"]}}
+
+
+@pytest.fixture(scope="module")
+def models():
+    return load_models("cpu", None, None, 16)
+
+
+def test_agreement_with_the_labels(shared_data, models):
+    aside = load_recipe("hypothalamus")["test"]
+    assert all(s in aside[d] for d, subjects in TWO_PEOPLE["test"].items() for s in subjects)
+    table = hypothalamus_accuracy(TWO_PEOPLE, "test", shared_data, shared_data / "hypothalamus-labels", models)
+    assert (table.dice > 0.87).all()
+    assert (table.volume_error_percent.abs() < 12).all()
+
+
+def test_whole_heads_have_an_icv_and_stripped_ones_do_not(shared_data, models):
+    whole = segment_volume(read_volume(shared_data / "ds000011/sub-12/anat/sub-12_T1w.nii.gz"), models)
+    assert whole.icv_flags == ()
+    assert whole.icv_mm3 is not None
+    assert 1.2e6 < whole.icv_mm3 < 1.6e6
+    stripped = segment_volume(read_volume(shared_data / "ds002748/sub-61/anat/sub-61_T1w.nii.gz"), models)
+    assert stripped.icv_flags == ("skull_stripped",)
+    assert stripped.icv_mm3 is None
+
+
+@pytest.mark.parametrize("name", ["flipped", "intensity 3", "rotated 15 degrees x"])
+def test_changes_that_should_not_matter(shared_data, models, name):
+    scan = read_volume(shared_data / "ds000011/sub-12/anat/sub-12_T1w.nii.gz")
+    change = next(c for c in CHANGES if c.name == name)
+    before, after = segment_volume(scan, models), segment_volume(change.apply(scan), models)
+    assert sum(after.hypothalamus.volumes_mm3) == pytest.approx(sum(before.hypothalamus.volumes_mm3), rel=0.03)
+    assert after.icv_mm3 == pytest.approx(before.icv_mm3, rel=0.01)
+    if name == "flipped":  # left has become right
+        assert after.hypothalamus.volumes_mm3[::-1] == pytest.approx(before.hypothalamus.volumes_mm3, rel=0.05)
