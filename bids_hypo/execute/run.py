@@ -37,12 +37,15 @@ class Plan:
     ----------
     todo, kept : tuple of Scan
         Scans to process; scans whose outputs are complete.
+    adopted : tuple of (OutputNames, OutputNames)
+        Of the kept ones, those complete in a folder of ``--derivatives`` only: there, and where they go.
     missing : tuple of MissingScan
         Subjects that were asked for and have no T1w image.
     """
 
     todo: tuple[Scan, ...]
     kept: tuple[Scan, ...]
+    adopted: tuple[tuple[OutputNames, OutputNames], ...]
     missing: tuple[MissingScan, ...]
 
 
@@ -75,6 +78,8 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
             ScanResult(s.name, "to do") for s in plan.todo
         ]
     prepare_output(options.output_dir, options.bids_dir, command_version=__version__)
+    for former, names in plan.adopted:
+        _take_over(former, names)
     results = [_record_missing(m, options.output_dir) for m in plan.missing]
     if options.reports_only:
         results += [redraw(s, output_names(s, options.output_dir)) for s in plan.kept]
@@ -98,30 +103,27 @@ def make_plan(
 ) -> Plan:
     """Divide scans into those to process and those whose outputs are complete and made with the same models."""
     digests = [b.weights_sha256 for b in bundles]
-    todo, kept = [], []
+    todo, kept, adopted = [], [], []
     for scan in scans:
         names = output_names(scan, options.output_dir)
-        if not options.overwrite and _complete_or_adopted(scan, names, digests, options):
-            kept.append(scan)
-        else:
+        places = [] if options.overwrite else [names, *(output_names(scan, folder) for folder in options.derivatives)]
+        complete = next((n for n in places if outputs_complete(n, digests, settings=options.settings)), None)
+        if complete is None:
             todo.append(scan)
-    return Plan(tuple(todo), tuple(kept), tuple(missing))
+            continue
+        kept.append(scan)
+        if complete is not names:
+            adopted.append((complete, names))
+    return Plan(tuple(todo), tuple(kept), tuple(adopted), tuple(missing))
 
 
-def _complete_or_adopted(scan: Scan, names: OutputNames, digests: list[str], options: RunOptions) -> bool:
-    if outputs_complete(names, digests, settings=options.settings):
-        return True
-    for folder in options.derivatives:
-        former = output_names(scan, folder)
-        if outputs_complete(former, digests, settings=options.settings):
-            if not options.dry_run:
-                for source, target in zip(former.files, names.files, strict=True):
-                    if source.is_file():
-                        target.parent.mkdir(parents=True, exist_ok=True)
-                        shutil.copyfile(source, target)
-                logger.info("%s: taken over from %s", scan.name, folder)
-            return True
-    return False
+def _take_over(former: OutputNames, names: OutputNames) -> None:
+    """Copy the complete outputs of a scan from another output folder."""
+    names.anat_dir.mkdir(parents=True, exist_ok=True)
+    for source, target in zip(former.files, names.files, strict=True):
+        if source.is_file():
+            shutil.copyfile(source, target)
+    logger.info("%s: taken over from %s", names.scan.name, former.output_dir)
 
 
 def _record_missing(missing: MissingScan, output_dir: Path) -> ScanResult:

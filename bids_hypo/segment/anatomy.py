@@ -51,6 +51,11 @@ class Anatomy:
     image: np.ndarray
 
 
+def pose_template(bundle: ModelBundle) -> dict[str, np.ndarray]:
+    """The pose template of an anatomy bundle: (3,) float, mm, of each structure."""
+    return {name: np.array(point) for name, point in bundle.constants["pose_template_mm"].items()}
+
+
 def head_grid(volume: Volume, bundle: ModelBundle) -> Grid:
     """The network's grid in scanner axes, laid over the head.
 

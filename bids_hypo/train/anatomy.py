@@ -12,6 +12,7 @@ import numpy as np
 from bids_hypo.errors import NoInputError
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.slices import stack_neighbours
+from bids_hypo.train.fit import shuffled_batches
 from bids_hypo.train.headmaps import HeadMap, load_head_map
 from bids_hypo.train.synthesis import SynthesisOptions, make_examples
 
@@ -57,10 +58,7 @@ class AnatomyBatches:
                         len(recipe["labels"]),
                     )
                 )
-        order = rng.permutation(per_example * DRAWS_PER_CHUNK * CONTRASTS_PER_DRAW)[:n_slices]
-        xs, ys = np.concatenate(x)[order], np.concatenate(y)[order]
-        size = recipe["training"]["batch_size"]
-        return [(xs[i : i + size], ys[i : i + size]) for i in range(0, n_slices, size)]
+        return shuffled_batches(x, y, recipe["training"], rng)
 
 
 def _choose_slices(icv: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -25,6 +25,25 @@ class BatchSource(Protocol):
         ...
 
 
+def shuffled_batches(
+    x: list[np.ndarray], y: list[np.ndarray], training: dict[str, Any], rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mix the slices of all examples of a chunk and divide them into batches; a surplus is dropped.
+
+    Parameters
+    ----------
+    x, y : list of (n, H, W, C) and (n, H, W, K) arrays
+    training : dict
+        ``batch_size``, ``batches_per_chunk``.
+    rng : numpy Generator
+    """
+    size = training["batch_size"]
+    n_slices = training["batches_per_chunk"] * size
+    order = rng.permutation(sum(len(part) for part in x))[:n_slices]
+    xs, ys = np.concatenate(x)[order], np.concatenate(y)[order]
+    return [(xs[i : i + size], ys[i : i + size]) for i in range(0, n_slices, size)]
+
+
 def prefetch(source: BatchSource, first: int, *, depth: int = 2) -> Generator[tuple[np.ndarray, np.ndarray]]:
     """Yield batches while one other process makes the next chunks.
 

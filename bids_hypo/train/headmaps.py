@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from bids_hypo.segment.cleanup import largest_component
+
 # FreeSurfer numbers of each class of the anatomy network; what else lies inside the skull is "intracranial".
 ANATOMY_CLASSES: dict[str, tuple[int, ...]] = {
     "background": (),
@@ -85,13 +87,13 @@ def intracranial_mask(labels: np.ndarray) -> np.ndarray:
     (X, Y, Z) bool
     """
     inside = (labels > 0) & (labels < FIRST_OUTSIDE)
-    lowest = np.flatnonzero(_largest(np.isin(labels, CEREBELLUM)).any(axis=(0, 1)))[0]
+    lowest = np.flatnonzero(largest_component(np.isin(labels, CEREBELLUM)).any(axis=(0, 1)))[0]
     inside[:, :, : max(lowest - 2, 0)] = False
-    inside = _largest(_by_distance(_by_distance(inside, -2.0), 2.0) & inside)
+    inside = largest_component(_by_distance(_by_distance(inside, -2.0), 2.0) & inside)
     inside = _by_distance(_by_distance(inside, 3.0), -3.0) | inside
     inside = ndimage.binary_fill_holes(inside)
     inside[:, :, : max(lowest - 2, 0)] = False
-    return _largest(ndimage.gaussian_filter(inside.astype(np.float32), 1.0) > 0.5)
+    return largest_component(ndimage.gaussian_filter(inside.astype(np.float32), 1.0) > 0.5)
 
 
 def load_head_map(path: Path) -> HeadMap:
@@ -114,7 +116,7 @@ def load_head_map(path: Path) -> HeadMap:
     for number, numbers in enumerate(ANATOMY_CLASSES.values()):
         if numbers:
             target[np.isin(labels, numbers) & icv] = number
-    brain = _largest((labels > 0) & (labels < FIRST_OUTSIDE) & (labels != CSF) & icv)
+    brain = largest_component((labels > 0) & (labels < FIRST_OUTSIDE) & (labels != CSF) & icv)
     distance = ndimage.distance_transform_edt(~ndimage.binary_fill_holes(_by_distance(_by_distance(brain, 2.0), -2.0)))
     ring = np.searchsorted(STRIP_RINGS_MM, distance, side="left").astype(np.uint8)
     packed = labels.astype(np.int32) * 1024 + target.astype(np.int32) * 16 + ring
@@ -143,13 +145,6 @@ def _by_distance(mask: np.ndarray, mm: float) -> np.ndarray:
     if mm > 0:
         return ndimage.distance_transform_edt(~mask) <= mm
     return ndimage.distance_transform_edt(mask) > -mm
-
-
-def _largest(mask: np.ndarray) -> np.ndarray:
-    parts, n = ndimage.label(mask)
-    if n < 2:
-        return mask
-    return parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
 
 
 def _box(mask: np.ndarray) -> tuple[slice, ...]:

@@ -16,6 +16,7 @@ from bids_hypo.image.slices import stack_neighbours
 from bids_hypo.image.volume import Volume
 from bids_hypo.segment.pose import Pose
 from bids_hypo.train.augment import augment_intensity, random_sampling
+from bids_hypo.train.fit import shuffled_batches
 
 logger = logging.getLogger(__name__)
 
@@ -121,10 +122,7 @@ class HypothalamusBatches:
                 stack_neighbours(image, tuple(self.recipe["preprocessing"]["slice_offsets"]), chosen).astype(np.float16)
             )
             y.append(np.round(255 * np.moveaxis(target[:, chosen], 1, 0)).astype(np.uint8))
-        order = rng.permutation(per_draw * DRAWS_PER_CHUNK)[:n_slices]
-        xs, ys = np.concatenate(x)[order], np.concatenate(y)[order]
-        size = training["batch_size"]
-        return [(xs[i : i + size], ys[i : i + size]) for i in range(0, n_slices, size)]
+        return shuffled_batches(x, y, training, rng)
 
 
 def augmented_example(

@@ -29,7 +29,7 @@ from bids_hypo.measure.quality import ICV_NOT_MEASURABLE, hypothalamus_flags, ic
 from bids_hypo.measure.volumes import mask_volume_mm3, volume_table
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.report.figures import overlay_figure
-from bids_hypo.segment.anatomy import Anatomy, head_grid, native_icv, run_anatomy
+from bids_hypo.segment.anatomy import Anatomy, head_grid, native_icv, pose_template, run_anatomy
 from bids_hypo.segment.delineate import Delineation, delineate, region_grid, region_probability
 from bids_hypo.segment.pose import Pose, fit_pose
 
@@ -198,8 +198,7 @@ def segment_volume(
             volume, head_grid(volume, models.anatomy), models.anatomy, models.anatomy_network, what=what
         )
     with watch.stage("pose"):
-        template = {n: np.array(p) for n, p in models.anatomy.constants["pose_template_mm"].items()}
-        pose = fit_pose(anatomy.centroids_mm, template, what=what)
+        pose = fit_pose(anatomy.centroids_mm, pose_template(models.anatomy), what=what)
         region = region_grid(pose, models.hypothalamus)
     with watch.stage("delineate"):
         likely = region_probability(volume, region, models.hypothalamus, models.hypothalamus_network, mirrored=not fast)

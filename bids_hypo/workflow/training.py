@@ -15,7 +15,7 @@ import numpy as np
 from bids_hypo.errors import NoInputError
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.models.bundle import ModelBundle, save_bundle
-from bids_hypo.segment.anatomy import head_grid, run_anatomy
+from bids_hypo.segment.anatomy import head_grid, pose_template, run_anatomy
 from bids_hypo.segment.pose import Pose, fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, load_training_heads
 from bids_hypo.train.fit import fit
@@ -97,12 +97,7 @@ def train_hypothalamus(
 def pose_of(volume: Volume, anatomy: ModelBundle, network: Network, *, what: str) -> Pose:
     """The pose of a scan by the anatomy network."""
     found = run_anatomy(volume, head_grid(volume, anatomy), anatomy, network)
-    return fit_pose(found.centroids_mm, template_of(anatomy), what=what)
-
-
-def template_of(anatomy: ModelBundle) -> dict[str, np.ndarray]:
-    """The pose template of an anatomy bundle."""
-    return {n: np.array(p) for n, p in anatomy.constants["pose_template_mm"].items()}
+    return fit_pose(found.centroids_mm, pose_template(anatomy), what=what)
 
 
 def _prepare(
