@@ -1,0 +1,290 @@
+"""Segmentations of any tool as left, right and unsided parts, and as masks on a common grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+
+from bids_hypo.errors import ScanReadError
+from bids_hypo.image.grid import Grid, apply_affine, as_shape
+from bids_hypo.image.resample import resample
+from bids_hypo.image.volume import Volume
+
+LEFT, RIGHT, BOTH = "L", "R", "B"
+SIDES = (LEFT, RIGHT)
+THRESHOLD = 0.5
+DSEG, MASK, PROBSEG = "dseg", "mask", "probseg"
+
+Labels = Mapping[str, frozenset[int]]
+"""Numbers of the structure in a label image: keys L, R, and B for parts of the structure without a side."""
+
+FREESURFER: Labels = {LEFT: frozenset(range(801, 806)), RIGHT: frozenset(range(806, 811))}
+# HypVINN: medial, lateral, anterior, posterior hypothalamus and mammillary body of a side; the tuberal region has none
+FASTSURFER: Labels = {
+    LEFT: frozenset({966, 977, 978, 979, 980}),
+    RIGHT: frozenset({963, 981, 982, 983, 984}),
+    BOTH: frozenset({976}),
+}
+LEFT_RIGHT: Labels = {LEFT: frozenset({1}), RIGHT: frozenset({2})}
+LABEL_PRESETS: dict[str, Labels] = {"bids_hypo": LEFT_RIGHT, "freesurfer": FREESURFER, "fastsurfer": FASTSURFER}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A structure as an image of 0..1 for each of its parts, cut to the box where it is not 0.
+
+    Attributes
+    ----------
+    of : dict of str to Volume
+        ``L`` and ``R``, and ``B`` for what has no side; at least one of them. Masks are 0 and 1.
+    """
+
+    of: dict[str, Volume]
+
+    @property
+    def has_sides(self) -> bool:
+        """Whether left and right are told apart."""
+        return LEFT in self.of and RIGHT in self.of
+
+    @property
+    def grid(self) -> Grid:
+        """Grid of the first part."""
+        return next(iter(self.of.values())).grid
+
+    def volumes_mm3(self) -> dict[str, float]:
+        """Volume above 0.5 of ``L`` and ``R`` (if told apart) and of ``B``, the whole, on the parts' own grids."""
+        each = {k: float((v.data > THRESHOLD).sum()) * v.grid.voxel_volume_mm3 for k, v in self.of.items()}
+        sides = {k: each[k] for k in SIDES} if self.has_sides else {}
+        return {**sides, BOTH: sum(each.values())}
+
+
+def read_parts(paths: Mapping[str, Path], kind: str | None, labels: Labels | None) -> Parts:
+    """Read one file, or a file for each side.
+
+    Parameters
+    ----------
+    paths : mapping of str to Path
+        ``L`` and ``R``, or ``B`` for one file with everything. NIfTI or MGH, 3-D or 4-D.
+    kind : str or None
+        ``dseg``, ``mask`` or ``probseg``; None to judge by the values: two values are a mask, several whole numbers
+        are labels, fractions are probabilities.
+    labels : Labels or None
+        Numbers in a dseg, or frames (from 1) of a 4-D probseg. None for 1 = left, 2 = right; the numbers of
+        FreeSurfer (801 to 810) and FastSurfer (961 to 984) are recognised.
+
+    Returns
+    -------
+    Parts
+
+    Raises
+    ------
+    ScanReadError
+        If a file cannot be read, or its values are not those of its kind.
+    """
+    if BOTH not in paths:
+        return Parts({side: _one_part(path, kind) for side, path in sorted(paths.items())})
+    path = paths[BOTH]
+    data, affine = _read(path)
+    if data.ndim == 4:
+        frames = _frame_labels(path, data.shape[3], labels)
+        return Parts({side: _crop(_summed(path, data, numbers), affine) for side, numbers in frames.items()})
+    if (kind or _guess(data)) == DSEG or labels is not None:
+        data = np.rint(data)
+        return Parts({side: _crop(np.isin(data, list(n)), affine) for side, n in _numbers(path, data, labels).items()})
+    return Parts({BOTH: _one_part(path, kind)})
+
+
+def _one_part(path: Path, kind: str | None) -> Volume:
+    data, affine = _read(path)
+    if data.ndim != 3:
+        raise ScanReadError(f"{path}: found {data.ndim} dimensions; expected one 3-D mask or probability for a side.")
+    if (kind or _guess(data)) == PROBSEG:
+        return _crop(_probability(path, data), affine)
+    return _crop(data != 0, affine)
+
+
+def _guess(data: np.ndarray) -> str:
+    values = np.unique(data)
+    if len(values) <= 2:
+        return MASK
+    return DSEG if np.array_equal(values, np.round(values)) else PROBSEG
+
+
+def _probability(path: Path, data: np.ndarray) -> np.ndarray:
+    if data.size and (data.min() < -1e-3 or data.max() > 1.001):
+        raise ScanReadError(
+            f"{path}: found values from {data.min():g} to {data.max():g}; expected probabilities from 0 to 1. "
+            "Scale the image, or give it as a mask or labels."
+        )
+    return data
+
+
+def _frame_labels(path: Path, n_frames: int, labels: Labels | None) -> Labels:
+    if labels is None and n_frames != 2:
+        raise ScanReadError(
+            f"{path}: found {n_frames} frames; expected two, left and right. Say which frames are which with the "
+            "labels option, such as L=1-5,R=6-10 (frames count from 1)."
+        )
+    chosen = labels or LEFT_RIGHT
+    beyond = sorted(n for numbers in chosen.values() for n in numbers if not 1 <= n <= n_frames)
+    if beyond:
+        raise ScanReadError(f"{path}: there is no frame {beyond[0]}; the image has frames 1 to {n_frames}.")
+    return chosen
+
+
+def _summed(path: Path, data: np.ndarray, frames: frozenset[int]) -> np.ndarray:
+    return _probability(path, np.minimum(data[..., [n - 1 for n in sorted(frames)]].sum(axis=3), 1.0))
+
+
+def _numbers(path: Path, data: np.ndarray, labels: Labels | None) -> Labels:
+    found = {int(v) for v in np.unique(data)} - {0}
+    if labels is not None and (not found or found & frozenset().union(*labels.values())):
+        return labels
+    for preset in LABEL_PRESETS.values() if labels is None else ():
+        if found <= frozenset().union(*preset.values()):
+            return preset
+    if labels is None and found <= set(range(961, 985)):  # with the neighbours that HypVINN labels: fornix, tracts ...
+        return FASTSURFER
+    expected = "1 = left and 2 = right" if labels is None else "one of those told to be the hypothalamus"
+    shown = ", ".join(map(str, sorted(found)[:12])) + (" ..." if len(found) > 12 else "")
+    raise ScanReadError(
+        f"{path}: found the labels {shown}; expected {expected}. Say which numbers are the hypothalamus with the "
+        "labels option, such as L=801-805,R=806-810."
+    )
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Data (X, Y, Z[, K]) float32 and affine, axes flipped and swapped to be nearest to RAS."""
+    if not path.exists():
+        raise ScanReadError(f"{path}: the file does not exist (a broken link or an unfetched annex file?).")
+    try:
+        image = nib.as_closest_canonical(nib.load(path))
+        data = np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32))
+        affine = np.asarray(image.affine, dtype=float)
+    except (ImageFileError, OSError, EOFError, ValueError, nib.spatialimages.HeaderDataError) as error:
+        raise ScanReadError(f"{path}: not a readable NIfTI or MGH image ({error}). Fetch it again.") from error
+    if data.ndim == 4 and data.shape[3] == 1:
+        data = data[..., 0]
+    if data.ndim not in (3, 4):
+        raise ScanReadError(f"{path}: found an image of shape {data.shape}; expected 3-D or 4-D.")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise ScanReadError(f"{path}: the affine of the header cannot be inverted; repair the header.")
+    return data, affine
+
+
+def _crop(data: np.ndarray, affine: np.ndarray) -> Volume:
+    """Cut to the box that is not 0 (one voxel if everything is), so that large images cost little."""
+    inside = np.nonzero(data > 0)
+    low = np.array([i.min() if i.size else 0 for i in inside])
+    high = np.array([i.max() if i.size else 0 for i in inside]) + 1
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    moved = affine.copy()
+    moved[:3, 3] = apply_affine(affine, low)
+    return Volume(np.ascontiguousarray(data[box], dtype=np.float32), moved)
+
+
+def common_grid(truth: Parts, *others: Parts, margin: int = 2) -> Grid:
+    """The truth's lattice of voxels, wide enough to hold all.
+
+    Parameters
+    ----------
+    truth : Parts
+        Its lattice is kept: voxel sizes, directions and offsets.
+    *others : Parts
+    margin : int
+        Voxels around.
+
+    Returns
+    -------
+    Grid
+    """
+    affine = truth.grid.affine
+    volumes = [v for parts in (truth, *others) for v in parts.of.values() if v.data.any()]
+    corners = [apply_affine(np.linalg.inv(affine) @ v.affine, _corners(v)) for v in volumes] or [np.zeros((1, 3))]
+    points = np.concatenate(corners)
+    low = np.floor(points.min(axis=0) + 1e-3).astype(int) - margin
+    high = np.ceil(points.max(axis=0) - 1e-3).astype(int) + margin + 1
+    moved = affine.copy()
+    moved[:3, 3] = apply_affine(affine, low)
+    return Grid(as_shape(high - low), moved)
+
+
+def _corners(volume: Volume) -> np.ndarray:
+    return np.array(list(product(*[(0.0, n - 1.0) for n in volume.data.shape])))
+
+
+def masks_on(parts: Parts, grid: Grid) -> dict[str, np.ndarray]:
+    """Masks on a grid: parts interpolated linearly, above 0.5; untouched where the voxels coincide.
+
+    Parameters
+    ----------
+    parts : Parts
+    grid : Grid
+
+    Returns
+    -------
+    dict of str to (X, Y, Z) bool
+        ``L`` and ``R`` if told apart, and ``B``, the union of everything.
+    """
+    masks = {key: _on(volume, grid) for key, volume in parts.of.items()}
+    sides = {k: masks[k] for k in SIDES} if parts.has_sides else {}
+    return {**sides, BOTH: np.logical_or.reduce(list(masks.values()))}
+
+
+def _on(volume: Volume, grid: Grid) -> np.ndarray:
+    if not same_lattice(volume.grid, grid):
+        # room for the smoothing that goes before a coarser grid
+        return resample(_padded(volume, 8), grid).data > THRESHOLD
+    start = np.rint(apply_affine(np.linalg.inv(grid.affine), volume.affine[:3, 3])).astype(int)
+    out = np.zeros(grid.shape, bool)
+    low, high = np.maximum(start, 0), np.minimum(start + volume.data.shape, grid.shape)
+    if (high > low).all():
+        to = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        of = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+        out[to] = volume.data[of] > THRESHOLD
+    return out
+
+
+def _padded(volume: Volume, n: int) -> Volume:
+    moved = volume.affine.copy()
+    moved[:3, 3] = apply_affine(volume.affine, np.full(3, -float(n)))
+    return Volume(np.pad(volume.data, n), moved)
+
+
+def carried(parts: Parts, like: Parts) -> Parts:
+    """The parts as masks on the lattice of others: what a perfect segmentation on that grid would be.
+
+    Parameters
+    ----------
+    parts : Parts
+    like : Parts
+        Their voxels are taken.
+
+    Returns
+    -------
+    Parts
+    """
+    grid = common_grid(like, parts)
+    return Parts({key: _crop(_on(volume, grid), grid.affine) for key, volume in parts.of.items()})
+
+
+def same_lattice(a: Grid, b: Grid, *, tolerance: float = 0.02) -> bool:
+    """Whether the voxels of one grid coincide with those of another, wherever the two boxes lie.
+
+    Parameters
+    ----------
+    a, b : Grid
+    tolerance : float
+        In voxels of ``b``; headers are rounded.
+    """
+    to_b = np.linalg.inv(b.affine) @ a.affine
+    if not np.allclose(to_b[:3, :3], np.eye(3), atol=0.01):
+        return False
+    corners = apply_affine(to_b, _corners(Volume(np.empty(a.shape, bool), a.affine)))
+    return bool(np.abs(corners - np.rint(corners)).max() < tolerance)

@@ -1,0 +1,106 @@
+"""Volumes of each method, and of the truth, against clinical scores."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bids_hypo.bids.scores import Scores
+from bids_hypo.measure.ranking import holm
+from bids_hypo.measure.score_association import associate
+
+logger = logging.getLogger(__name__)
+
+TRUTH = "truth"
+CROSS_SECTIONAL, CHANGE, CHANGE_AND_FIRST = "cross-sectional", "change", "change and first score"
+
+
+def associations_table(scans: pd.DataFrame, scores: Scores, covariates: Sequence[str] = ()) -> pd.DataFrame:
+    """Correlate volumes with scores: in the first session, and as change from the first to the last.
+
+    Parameters
+    ----------
+    scans : DataFrame
+        One row a scan, method and hemisphere, with participant_id, session_id, true_mm3 and volume_mm3.
+    scores : Scores
+    covariates : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        One row an analysis, method (``truth`` first), hemisphere and score. The change is left out where nobody has
+        two sessions.
+    """
+    rows = []
+    for (method, hemisphere), volumes in _volumes(scans).groupby(["method", "hemisphere"], sort=False):
+        persons = [(CROSS_SECTIONAL, _first_session(volumes, scores)), *_changes(volumes, scores)]
+        for analysis, table in persons:
+            found = [(name, associate(table, "volume", name, covariates)) for name in scores.names]
+            corrected = holm([a.pearson_p for _, a in found])
+            rows += [
+                {
+                    "analysis": analysis, "method": method, "hemisphere": hemisphere, "score": name,
+                    "covariates": ";".join(covariates) or None, "n": a.n, "pearson_r": a.pearson.value,
+                    "pearson_r_low": a.pearson.low, "pearson_r_high": a.pearson.high, "pearson_p": a.pearson_p,
+                    "pearson_p_corrected": p, "spearman_rho": a.spearman, "spearman_p": a.spearman_p,
+                }
+                for (name, a), p in zip(found, corrected, strict=True)
+            ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    order = {name: n for n, name in enumerate((CROSS_SECTIONAL, CHANGE, CHANGE_AND_FIRST))}
+    return table.sort_values("analysis", key=lambda c: c.map(order), kind="stable", ignore_index=True)
+
+
+def _volumes(scans: pd.DataFrame) -> pd.DataFrame:
+    """One row a person, session, method (with the truth as one) and hemisphere: sub, ses, volume in mm3."""
+    keys = pd.DataFrame(
+        {
+            "sub": scans["participant_id"].str.removeprefix("sub-"),
+            "ses": scans["session_id"].fillna("").astype(str).str.removeprefix("ses-"),
+            "scan": scans["scan"],
+            "hemisphere": scans["hemisphere"],
+        }
+    )
+    true = keys.assign(method=TRUTH, volume=scans["true_mm3"].astype(float)).drop_duplicates(["scan", "hemisphere"])
+    found = keys.assign(method=scans["method"], volume=scans["volume_mm3"].astype(float))
+    both = pd.concat([true, found], ignore_index=True).sort_values("scan", kind="stable")
+    once = both.drop_duplicates(["sub", "ses", "method", "hemisphere"])
+    if len(once) < len(both):
+        logger.warning("Some sessions have several scans; scores are correlated with the first of them by name.")
+    rank = {name: n for n, name in enumerate([TRUTH, *scans["method"].unique()])}
+    return once.sort_values("method", key=lambda c: c.map(rank), kind="stable")
+
+
+def _first_session(volumes: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+    first = volumes.sort_values("ses", kind="stable").drop_duplicates("sub")
+    return _with_scores(first, scores)
+
+
+def _with_scores(volumes: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+    """Join by session where both have sessions; else by person, with the first row of the person."""
+    if scores.has_sessions and volumes["ses"].ne("").all():
+        return volumes.merge(scores.table, on=["sub", "ses"])
+    once = scores.table.sort_values("ses", kind="stable") if scores.has_sessions else scores.table
+    return volumes.merge(once.drop_duplicates("sub").drop(columns="ses", errors="ignore"), on="sub")
+
+
+def _changes(volumes: pd.DataFrame, scores: Scores) -> list[tuple[str, pd.DataFrame]]:
+    """Change from the first to the last session, of the volume in percent and of the scores; empty without sessions."""
+    ordered = volumes.sort_values(["sub", "ses"], kind="stable")
+    first, last = ordered.drop_duplicates("sub"), ordered.drop_duplicates("sub", keep="last")
+    pairs = first.merge(last, on="sub", suffixes=("", "_last"))
+    pairs = pairs[pairs["ses"] != pairs["ses_last"]]
+    if pairs.empty:
+        return []
+    change = pairs.assign(volume=100 * (pairs["volume_last"] - pairs["volume"]) / pairs["volume"])
+    if not scores.has_sessions:
+        return [(CHANGE_AND_FIRST, _with_scores(change, scores))]
+    joined = change.merge(scores.table, on=["sub", "ses"]).merge(
+        scores.table[["sub", "ses", *scores.names]].rename(columns={"ses": "ses_last"}),
+        on=["sub", "ses_last"],
+        suffixes=("", "_last_score"),
+    )
+    differences = {name: joined[f"{name}_last_score"] - joined[name] for name in scores.names}
+    return [(CHANGE, joined.assign(**differences))]
