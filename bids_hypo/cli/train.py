@@ -13,6 +13,8 @@ from bids_hypo.errors import BidsHypoError, ExitCode, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bids_hypo.train.labelled import LabelledScan
+
 logger = logging.getLogger("bids_hypo")
 
 
@@ -32,43 +34,86 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from bids_hypo.workflow.training import load_recipe, make_bundle, train_anatomy, train_hypothalamus
+    from bids_hypo.workflow.training import load_recipe, make_bundle, train_anatomy
 
-    recipe = load_recipe(args.recipe)
+    recipe = load_recipe(args.recipe, backbone=args.backbone)
     if recipe["examples"] == "synthesis":
         _need(args, "label_maps")
+        _configure(args)
         train_anatomy(recipe, args.label_maps, args.work_dir)
     else:
-        _need(args, "images", "labels")
-        from bids_hypo.models.catalog import ANATOMY, find_bundle
-        from bids_hypo.models.network import load_network
-
-        anatomy = find_bundle(ANATOMY, args.models)
-        train_hypothalamus(recipe, args.images, args.labels, anatomy, load_network(anatomy), args.work_dir)
+        _fit_labelled(args, recipe)
     if args.bundle:
         bundle = make_bundle(recipe, args.work_dir, args.bundle)
         logger.info("bundle %s %s written to %s", bundle.name, bundle.version, bundle.folder)
 
 
+def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
+    n_folds = args.folds or recipe.get("folds", 1)
+    if n_folds < 1 or (args.fold is not None and not 1 <= args.fold <= n_folds):
+        raise UsageError(f"--folds {n_folds} --fold {args.fold}: expected a number of folds and one of them.")
+    items = _labelled(args, recipe)
+    from bids_hypo.models.catalog import ANATOMY, find_bundle
+    from bids_hypo.workflow.training import TrainingOptions, train_labelled
+
+    weights = {"none": None, "imagenet": "imagenet"}.get(args.encoder_weights, Path(args.encoder_weights))
+    options = TrainingOptions(n_folds, args.fold, weights)
+    anatomy = find_bundle(ANATOMY, args.models)
+    _configure(args)
+    from bids_hypo.models.network import load_network
+
+    train_labelled(recipe, items, anatomy, load_network(anatomy), args.work_dir, options)
+
+
+def _configure(args: argparse.Namespace) -> None:
+    from bids_hypo.models.device import parse_device
+    from bids_hypo.models.network import configure_device
+
+    logger.info("device: %s", configure_device(parse_device(args.device), None))
+
+
+def _labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> list[LabelledScan]:
+    _need(args, "data")
+    from bids_hypo.train.labelled import find_labelled, label_weights
+
+    items = []
+    for bids_dir, labels_dir in args.data:
+        weights = label_weights(labels_dir, recipe["doubtful"]) if "doubtful" in recipe else None
+        items += find_labelled(bids_dir, labels_dir, pattern=args.pattern, stratify=args.stratify, weights=weights)
+    return items
+
+
 def _bundle(args: argparse.Namespace) -> None:
     from bids_hypo.workflow.training import load_recipe, make_bundle
 
-    make_bundle(load_recipe(args.recipe), args.work_dir, args.bundle)
+    make_bundle(load_recipe(args.recipe, backbone=args.backbone), args.work_dir, args.bundle)
+
+
+def _import(args: argparse.Namespace) -> None:
+    from bids_hypo.workflow.importing import import_keras
+    from bids_hypo.workflow.training import load_recipe
+
+    recipe = load_recipe(args.recipe, backbone=args.backbone)
+    target = args.models / recipe["name"]
+    import_keras(args.file, recipe, target, slice_orientation=args.slice_orientation)
+    logger.info("bundle written to %s; use it with: bids_hypo ... --models %s", target, args.models)
 
 
 def _measure(args: argparse.Namespace) -> None:
     from bids_hypo.execute.worker import load_models
+    from bids_hypo.train.labelled import set_aside
     from bids_hypo.workflow import accuracy
     from bids_hypo.workflow.training import load_recipe
 
-    models = load_models("cpu", None, args.models, 16)
+    models = load_models(args.device, None, args.models, 16)
     if args.what == "icv":
         _need(args, "label_maps")
-        table = accuracy.icv_accuracy(load_recipe("anatomy"), args.label_maps, models, n_contrasts=args.n_contrasts)
+        table = accuracy.icv_accuracy(
+            load_recipe("anatomy"), args.label_maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast
+        )
     elif args.what == "hypothalamus":
-        _need(args, "images", "labels")
         recipe = load_recipe("hypothalamus")
-        table = accuracy.hypothalamus_accuracy(recipe, args.part, args.images, args.labels, models)
+        table = accuracy.hypothalamus_accuracy(set_aside(_labelled(args, recipe), recipe[args.part]), models)
     else:
         if not args.scans:
             raise UsageError("measure steadiness: name the T1w images with --scans.")
@@ -87,8 +132,11 @@ def _report(table: pd.DataFrame, out: Path | None) -> None:
 
 def _need(args: argparse.Namespace, *names: str) -> None:
     for name in names:
-        if getattr(args, name) is None:
+        if not getattr(args, name):
             raise UsageError(f"--{name.replace('_', '-')} is needed here; see bids_hypo_train --help.")
+
+
+RECIPE_HELP = "anatomy, hypothalamus, vernikouskaya2023, vernikouskaya2023-icv, gradio-cnn, or a recipe file (.json)"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,25 +144,55 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     fit = commands.add_parser("fit", help="train from a recipe, going on from the newest checkpoint of the work folder")
     fit.set_defaults(run=_fit)
+    fit.add_argument("recipe", help=RECIPE_HELP)
+    fit.add_argument("--folds", type=int, metavar="N", help="cross-validation: a network for each of N divisions")
+    fit.add_argument("--fold", type=int, metavar="K", help="train only fold K, for instance each as a job of its own")
+    fit.add_argument("--encoder-weights", default="none", metavar="{imagenet,none,FILE}",
+                     help="start of the encoder; imagenet is downloaded")  # fmt: skip
     bundle = commands.add_parser("bundle", help="turn a training folder (finished or not) into a bundle")
     bundle.set_defaults(run=_bundle)
+    bundle.add_argument("recipe", help=RECIPE_HELP)
     for command in (fit, bundle):
-        command.add_argument("recipe", help="anatomy, hypothalamus, or a recipe file (.json)")
-        command.add_argument("-w", "--work-dir", type=Path, required=True, help="checkpoints and the log of the loss")
+        command.add_argument("-w", "--work-dir", type=Path, required=True, help="checkpoints, curves and weights")
         command.add_argument("--bundle", type=Path, required=command is bundle, help="where the bundle goes")
-    measure = commands.add_parser("measure", help="measure the models on scans set aside")
+    importing = commands.add_parser("import", help="make a bundle of a model that segmentation-models saved (.h5)")
+    importing.set_defaults(run=_import)
+    importing.add_argument("file", type=Path, help="Keras .h5, whole model or weights")
+    importing.add_argument("--recipe", required=True, help=RECIPE_HELP)
+    importing.add_argument("--models", type=Path, required=True, help="folder of bundles that it is added to")
+    importing.add_argument("--slice-orientation", default="RS", type=_orientation, metavar="{RS,IL,...}",
+                           help="where the axes of its training slices ran to: rows, then columns")  # fmt: skip
+    for command in (fit, bundle, importing):
+        command.add_argument("--backbone", help="encoder instead of the recipe's: efficientnetb0, vgg16, resnet50, ...")
+    _add_measure(commands.add_parser("measure", help="measure the models on scans set aside"), fit)
+    return parser
+
+
+def _add_measure(measure: argparse.ArgumentParser, fit: argparse.ArgumentParser) -> None:
     measure.set_defaults(run=_measure)
     measure.add_argument("what", choices=("icv", "hypothalamus", "steadiness"))
     measure.add_argument("--part", choices=("validation", "test"), default="validation")
-    measure.add_argument("--n-contrasts", type=int, default=4, help="synthetic scans of each head map")
+    measure.add_argument("--n-contrasts", type=int, default=6, help="synthetic scans of each head map")
+    measure.add_argument("--contrast", choices=("measured", "wide"), default="measured",
+                         help="tissue contrasts as on real T1w scans, or wider")  # fmt: skip
     measure.add_argument("--scans", type=Path, nargs="+", default=[], help="T1w images")
     measure.add_argument("--out", type=Path, help="write the rows as TSV")
     for command in (fit, measure):
         command.add_argument("--label-maps", type=Path, help="folder of head label maps (FreeSurfer numbers, 1 mm)")
-        command.add_argument("--images", type=Path, help="folder of BIDS datasets")
-        command.add_argument("--labels", type=Path, help="folder with labels.tsv and label images")
+        command.add_argument("--data", type=Path, nargs=2, action="append", metavar=("BIDS_DIR", "LABELS_DIR"),
+                             help="a dataset and the folder of its labels; may be given several times")  # fmt: skip
+        command.add_argument("--pattern", metavar="GLOB",
+                             help="where they are in LABELS_DIR, such as '{subject}/anat/*_dseg.nii.gz'")  # fmt: skip
+        command.add_argument("--stratify", metavar="COLUMN", help="balance folds by this column of participants.tsv")
         command.add_argument("--models", type=Path, help="folder of bundles to use instead of the shipped ones")
-    return parser
+        command.add_argument("--device", default="auto", metavar="{auto,cpu,gpu,gpu:N}", help="where to compute")
+
+
+def _orientation(text: str) -> str:
+    code = text.upper()
+    if len(code) != 2 or {code[0] in "RL", code[1] in "RL"} != {True, False} or not set(code) <= set("RLSI"):
+        raise argparse.ArgumentTypeError(f"{text}: expected one of R, L and one of S, I, such as RS or IL")
+    return code
 
 
 if __name__ == "__main__":

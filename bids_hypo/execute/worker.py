@@ -11,7 +11,7 @@ from bids_hypo.bids.dataset import clear_crash, write_crash
 from bids_hypo.bids.names import output_names
 from bids_hypo.bids.query import Scan
 from bids_hypo.errors import BidsHypoError
-from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS, find_bundle
+from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS, ICV, find_bundles
 from bids_hypo.models.device import parse_device
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.participant import Models, ScanResult, process_scan
@@ -56,15 +56,15 @@ def record_failure(scan: Scan, output_dir: Path, text: str) -> ScanResult:
 @lru_cache(maxsize=1)
 def load_models(device: str, n_threads: int | None, models_dir: Path | None, batch_size: int) -> Models:
     """Choose the device and load the networks, once per process; TensorFlow is imported here and nowhere earlier."""
-    from bids_hypo.models.network import configure_device, load_network
+    from bids_hypo.models.network import configure_device, load_network, load_networks
 
     used = configure_device(parse_device(device), n_threads)
     logger.info("device: %s", used)
-    anatomy, hypothalamus = (find_bundle(name, models_dir) for name in (ANATOMY, HYPOTHALAMUS))
+    bundles = find_bundles(models_dir)
     return Models(
-        anatomy,
-        hypothalamus,
-        load_network(anatomy, batch_size=batch_size),
-        load_network(hypothalamus, batch_size=batch_size),
+        bundles,
+        load_network(bundles[ANATOMY], batch_size=batch_size),
+        load_networks(bundles[HYPOTHALAMUS], batch_size=batch_size),
+        load_network(bundles[ICV], batch_size=batch_size) if ICV in bundles else None,
         used,
     )

@@ -64,7 +64,24 @@ def zscore(data: np.ndarray) -> np.ndarray:
     return np.clip((data - np.float32(inside.mean())) / np.float32(sd), -CLIP_SD, CLIP_SD)
 
 
+def unit_range(data: np.ndarray) -> np.ndarray:
+    """Scale to 0..1 by the smallest and the largest value, as Vernikouskaya et al. (2023) did.
+
+    Parameters
+    ----------
+    data : (...) float
+
+    Returns
+    -------
+    (...) float32
+    """
+    data = np.asarray(data, dtype=np.float32)
+    low, high = float(data.min()), float(data.max())
+    return (data - np.float32(low)) / np.float32(max(high - low, 1e-12))
+
+
 INTENSITY_RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "foreground": foreground_scale,
     "zscore": zscore,
+    "unit": unit_range,
 }

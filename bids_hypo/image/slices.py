@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 
@@ -34,3 +36,39 @@ def stack_neighbours(data: np.ndarray, offsets: tuple[int, ...], indices: np.nda
 def unstack(slices: np.ndarray) -> np.ndarray:
     """Put per-slice maps back into a volume: (Y, X, Z, K) to (X, Y, Z, K)."""
     return np.moveaxis(slices, 0, 1)
+
+
+def orient(slices: np.ndarray, code: str) -> np.ndarray:
+    """Turn slices from our order, (N, X, Z, C) with X towards the right and Z towards the top, to that of a model.
+
+    Parameters
+    ----------
+    slices : (N, X, Z, C) float
+    code : str
+        The directions that the model's first and second image axis run to, of R, L, S and I: ``RS`` is ours, ``IL`` a
+        picture with the top of the head first and the subject's left last.
+
+    Returns
+    -------
+    (N, H, W, C) float
+    """
+    if code[0] in "SI":
+        slices = np.swapaxes(slices, 1, 2)
+    return _flipped(slices, code)
+
+
+def restore(slices: np.ndarray, code: str) -> np.ndarray:
+    """Undo `orient`: (N, H, W, K) to (N, X, Z, K)."""
+    slices = _flipped(slices, code)
+    return np.swapaxes(slices, 1, 2) if code[0] in "SI" else slices
+
+
+def through(network: Callable[[np.ndarray], np.ndarray], slices: np.ndarray, code: str) -> np.ndarray:
+    """Call a network on slices laid as it wants them: (N, X, Z, C) to (N, X, Z, K)."""
+    if code == "RS":
+        return network(slices)
+    return restore(network(np.ascontiguousarray(orient(slices, code))), code)
+
+
+def _flipped(slices: np.ndarray, code: str) -> np.ndarray:
+    return slices[:, :: -1 if code[0] in "LI" else 1, :: -1 if code[1] in "LI" else 1]

@@ -20,6 +20,7 @@ def volume_table(
     *,
     hypothalamus_flags: Sequence[str],
     icv_flags: Sequence[str],
+    volume_sd_mm3: tuple[float, float, float] | None = None,
 ) -> pd.DataFrame:
     """One row per structure and side.
 
@@ -29,12 +30,15 @@ def volume_table(
     icv_mm3 : float or None
         None when it cannot be measured.
     hypothalamus_flags, icv_flags : sequence of str
+    volume_sd_mm3 : (3,) tuple of float, optional
+        Standard deviation between the folds: left, right, both.
 
     Returns
     -------
     DataFrame
         Columns structure, hemisphere (L, R, B), volume_mm3, volume_sd_mm3, flags.
     """
+    sd = volume_sd_mm3 or (np.nan, np.nan, np.nan)
     rows = [
         ("hypothalamus", "L", left_mm3, hypothalamus_flags),
         ("hypothalamus", "R", right_mm3, hypothalamus_flags),
@@ -46,7 +50,7 @@ def volume_table(
             "structure": [r[0] for r in rows],
             "hemisphere": [r[1] for r in rows],
             "volume_mm3": [np.nan if r[2] is None else round(r[2], 3) for r in rows],
-            "volume_sd_mm3": np.nan,
+            "volume_sd_mm3": [*(round(value, 3) for value in sd), np.nan],
             "flags": [";".join(r[3]) or None for r in rows],
         }
     )

@@ -29,6 +29,8 @@ class Preprocessing:
         Positions of the channels relative to the slice.
     intensity : str
         A key of `bids_hypo.image.intensity.INTENSITY_RULES`.
+    slice_orientation : str
+        Where the image axes of the network run to (see `bids_hypo.image.slices.orient`).
     """
 
     spacing_mm: tuple[float, float, float]
@@ -36,6 +38,7 @@ class Preprocessing:
     slice_axis: str
     slice_offsets: tuple[int, ...]
     intensity: str
+    slice_orientation: str = "RS"
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def load_bundle(folder: Path) -> ModelBundle:
                 pre["slice_axis"],
                 tuple(pre["slice_offsets"]),
                 pre["intensity"],
+                pre.get("slice_orientation", "RS"),
             ),
             weights=tuple((w["file"], w["sha256"]) for w in raw["weights"]),
             constants=raw["constants"],

@@ -10,6 +10,21 @@ from bids_hypo.models.bundle import DESCRIPTION, ModelBundle, load_bundle
 
 ANATOMY = "anatomy"
 HYPOTHALAMUS = "hypothalamus"
+ICV = "icv"
+
+
+def find_bundles(models_dir: Path | None = None) -> dict[str, ModelBundle]:
+    """All bundles that participant level uses, by name: two always, ``icv`` if the user's folder holds one.
+
+    Parameters
+    ----------
+    models_dir : Path, optional
+        A folder of bundle folders; what it lacks comes from the package.
+    """
+    names = [ANATOMY, HYPOTHALAMUS]
+    if models_dir is not None and (models_dir / ICV / DESCRIPTION).is_file():
+        names.append(ICV)
+    return {name: find_bundle(name, models_dir) for name in names}
 
 
 def find_bundle(name: str, models_dir: Path | None = None) -> ModelBundle:
@@ -18,7 +33,7 @@ def find_bundle(name: str, models_dir: Path | None = None) -> ModelBundle:
     Parameters
     ----------
     name : str
-        ``anatomy`` or ``hypothalamus``.
+        ``anatomy``, ``hypothalamus`` or ``icv``.
     models_dir : Path, optional
         A folder of bundle folders.
 

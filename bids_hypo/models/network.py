@@ -1,6 +1,6 @@
-"""The only module that knows TensorFlow and segmentation_models: building, training and calling networks.
+"""The only module that imports TensorFlow and segmentation_models: building, storing and calling networks.
 
-Outside this module a network is a plain callable ``(N, H, W, C) -> (N, H, W, K)``.
+Outside of it and `bids_hypo.models.trainer` a network is a plain callable ``(N, H, W, C) -> (N, H, W, K)``.
 """
 
 from __future__ import annotations
@@ -35,40 +35,72 @@ logger = logging.getLogger(__name__)
 Network = Callable[[np.ndarray], np.ndarray]
 
 
-def build_unet(architecture: dict[str, Any], encoder_weights: str | None = None) -> Any:
+def build_unet(architecture: dict[str, Any], encoder_weights: str | Path | None = None) -> Any:
     """Build a U-Net.
 
     Parameters
     ----------
     architecture : dict
-        ``backbone``, ``input_shape`` [H, W, C], ``classes``, ``decoder_filters``.
-    encoder_weights : {None, "imagenet"}
-        ``imagenet`` downloads the encoder and needs three channels.
+        ``backbone`` (any that segmentation-models knows), ``input_shape`` [H, W, C], ``classes``, ``decoder_filters``.
+    encoder_weights : {None, "imagenet"} or Path
+        ``imagenet`` is downloaded by segmentation-models; a file is a Keras ``.h5`` of the encoder. Both need as many
+        channels as they were trained with, usually three.
 
     Returns
     -------
     tf_keras.Model
-        Softmax output (N, H, W, K).
+        Softmax output (N, H, W, K), in single precision also under a mixed-precision policy.
+
+    Raises
+    ------
+    UsageError
+        If the backbone is unknown or the encoder weights cannot be had or do not fit.
     """
-    with warnings.catch_warnings():  # it expects 1 or 3 channels, the neighbours of a slice make 5
-        warnings.filterwarnings("ignore", message=".*input channels", category=UserWarning)
-        return sm.Unet(
-            architecture["backbone"],
-            input_shape=tuple(architecture["input_shape"]),
-            classes=int(architecture["classes"]),
-            activation="softmax",
-            encoder_weights=encoder_weights,
-            decoder_filters=tuple(architecture["decoder_filters"]),
-        )
+    backbone = architecture["backbone"]
+    if backbone not in sm.get_available_backbone_names():
+        raise UsageError(f"backbone {backbone!r}: expected one of {', '.join(sm.get_available_backbone_names())}.")
+    weights = None if encoder_weights is None else str(encoder_weights)
+    try:
+        with warnings.catch_warnings():  # it expects 1 or 3 channels, the neighbours of a slice make 5
+            warnings.filterwarnings("ignore", message=".*input channels", category=UserWarning)
+            model = sm.Unet(
+                backbone,
+                input_shape=tuple(architecture["input_shape"]),
+                classes=int(architecture["classes"]),
+                activation="linear",
+                encoder_weights="imagenet" if weights == "imagenet" else None,
+                decoder_filters=tuple(architecture["decoder_filters"]),
+            )
+            if weights not in (None, "imagenet"):
+                _load_encoder(model, Path(weights))
+    except Exception as error:
+        if weights is None:
+            raise
+        raise UsageError(
+            f"--encoder-weights {weights}: cannot be used for {backbone} with input {architecture['input_shape']} "
+            f"({str(error).splitlines()[0]}). 'imagenet' needs a network connection and three channels; a file must be "
+            "a Keras .h5 of the same encoder; 'none' starts from random weights."
+        ) from error
+    probabilities = tf.keras.layers.Activation("softmax", dtype="float32", name="probabilities")(model.output)
+    return tf.keras.Model(model.input, probabilities)
+
+
+def _load_encoder(model: Any, path: Path) -> None:
+    """Fill the layers that a Keras file knows by name; a file that knows none is an error."""
+    before = [w.copy() for w in model.get_weights()]
+    model.load_weights(str(path), by_name=True)
+    if all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)):
+        raise ValueError("no layer of the file has the name of a layer of this encoder")
 
 
 def save_weights(model: Any, path: Path) -> None:
     """Write the weights in half precision as a compressed ``.npz``, one array per variable in model order."""
-    _write_arrays(model.get_weights(), path)
+    write_arrays(model.get_weights(), path)
 
 
-def _write_arrays(weights: list[np.ndarray], path: Path) -> None:
-    arrays: dict[str, Any] = {f"{i:04d}": w.astype(np.float16) for i, w in enumerate(weights)}
+def write_arrays(weights: list[np.ndarray], path: Path, dtype: type[np.floating] = np.float16) -> None:
+    """Write weights as `save_weights` does; ``dtype`` float32 keeps those made elsewhere exactly as they are."""
+    arrays: dict[str, Any] = {f"{i:04d}": w.astype(dtype) for i, w in enumerate(weights)}
     np.savez_compressed(path, **arrays)
 
 
@@ -78,116 +110,8 @@ def load_weights(model: Any, path: Path) -> None:
         model.set_weights([stored[name].astype(np.float32) for name in sorted(stored.files)])
 
 
-class Trainer:
-    """A network under training, with its optimiser, running average of the weights and checkpoints.
-
-    Parameters
-    ----------
-    architecture : dict
-        See `build_unet`.
-    loss : dict
-        ``class_weights`` (K,), ``jaccard_groups`` (list of lists of class indices), ``jaccard_weight``.
-    learning_rate, total_steps, warmup_steps : float, int, int
-        Linear warm-up, then a cosine to zero.
-    folder : Path
-        Checkpoints go here; training goes on from the newest.
-    seed : int
-    encoder_weights : {None, "imagenet"}
-    initial_weights : Path, optional
-        A file of `save_weights` to start from; a checkpoint in ``folder`` comes first.
-    """
-
-    def __init__(
-        self,
-        architecture: dict[str, Any],
-        loss: dict[str, Any],
-        *,
-        learning_rate: float,
-        total_steps: int,
-        warmup_steps: int,
-        folder: Path,
-        seed: int,
-        encoder_weights: str | None = None,
-        initial_weights: Path | None = None,
-    ) -> None:
-        tf.keras.utils.set_random_seed(seed)
-        self.model = build_unet(architecture, encoder_weights)
-        if initial_weights is not None:
-            load_weights(self.model, initial_weights)
-        self.average = [tf.Variable(v, trainable=False) for v in self.model.variables]
-        schedule = tf.keras.optimizers.schedules.CosineDecay(
-            0.0, total_steps - warmup_steps, warmup_target=learning_rate, warmup_steps=warmup_steps
-        )
-        self.optimiser = tf.keras.optimizers.Adam(schedule, global_clipnorm=5.0)
-        self.optimiser.build(self.model.trainable_variables)
-        self._loss = _make_loss(loss)
-        self.step_count = tf.Variable(0, dtype=tf.int64, trainable=False)
-        checkpoint = tf.train.Checkpoint(
-            model=self.model, optimiser=self.optimiser, step=self.step_count, average=self.average
-        )
-        self._manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=2)
-        if self._manager.latest_checkpoint:
-            checkpoint.restore(self._manager.latest_checkpoint).expect_partial()
-            logger.info("going on from step %d", int(self.step_count))
-        self._train = tf.function(self._train_step)
-
-    def _train_step(self, x: Any, y: Any) -> Any:
-        x, y = tf.cast(x, tf.float32), tf.cast(y, tf.float32) / 255.0
-        with tf.GradientTape() as tape:
-            p = self.model(x, training=True)
-            loss = self._loss(y, p)
-        variables = self.model.trainable_variables
-        self.optimiser.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        self.step_count.assign_add(1)
-        step = tf.cast(self.step_count, tf.float32)
-        keep = tf.minimum(0.998, (1.0 + step) / (10.0 + step))
-        for mean, value in zip(self.average, self.model.variables, strict=True):
-            mean.assign(keep * mean + (1.0 - keep) * value)
-        return loss
-
-    def step(self, x: np.ndarray, y: np.ndarray) -> float:
-        """One update with a batch as `bids_hypo.train.fit.BatchSource` makes it; returns the loss."""
-        return float(self._train(tf.constant(x), tf.constant(y)))
-
-    def checkpoint(self) -> None:
-        """Write a checkpoint that a later `Trainer` on the same folder goes on from."""
-        self._manager.save(checkpoint_number=int(self.step_count))
-
-    def save_average(self, path: Path) -> None:
-        """Write the running average of the weights, which is what a bundle ships."""
-        _write_arrays(self._averaged_weights(), path)
-
-    def _averaged_weights(self) -> list[np.ndarray]:
-        by_id = {id(v): a for v, a in zip(self.model.variables, self.average, strict=True)}
-        return [by_id[id(w)].numpy() for w in self.model.weights]
-
-
-def _make_loss(spec: dict[str, Any]) -> Callable[[Any, Any], Any]:
-    """Weighted cross entropy plus the Jaccard metric loss of Wang et al. (2023, NeurIPS), right for soft labels.
-
-    JML(p, y) = 1 - (|p + y|_1 - |p - y|_1) / (|p + y|_1 + |p - y|_1); unlike the soft Jaccard it has its minimum at
-    p = y and does not reward too large an outline when y is not 0 or 1.
-    """
-    weights = tf.constant(spec["class_weights"], tf.float32)
-    groups = [tf.constant(g) for g in spec["jaccard_groups"]]
-    share = float(spec["jaccard_weight"])
-
-    def loss(y: Any, p: Any) -> Any:
-        p = tf.clip_by_value(p, 1e-6, 1.0)
-        w = y * weights
-        total = -tf.reduce_sum(w * tf.math.log(p)) / tf.reduce_sum(w)
-        for group in groups:
-            a = tf.reduce_sum(tf.gather(p, group, axis=-1), axis=-1)
-            b = tf.reduce_sum(tf.gather(y, group, axis=-1), axis=-1)
-            both, apart = tf.reduce_sum(a + b), tf.reduce_sum(tf.abs(a - b))
-            total += share / len(groups) * (1.0 - (both - apart + 1.0) / (both + apart + 1.0))
-        return total
-
-    return loss
-
-
-def load_network(bundle: ModelBundle, *, batch_size: int = 16) -> Network:
-    """Build a bundle's network and return it as a plain callable; several sets of weights are averaged.
+def load_networks(bundle: ModelBundle, *, batch_size: int = 16) -> tuple[Network, ...]:
+    """Build a bundle's networks, one for each set of weights (fold), as plain callables.
 
     Parameters
     ----------
@@ -197,24 +121,34 @@ def load_network(bundle: ModelBundle, *, batch_size: int = 16) -> Network:
 
     Returns
     -------
-    callable
-        (N, H, W, C) float32 to (N, H, W, K) float32.
+    tuple of callable
+        Each (N, H, W, C) float32 to (N, H, W, K) float32.
     """
-    calls = []
+    model = build_unet(bundle.architecture)
+    networks = []
     for name, _ in bundle.weights:
-        model = build_unet(bundle.architecture)
         load_weights(model, bundle.folder / name)
-        shape = (batch_size, *bundle.architecture["input_shape"])
-        calls.append(_frozen(model, shape))
+        call = _frozen(model, (batch_size, *bundle.architecture["input_shape"]))
+        networks.append(_in_batches(call, batch_size, int(bundle.architecture["classes"])))
+    return tuple(networks)
 
+
+def load_network(bundle: ModelBundle, *, batch_size: int = 16) -> Network:
+    """Build a bundle's network as one callable, the average over its sets of weights; see `load_networks`."""
+    networks = load_networks(bundle, batch_size=batch_size)
+    if len(networks) == 1:
+        return networks[0]
+    return lambda x: np.mean([network(x) for network in networks], axis=0)
+
+
+def _in_batches(call: Network, batch_size: int, n_classes: int) -> Network:
     def network(x: np.ndarray) -> np.ndarray:
-        out = np.empty((len(x), *x.shape[1:3], int(bundle.architecture["classes"])), np.float32)
+        out = np.empty((len(x), *x.shape[1:3], n_classes), np.float32)
         for start in range(0, len(x), batch_size):
             part = x[start : start + batch_size]
             short = batch_size - len(part)
             padded = np.pad(part, [(0, short), (0, 0), (0, 0), (0, 0)]) if short else part
-            mean = np.mean([call(padded) for call in calls], axis=0) if len(calls) > 1 else calls[0](padded)
-            out[start : start + len(part)] = mean[: len(part)]
+            out[start : start + len(part)] = call(padded)[: len(part)]
         return out
 
     return network

@@ -11,11 +11,11 @@ from scipy import ndimage
 from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import Grid, apply_affine, box_grid
 from bids_hypo.image.intensity import INTENSITY_RULES
-from bids_hypo.image.resample import resample, resample_probability
+from bids_hypo.image.resample import resample
 from bids_hypo.image.slices import stack_neighbours, unstack
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.segment.cleanup import fill_holes, largest_component
+from bids_hypo.segment.cleanup import largest_component
 
 FIRST_STRUCTURE = 2  # after background and intracranial
 MIN_STRUCTURE_MM3 = 150.0
@@ -142,24 +142,6 @@ def without_leaks(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     """
     core = largest_component(ndimage.distance_transform_edt(mask, sampling=spacing_mm) > LEAK_RADIUS_MM)
     return ndimage.distance_transform_edt(~core, sampling=spacing_mm) <= LEAK_RADIUS_MM + 3.0
-
-
-def native_icv(anatomy: Anatomy, native: Grid) -> np.ndarray:
-    """The intracranial volume on the scan's own grid: probability above 0.5, largest component, holes filled.
-
-    Parameters
-    ----------
-    anatomy : Anatomy
-    native : Grid
-
-    Returns
-    -------
-    (X, Y, Z) bool
-    """
-    values, box = resample_probability(anatomy.icv_probability, anatomy.grid.affine, native, threshold=0.3)
-    mask = np.zeros(native.shape, bool)
-    mask[box] = fill_holes(largest_component(values > 0.5))
-    return mask
 
 
 def _near_edge_of_view(native: Grid, grid: Grid) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import Grid, box_grid
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.resample import resample, resample_probability
-from bids_hypo.image.slices import stack_neighbours, unstack
+from bids_hypo.image.slices import stack_neighbours, through, unstack
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.segment.cleanup import largest_component, volume_matched_mask
@@ -37,6 +37,8 @@ class Delineation:
         0, 1 = left, 2 = right; as many voxels a side as its probabilities sum to.
     volumes_mm3 : (2,) tuple of float
         Left and right: voxels of ``labels`` times their volume.
+    volume_sd_mm3 : (3,) tuple of float or None
+        Standard deviation between the folds of left, right and both; None with a single fold.
     region : Grid
         Where the network looked.
     touches_border : bool
@@ -46,6 +48,7 @@ class Delineation:
     probability: np.ndarray
     labels: np.ndarray
     volumes_mm3: tuple[float, float]
+    volume_sd_mm3: tuple[float, float, float] | None
     region: Grid
     touches_border: bool
 
@@ -64,49 +67,67 @@ def region_grid(pose: Pose, bundle: ModelBundle) -> Grid:
     Grid
         Axes: head's right, anterior, superior.
     """
-    centre = pose.place(np.asarray(bundle.constants["region_centre_mm"]))
+    centre_mm = np.asarray(bundle.constants["region_centre_mm"], dtype=float)
+    if len(bundle.labels) == 2:  # a model without sides: the region's middle must be the head's midplane
+        centre_mm = centre_mm * [0.0, 1.0, 1.0]
+    centre = pose.place(centre_mm)
     pre = bundle.preprocessing
     return box_grid(centre, pose.rotation, pre.shape, np.asarray(pre.spacing_mm))
 
 
-def region_probability(
-    volume: Volume, region: Grid, bundle: ModelBundle, network: Network, *, mirrored: bool = True
+def region_probabilities(
+    volume: Volume, region: Grid, bundle: ModelBundle, networks: Sequence[Network], *, mirrored: bool = True
 ) -> np.ndarray:
-    """Class probabilities in the region, averaged with those of the mirrored image.
+    """Class probabilities in the region by each network (fold), averaged with those of the mirrored image.
 
     Parameters
     ----------
     volume : Volume
         The scan on its own grid.
     region : Grid
+        Made by `region_grid`, so that the middle of its first axis is the head's midplane.
     bundle : ModelBundle
-    network : callable
-        (N, H, W, C) to (N, H, W, 3).
+    networks : sequence of callable
+        Each (N, H, W, C) to (N, H, W, K), K = 3 (background, left, right) or 2 (background, both sides).
     mirrored : bool
         False leaves the mirrored image out: half the time, less steady.
 
     Returns
     -------
-    (X, Y, Z, 3) float32
-        Background, left, right.
+    (F, X, Y, Z, 3) float32
+        For each network background, left, right.
     """
     pre = bundle.preprocessing
     image = INTENSITY_RULES[pre.intensity](resample(volume, region).data)
     stack = stack_neighbours(image, pre.slice_offsets)
-    if not mirrored:
-        return unstack(network(stack))
-    both = network(np.concatenate([stack, stack[:, ::-1]]))
-    plain, flipped = both[: len(stack)], both[len(stack) :, ::-1][..., [0, RIGHT, LEFT]]
-    return unstack((plain + flipped) / 2)
+    folds = []
+    for network in networks:
+        if mirrored:
+            both = through(network, np.concatenate([stack, stack[:, ::-1]]), pre.slice_orientation)
+            plain, flipped = both[: len(stack)], both[len(stack) :, ::-1]
+            swapped = flipped[..., [0, RIGHT, LEFT]] if flipped.shape[-1] == 3 else flipped
+            found = unstack((plain + swapped) / 2)
+        else:
+            found = unstack(through(network, stack, pre.slice_orientation))
+        folds.append(found if found.shape[-1] == 3 else _divided_at_midplane(found))
+    return np.stack(folds)
 
 
-def delineate(probabilities: np.ndarray, region: Grid, native: Grid, *, what: str = "scan") -> Delineation:
-    """Clean the probabilities and bring them onto the scan's own grid.
+def _divided_at_midplane(probabilities: np.ndarray) -> np.ndarray:
+    """Give a model without sides its left and right: (X, Y, Z, 2) to (X, Y, Z, 3), the midplane halfway along X."""
+    n = probabilities.shape[0]
+    left = np.clip(n / 2 - np.arange(n, dtype=np.float32), 0, 1)[:, None, None]  # an odd middle plane is shared
+    both = probabilities[..., 1]
+    return np.stack([probabilities[..., 0], both * left, both * (1 - left)], axis=-1)
+
+
+def delineate(folds: np.ndarray, region: Grid, native: Grid, *, what: str = "scan") -> Delineation:
+    """Average the folds, clean the probabilities and bring them onto the scan's own grid.
 
     Parameters
     ----------
-    probabilities : (X, Y, Z, 3) float
-        On ``region``: background, left, right.
+    folds : (F, X, Y, Z, 3) float
+        On ``region``, of each fold: background, left, right.
     region, native : Grid
     what : str
         Named in errors.
@@ -120,7 +141,7 @@ def delineate(probabilities: np.ndarray, region: Grid, native: Grid, *, what: st
     SegmentationError
         If a side is missing.
     """
-    kept = clean_region(probabilities, region, what=what)
+    kept = clean_region(folds.mean(axis=0), region, what=what)
     touches = _touches_border(kept)
     probability = np.zeros((*native.shape, 2), np.float32)
     for side in range(2):
@@ -135,7 +156,25 @@ def delineate(probabilities: np.ndarray, region: Grid, native: Grid, *, what: st
         mask, volume = volume_matched_mask(own, near[..., side], native.voxel_volume_mm3)
         labels[found][mask] = side + 1
         volumes.append(volume)
-    return Delineation(probability, labels, (volumes[0], volumes[1]), region, touches)
+    spread = fold_spread_mm3(folds, kept > 0, region)
+    return Delineation(probability, labels, (volumes[0], volumes[1]), spread, region, touches)
+
+
+def fold_spread_mm3(folds: np.ndarray, near: np.ndarray, region: Grid) -> tuple[float, float, float] | None:
+    """Standard deviation over the folds of the left, right and whole volume, None with a single fold.
+
+    Parameters
+    ----------
+    folds : (F, X, Y, Z, 3) float
+    near : (X, Y, Z, 2) bool
+        Where the structure's probabilities count, by the average of the folds.
+    region : Grid
+    """
+    if len(folds) < 2:
+        return None
+    sides = (folds[..., 1:] * near).sum(axis=(1, 2, 3), dtype=np.float64) * region.voxel_volume_mm3
+    left, right = sides.std(axis=0, ddof=1)
+    return float(left), float(right), float(sides.sum(axis=1).std(ddof=1))
 
 
 def clean_region(probabilities: np.ndarray, region: Grid, *, what: str = "scan") -> np.ndarray:

@@ -44,13 +44,12 @@ class AnatomyBatches:
         per_example = -(-n_slices // (DRAWS_PER_CHUNK * CONTRASTS_PER_DRAW))
         for _ in range(DRAWS_PER_CHUNK):
             head = self.heads[rng.integers(len(self.heads))]
-            shape = tuple(recipe["preprocessing"]["shape"])
-            for example in make_examples(head, shape, CONTRASTS_PER_DRAW, rng, options):
+            pre = recipe["preprocessing"]
+            spacing = np.asarray(pre["spacing_mm"], float)
+            for example in make_examples(head, tuple(pre["shape"]), spacing, CONTRASTS_PER_DRAW, rng, options):
                 chosen = _choose_slices(example.icv_fraction, per_example, rng)
-                image = INTENSITY_RULES[recipe["preprocessing"]["intensity"]](example.image)
-                x.append(
-                    stack_neighbours(image, tuple(recipe["preprocessing"]["slice_offsets"]), chosen).astype(np.float16)
-                )
+                image = INTENSITY_RULES[pre["intensity"]](example.image)
+                x.append(stack_neighbours(image, tuple(pre["slice_offsets"]), chosen).astype(np.float16))
                 y.append(
                     soft_targets(
                         np.moveaxis(example.target[:, chosen], 1, 0),

@@ -14,6 +14,7 @@ def random_sampling(
     shape: tuple[int, ...],
     step: np.ndarray,
     store_shape: tuple[int, ...],
+    store_mm: float,
     options: dict[str, float],
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -26,8 +27,10 @@ def random_sampling(
     step : (3,) float
         Its spacing in stored voxels.
     store_shape : (3,) int
+    store_mm : float
+        Size of a stored voxel.
     options : dict
-        ``max_rotation_deg``, ``scale_sd``, ``max_shear``, ``max_shift_mm``, ``elastic_mm`` (stored voxels are 0.5 mm).
+        ``max_rotation_deg``, ``scale_sd``, ``max_shear``, ``max_shift_mm``, ``elastic_mm``; what is absent is 0.
     rng : numpy Generator
 
     Returns
@@ -37,17 +40,17 @@ def random_sampling(
     """
     affine = random_affine(
         rng,
-        max_rotation_deg=options["max_rotation_deg"],
-        scale_sd=options["scale_sd"],
-        max_shear=options["max_shear"],
-        max_shift=2 * options["max_shift_mm"],
+        max_rotation_deg=options.get("max_rotation_deg", 0.0),
+        scale_sd=options.get("scale_sd", 0.0),
+        max_shear=options.get("max_shear", 0.0),
+        max_shift=options.get("max_shift_mm", 0.0) / store_mm,
     )
     axes = [
         (np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2)) * np.float32(s)
         for n, s in zip(shape, step, strict=True)
     ]
     controls = tuple(max(5, round(n * s / 20)) for n, s in zip(shape, step, strict=True))
-    amplitude = 2 * options["elastic_mm"] * rng.uniform(0, 1)
+    amplitude = options.get("elastic_mm", 0.0) / store_mm * rng.uniform(0, 1)
     where = np.empty((3, *shape), np.float32)
     for axis in range(3):
         row = affine[axis, :3].astype(np.float32)

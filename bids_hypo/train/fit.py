@@ -1,11 +1,10 @@
-"""The fitting loop: batches in, checkpoints and a log of the loss out. Resumable at any checkpoint."""
+"""The fitting loop: batches in, checkpoints and curves of the loss out. Resumable at any checkpoint."""
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,20 +13,24 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from bids_hypo.train.curves import Curves
+
 logger = logging.getLogger(__name__)
+
+Batch = tuple[np.ndarray, np.ndarray]
 
 
 class BatchSource(Protocol):
     """Makes the batches of one chunk from its number alone, so that training can be resumed."""
 
-    def chunk(self, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    def chunk(self, number: int) -> list[Batch]:
         """Batches (x, y): (N, H, W, C) float16 and (N, H, W, K) uint8, probabilities times 255."""
         ...
 
 
 def shuffled_batches(
     x: list[np.ndarray], y: list[np.ndarray], training: dict[str, Any], rng: np.random.Generator
-) -> list[tuple[np.ndarray, np.ndarray]]:
+) -> list[Batch]:
     """Mix the slices of all examples of a chunk and divide them into batches; a surplus is dropped.
 
     Parameters
@@ -38,13 +41,12 @@ def shuffled_batches(
     rng : numpy Generator
     """
     size = training["batch_size"]
-    n_slices = training["batches_per_chunk"] * size
-    order = rng.permutation(sum(len(part) for part in x))[:n_slices]
+    order = rng.permutation(sum(len(part) for part in x))[: training["batches_per_chunk"] * size]
     xs, ys = np.concatenate(x)[order], np.concatenate(y)[order]
-    return [(xs[i : i + size], ys[i : i + size]) for i in range(0, n_slices, size)]
+    return [(xs[i : i + size], ys[i : i + size]) for i in range(0, len(order) - size + 1, size)]
 
 
-def prefetch(source: BatchSource, first: int, *, depth: int = 2) -> Generator[tuple[np.ndarray, np.ndarray]]:
+def prefetch(source: BatchSource, first: int, *, depth: int = 2) -> Generator[Batch]:
     """Yield batches while one other process makes the next chunks.
 
     Parameters
@@ -77,7 +79,7 @@ def _adopt(source: BatchSource) -> None:
     _source = source
 
 
-def _make(number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _make(number: int) -> list[Batch]:
     assert _source is not None
     return _source.chunk(number)
 
@@ -89,7 +91,8 @@ def fit(
     training: dict[str, Any],
     folder: Path,
     *,
-    encoder_weights: str | None = None,
+    validation: Sequence[Batch] = (),
+    encoder_weights: str | Path | None = None,
     initial_weights: Path | None = None,
 ) -> Path:
     """Train a network to the end of its schedule, going on from the newest checkpoint in ``folder``.
@@ -98,14 +101,17 @@ def fit(
     ----------
     source : BatchSource
     architecture, loss : dict
-        See `bids_hypo.models.network`.
+        See `bids_hypo.models.network.build_unet` and `bids_hypo.models.trainer.make_loss`.
     training : dict
-        ``steps`` (of the schedule), ``stop_at`` (fewer steps, if given), ``learning_rate``, ``warmup_steps``,
-        ``checkpoint_every``, ``seed``, ``batches_per_chunk``.
+        What `bids_hypo.models.trainer.Trainer` reads, and ``checkpoint_every``, ``batches_per_chunk``; optional
+        ``stop_at`` (fewer steps than the schedule has) and ``patience`` (checkpoints without a lower validation loss
+        after which training stops).
     folder : Path
-        Gets ``checkpoints/``, ``loss.csv`` and ``weights.npz`` (running average, half precision), the last rewritten
-        at every checkpoint.
-    encoder_weights : {None, "imagenet"}
+        Gets ``checkpoints/``, ``curves.csv``, ``curves.png`` and ``weights.npz`` (half precision): at the lowest
+        validation loss, or the newest without validation.
+    validation : sequence of (x, y), optional
+        The same batches at every checkpoint.
+    encoder_weights : {None, "imagenet"} or Path
     initial_weights : Path, optional
         Weights to start from when there is no checkpoint.
 
@@ -114,40 +120,33 @@ def fit(
     Path
         The weights file.
     """
-    from bids_hypo.models.network import Trainer
+    from bids_hypo.models.trainer import Trainer
 
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(
-        architecture,
-        loss,
-        learning_rate=training["learning_rate"],
-        total_steps=training["steps"],
-        warmup_steps=training["warmup_steps"],
-        folder=folder,
-        seed=training["seed"],
-        encoder_weights=encoder_weights,
-        initial_weights=initial_weights,
-    )
+    trainer = Trainer(architecture, loss, training, folder, encoder_weights=encoder_weights,
+                      initial_weights=initial_weights)  # fmt: skip
     weights = folder / "weights.npz"
     start = int(trainer.step_count)
+    curves = Curves(folder, until=start)
     last = int(training.get("stop_at", training["steps"]))
     batches = prefetch(source, start // training["batches_per_chunk"] + (start > 0))
-    with (folder / "loss.csv").open("a", newline="") as log, tqdm(
-        total=last, initial=start, unit="step", mininterval=20
-    ) as bar:  # fmt: skip
-        rows = csv.writer(log)
-        recent: list[float] = []
+    recent: list[float] = []
+    with tqdm(total=last, initial=start, unit="step", mininterval=20, desc=folder.name) as bar:
         for step in range(start + 1, last + 1):
-            x, y = next(batches)
-            recent.append(trainer.step(x, y))
+            if curves.exhausted(training.get("patience")):
+                logger.info("no better validation loss since step %d: stopped at %d", curves.best_step, step - 1)
+                break
+            recent.append(trainer.step(*next(batches)))
             bar.update()
-            if step % 50 == 0:
-                rows.writerow([step, f"{np.mean(recent):.5f}"])
-                log.flush()
-                bar.set_postfix(loss=f"{np.mean(recent):.4f}")
-                recent.clear()
-            if step % training["checkpoint_every"] == 0 or step == last:
-                trainer.checkpoint()
+            if step % training["checkpoint_every"] and step != last:
+                continue
+            measured = trainer.validate(validation) if validation else (None, None)
+            curves.add(step, float(np.mean(recent)), *measured)
+            bar.set_postfix(loss=f"{np.mean(recent):.4f}")
+            recent.clear()
+            if curves.best_step == step:
                 trainer.save_average(weights)
+            trainer.checkpoint()
     batches.close()
+    curves.draw()
     return weights

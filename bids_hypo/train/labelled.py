@@ -1,41 +1,246 @@
-"""Labelled scans: which subjects train, and where their images are."""
+"""Labelled scans: pairing images with their labels, and dividing people into training, validation and test."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
 
-from bids_hypo.errors import NoInputError
+from bids_hypo.bids.entities import Scan
+from bids_hypo.bids.query import find_scans
+from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations, match_scans
+from bids_hypo.bids.selection import Selection
+from bids_hypo.bids.tables import TableError, read_participants
+from bids_hypo.errors import NoInputError, ScanReadError, UsageError
+from bids_hypo.image.resample import resample
+from bids_hypo.image.segmentation import BOTH, DSEG, LEFT, RIGHT, Parts, common_grid, read_parts
+from bids_hypo.image.volume import Volume
+
+logger = logging.getLogger(__name__)
 
 
-def training_table(recipe: dict[str, Any], labels: Path) -> pd.DataFrame:
-    """Labelled subjects without those set aside, with the weight that each is drawn with.
+@dataclass(frozen=True)
+class LabelledScan:
+    """A scan with its labels.
+
+    Attributes
+    ----------
+    dataset : str
+        Name of the folder of its dataset.
+    scan : Scan
+    files : SegmentationFiles
+    group : str
+        What folds are balanced by.
+    weight : float
+        How often it is drawn in training.
+    """
+
+    dataset: str
+    scan: Scan
+    files: SegmentationFiles
+    group: str = ""
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Dataset and scan, for messages."""
+        return f"{self.dataset}/{self.scan.name}"
+
+    @property
+    def person(self) -> str:
+        """Dataset and subject: scans of one person stay on one side of every division."""
+        return f"{self.dataset}/sub-{self.scan.subject}"
+
+
+def find_labelled(
+    bids_dir: Path, labels_dir: Path, *, pattern: str | None = None, stratify: str | None = None,
+    weights: pd.DataFrame | None = None,
+) -> list[LabelledScan]:  # fmt: skip
+    """Pair the T1w images of a dataset with the segmentations of a folder.
+
+    Parameters
+    ----------
+    bids_dir : Path
+    labels_dir : Path
+        Derivatives, or a folder of files; see `bids_hypo.bids.segmentations.find_segmentations`.
+    pattern : str, optional
+        Where the segmentations are in it.
+    stratify : str, optional
+        Column of ``participants.tsv`` that folds are balanced by, besides the dataset.
+    weights : DataFrame, optional
+        Columns ``participant_id`` and ``weight``.
+
+    Returns
+    -------
+    list of LabelledScan
 
     Raises
     ------
     NoInputError
-        If the folder has no ``labels.tsv``.
+        If nothing matches.
     """
-    path = labels / "labels.tsv"
-    if not path.is_file():
-        raise NoInputError(f"{path}: not found; expected the table of the labelled subjects.")
-    table = pd.read_csv(path, sep="\t")
-    aside = {(d, s) for part in ("validation", "test") for d, subjects in recipe[part].items() for s in subjects}
-    keep = [(d, s) not in aside for d, s in zip(table["dataset"], table["participant_id"], strict=True)]
-    doubtful = (table["cv"] > recipe["doubtful"]["cv_above"]) | (
-        table["whole_mm3"] < recipe["doubtful"]["volume_below_mm3"]
+    scans, _ = find_scans(bids_dir, Selection())
+    files = find_segmentations(labels_dir, pattern)
+    matches = match_scans([s.entities for s in scans], [f.entities for f in files])
+    groups = _column(bids_dir, stratify) if stratify else {}
+    weight_of = {} if weights is None else dict(zip(weights["participant_id"], weights["weight"], strict=True))
+    dataset = bids_dir.resolve().name
+    found = []
+    for scan, match in zip(scans, matches, strict=True):
+        if match.index is None:
+            logger.info("%s: not used for training (%s)", scan.path, match.reason)
+            continue
+        subject = f"sub-{scan.subject}"
+        group = f"{dataset} {groups.get(subject, '')}".strip()
+        found.append(LabelledScan(dataset, scan, files[match.index], group, float(weight_of.get(subject, 1.0))))
+    if not found:
+        raise NoInputError(
+            f"{labels_dir}: none of its {len(files)} segmentations belongs to one of the {len(scans)} T1w images of "
+            f"{bids_dir}. Do the subject labels agree?"
+        )
+    return found
+
+
+def _column(bids_dir: Path, name: str) -> dict[str, str]:
+    table = read_participants(bids_dir)
+    if name not in table:
+        there = ", ".join(map(str, table.columns))
+        raise TableError(f"{bids_dir}/participants.tsv: no column '{name}' to balance the folds by; there are {there}.")
+    return dict(zip(table["participant_id"], table[name].fillna("n/a"), strict=True))
+
+
+def read_classes(item: LabelledScan, recipe: dict[str, Any]) -> list[Volume]:
+    """Read the labels as one image for each foreground class of a recipe.
+
+    Parameters
+    ----------
+    item : LabelledScan
+    recipe : dict
+        ``labels`` (background first). With ``label_numbers`` (a list of numbers for each foreground class) the
+        labels are a dseg with these numbers; otherwise two foreground classes are left and right, and one is the whole.
+
+    Returns
+    -------
+    list of Volume
+
+    Raises
+    ------
+    ScanReadError
+        If the recipe needs left and right and the labels do not tell them apart.
+    """
+    n_classes = len(recipe["labels"]) - 1
+    if "label_numbers" in recipe:
+        numbers = [frozenset(n) for n in recipe["label_numbers"]]
+        return [read_parts(item.files.paths, DSEG, {BOTH: n}).of[BOTH] for n in numbers]
+    parts = read_parts(item.files.paths, item.files.kind, None)
+    if n_classes == 2 and parts.has_sides:
+        return [parts.of[LEFT], parts.of[RIGHT]]
+    if n_classes == 1:
+        return [_whole(parts)]
+    path = next(iter(item.files.paths.values()))
+    raise ScanReadError(
+        f"{path}: the recipe has {n_classes} foreground classes ({', '.join(recipe['labels'][1:])}); found "
+        f"{'left and right' if parts.has_sides else 'one mask without sides'}. Give the recipe 'label_numbers', or "
+        "use one with two classes."
     )
-    table["weight"] = np.where(doubtful, recipe["doubtful"]["weight"], 1.0)
-    return table[keep].reset_index(drop=True)
 
 
-def find_image(images: Path, dataset: str, subject: str) -> Path:
-    """The T1w image of a labelled subject, whole or cropped."""
-    for folder in (images / dataset, images / f"{dataset}-crops"):
-        found = sorted((folder / subject).glob("**/*_T1w.nii*"))
-        if found:
-            return found[0]
-    raise NoInputError(f"{images}: no T1w image of {dataset} {subject}, which labels.tsv names.")
+def _whole(parts: Parts) -> Volume:
+    """All parts together, on a grid that holds them."""
+    if len(parts.of) == 1:
+        return next(iter(parts.of.values()))
+    grid = common_grid(parts)
+    total = sum((resample(volume, grid).data for volume in parts.of.values()), np.zeros(grid.shape, np.float32))
+    return Volume(np.minimum(total, 1), grid.affine)
+
+
+def label_weights(labels_dir: Path, rule: dict[str, float]) -> pd.DataFrame | None:
+    """Weights of labelled people by ``labels.tsv``, in the folder of labels or above it; None if there is none.
+
+    Labels that several predictions disagree on, or that are very small, count less.
+
+    Parameters
+    ----------
+    labels_dir : Path
+    rule : dict
+        ``cv_above`` (of column ``cv``, the coefficient of variation of the volume), ``volume_below_mm3`` (of
+        ``whole_mm3``), ``weight``.
+    """
+    path = next((p for p in (labels_dir / "labels.tsv", labels_dir.parent / "labels.tsv") if p.is_file()), None)
+    if path is None:
+        return None
+    table = pd.read_csv(path, sep="\t")
+    if "dataset" in table:
+        table = table[table["dataset"] == labels_dir.resolve().name]
+    doubtful = (table["cv"] > rule["cv_above"]) | (table["whole_mm3"] < rule["volume_below_mm3"])
+    return pd.DataFrame({"participant_id": table["participant_id"], "weight": np.where(doubtful, rule["weight"], 1.0)})
+
+
+def set_aside(items: Sequence[LabelledScan], people: dict[str, list[str]]) -> list[LabelledScan]:
+    """Those of the people that a recipe lists by dataset (``sub-`` labels)."""
+    wanted = {f"{dataset}/{subject}" for dataset, subjects in people.items() for subject in subjects}
+    return [item for item in items if item.person in wanted]
+
+
+@dataclass(frozen=True)
+class Division:
+    """Who trains and who validates."""
+
+    training: tuple[LabelledScan, ...]
+    validation: tuple[LabelledScan, ...]
+
+
+def divide(items: Sequence[LabelledScan], recipe: dict[str, Any], n_folds: int) -> list[Division]:
+    """Divide people into training and validation, once or in folds; those of the recipe's ``test`` are in neither.
+
+    Parameters
+    ----------
+    items : sequence of LabelledScan
+    recipe : dict
+        ``test`` and ``validation`` list people by dataset; without ``validation``, ``validation_share`` (0.2) of the
+        people are drawn. ``training["seed"]``.
+    n_folds : int
+        1 for a single division; more for cross-validation, where the recipe's ``validation`` list is not used.
+
+    Returns
+    -------
+    list of Division
+
+    Raises
+    ------
+    UsageError
+        If there are fewer people than folds.
+    """
+    test = {item.person for item in set_aside(items, recipe.get("test", {}))}
+    pool = [item for item in items if item.person not in test]
+    listed = {item.person for item in set_aside(pool, recipe.get("validation", {}))}
+    if n_folds == 1 and listed:
+        return [_division(pool, listed)]
+    parts = n_folds if n_folds > 1 else max(2, round(1 / recipe.get("validation_share", 0.2)))
+    people = sorted({item.person for item in pool})
+    if len(people) < parts:
+        raise UsageError(
+            f"found {len(people)} labelled people ({', '.join(people)}) for {parts} parts of the data; expected at "
+            "least one person in each. Use fewer folds or more scans."
+        )
+    # balanced by group as far as the groups' sizes allow; a group smaller than the folds goes where there is room
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=recipe["training"]["seed"])
+    order = sorted(pool, key=lambda item: item.name)
+    divisions = [
+        _division(order, {order[i].person for i in held_out})
+        for _, held_out in splitter.split(order, [item.group for item in order], [item.person for item in order])
+    ]
+    return divisions if n_folds > 1 else divisions[:1]
+
+
+def _division(items: Sequence[LabelledScan], validation: set[str]) -> Division:
+    return Division(
+        tuple(item for item in items if item.person not in validation),
+        tuple(item for item in items if item.person in validation),
+    )

@@ -1,9 +1,9 @@
-"""Training examples of the hypothalamus network: labelled scans in the pose's frame, strongly augmented."""
+"""Training examples of a delineation network: labelled scans in the pose's frame, augmented as a recipe says."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,26 +16,27 @@ from bids_hypo.image.slices import stack_neighbours
 from bids_hypo.image.volume import Volume
 from bids_hypo.segment.pose import Pose
 from bids_hypo.train.augment import augment_intensity, random_sampling
-from bids_hypo.train.fit import shuffled_batches
+from bids_hypo.train.fit import Batch, shuffled_batches
 
-logger = logging.getLogger(__name__)
-
+STORE_MARGIN_MM = 25.0
 STORE_SPACING_MM = 0.5
-STORE_SHAPE = (148, 148, 148)
 DRAWS_PER_CHUNK = 16
+SUBJECTS_PER_CHUNK = 8
 
 
 @dataclass(frozen=True)
 class LabelledRegion:
-    """A scan and its labels around the hypothalamus, in the pose's frame.
+    """A scan and its labels around the structure, in the pose's frame.
 
     Attributes
     ----------
     name : str
     image : (X, Y, Z) float16
-        0.5 mm, scaled to a bright-tissue mean of 1.
-    labels : (X, Y, Z, 2) uint8
-        Left and right probability times 255.
+        Scaled to a bright-tissue mean of 1.
+    labels : (X, Y, Z, K - 1) uint8
+        Probability of each foreground class times 255.
+    spacing_mm : (3,) float
+        Of ``image``.
     native_voxel_mm : (3,) float
         Extent of a native voxel along the region's axes.
     weight : float
@@ -45,6 +46,7 @@ class LabelledRegion:
     name: str
     image: np.ndarray
     labels: np.ndarray
+    spacing_mm: np.ndarray
     native_voxel_mm: np.ndarray
     weight: float
 
@@ -53,106 +55,194 @@ def sharpen(probability: np.ndarray, slope: float) -> np.ndarray:
     """Steepen soft labels about 0.5, so that their sum equals the volume inside their 0.5 outline.
 
     The mean of several predictions has a long low tail outside and is cut off at 1 inside: its sum is about 9 % larger
-    than the outline it draws.
+    than the outline it draws. Masks of 0 and 1 are left as they are but for their interpolated rim.
     """
     return np.clip((probability - 0.5) * slope + 0.5, 0, 1)
 
 
-def label_centre_mm(left: Volume, right: Volume) -> np.ndarray:
-    """(3,) float, RAS mm: the centre of both sides' labels."""
-    both = left.data + resample(right, left.grid).data
-    centre = np.array(ndimage.center_of_mass(both > 0.5))
-    return left.affine[:3, :3] @ centre + left.affine[:3, 3]
+def label_centre_mm(labels: Sequence[Volume]) -> np.ndarray:
+    """(3,) float, RAS mm: the centre of all foreground labels together."""
+    first = labels[0]
+    together = sum((resample(label, first.grid).data for label in labels[1:]), first.data)
+    centre = np.array(ndimage.center_of_mass(together > 0.5))
+    return first.affine[:3, :3] @ centre + first.affine[:3, 3]
+
+
+def is_deformed(recipe: dict[str, Any]) -> bool:
+    """Whether the recipe's augmentation moves and deforms the examples."""
+    return "max_rotation_deg" in recipe.get("augmentation", {})
+
+
+def store_grid(centre_mm: np.ndarray, rotation: np.ndarray, recipe: dict[str, Any]) -> Grid:
+    """Where a region is kept: the network's own grid, or 0.5 mm with room for random deformation.
+
+    Parameters
+    ----------
+    centre_mm : (3,) float
+        RAS mm of the scanner.
+    rotation : (3, 3) float
+        Of the pose.
+    recipe : dict
+    """
+    pre = recipe["preprocessing"]
+    spacing, shape = np.asarray(pre["spacing_mm"], float), np.asarray(pre["shape"])
+    if is_deformed(recipe):
+        shape = np.full(3, round((float((spacing * shape).max()) + STORE_MARGIN_MM + 1) / STORE_SPACING_MM))
+        spacing = np.full(3, STORE_SPACING_MM)
+    return box_grid(centre_mm, rotation, (int(shape[0]), int(shape[1]), int(shape[2])), spacing)
 
 
 def cut_region(
-    name: str, scan: Volume, left: Volume, right: Volume, pose: Pose, centre_mm: np.ndarray, weight: float
+    name: str, scan: Volume, labels: Sequence[Volume], pose: Pose, grid: Grid, *, weight: float = 1.0
 ) -> LabelledRegion:
-    """Resample a scan and its labels around a centre into the pose's frame, at 0.5 mm.
+    """Resample a scan and its labels onto a grid in the pose's frame.
 
     Parameters
     ----------
     name : str
-    scan, left, right : Volume
+    scan : Volume
+    labels : sequence of Volume
+        Probability (or mask) of each foreground class.
     pose : Pose
-    centre_mm : (3,) float
-        RAS mm of the scanner.
+    grid : Grid
+        See `store_grid`.
     weight : float
 
     Returns
     -------
     LabelledRegion
     """
-    grid: Grid = box_grid(centre_mm, pose.rotation, STORE_SHAPE, np.full(3, STORE_SPACING_MM))
     image = resample(scan, grid).data
     image = image / max(float(image[image > image.mean()].mean()), 1e-6)
-    labels = np.stack([resample(v, grid).data for v in (left, right)], axis=-1)
+    stacked = np.stack([resample(v, grid).data for v in labels], axis=-1)
     native = np.abs(pose.rotation.T @ scan.affine[:3, :3]).max(axis=1)
-    return LabelledRegion(
-        name, image.astype(np.float16), np.round(255 * np.clip(labels, 0, 1)).astype(np.uint8), native, weight
-    )
+    coded = np.round(255 * np.clip(stacked, 0, 1)).astype(np.uint8)
+    return LabelledRegion(name, image.astype(np.float16), coded, grid.voxel_sizes_mm, native, weight)
 
 
 @dataclass(frozen=True)
-class HypothalamusBatches:
-    """Batches of coronal slices from augmented regions.
+class RegionBatches:
+    """Batches of coronal slices from regions.
 
     Attributes
     ----------
     regions : tuple of LabelledRegion
         Training scans only.
     recipe : dict
+        ``sampling`` is ``structure`` (random scans, mostly slices that hold the structure) or ``all slices`` (every
+        slice of every scan once an epoch).
     """
 
     regions: tuple[LabelledRegion, ...]
     recipe: dict[str, Any]
 
-    def chunk(self, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    def chunk(self, number: int) -> list[Batch]:
         """Make the batches of one chunk; the same number gives the same batches."""
         training = self.recipe["training"]
         rng = np.random.default_rng([training["seed"], number])
+        everything = self.recipe.get("sampling", "structure") == "all slices"
+        drawn = self._part_of_epoch(number) if everything else self._weighted_draw(rng)
         n_slices = training["batches_per_chunk"] * training["batch_size"]
-        per_draw = -(-n_slices // DRAWS_PER_CHUNK)
-        weights = np.array([r.weight for r in self.regions])
         x, y = [], []
-        for index in rng.choice(len(self.regions), DRAWS_PER_CHUNK, p=weights / weights.sum()):
-            image, target = augmented_example(self.regions[index], self.recipe, rng)
-            chosen = _choose_slices(target, per_draw, rng)
-            x.append(
-                stack_neighbours(image, tuple(self.recipe["preprocessing"]["slice_offsets"]), chosen).astype(np.float16)
-            )
-            y.append(np.round(255 * np.moveaxis(target[:, chosen], 1, 0)).astype(np.uint8))
+        for region in drawn:
+            image, target = augmented_example(region, self.recipe, rng)
+            count = target.shape[1]
+            chosen = np.arange(count) if everything else _choose_slices(target, -(-n_slices // DRAWS_PER_CHUNK), rng)
+            x.append(self._slices(image, chosen))
+            y.append(_coded(target, chosen))
         return shuffled_batches(x, y, training, rng)
+
+    def _weighted_draw(self, rng: np.random.Generator) -> list[LabelledRegion]:
+        weights = np.array([r.weight for r in self.regions])
+        return [self.regions[i] for i in rng.choice(len(self.regions), DRAWS_PER_CHUNK, p=weights / weights.sum())]
+
+    def _part_of_epoch(self, number: int) -> list[LabelledRegion]:
+        parts = chunks_per_epoch(len(self.regions))
+        epoch, part = divmod(number, parts)
+        order = np.random.default_rng([self.recipe["training"]["seed"], 0, epoch]).permutation(len(self.regions))
+        return [self.regions[i] for i in np.array_split(order, parts)[part]]
+
+    def _slices(self, image: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        return stack_neighbours(image, tuple(self.recipe["preprocessing"]["slice_offsets"]), chosen).astype(np.float16)
+
+    def validation(self, regions: Iterable[LabelledRegion]) -> list[Batch]:
+        """Every slice of other regions as it is, without augmentation."""
+        plain = {**self.recipe, "augmentation": {}}
+        size = self.recipe["training"]["batch_size"]
+        batches = []
+        for region in regions:
+            image, target = augmented_example(region, plain, np.random.default_rng(0))
+            every = np.arange(target.shape[1])
+            x, y = self._slices(image, every), _coded(target, every)
+            # whole batches only: a last one of another size would be a second graph
+            batches += [(x[i : i + size], y[i : i + size]) for i in range(0, len(every) - size + 1, size)]
+        return batches
+
+
+def chunks_per_epoch(n_regions: int) -> int:
+    """In how many parts an epoch of ``all slices`` is made."""
+    return -(-n_regions // SUBJECTS_PER_CHUNK)
 
 
 def augmented_example(
     region: LabelledRegion, recipe: dict[str, Any], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One randomly placed, deformed and recoloured view of a region on the network's grid.
+    """One view of a region on the network's grid, placed, deformed and recoloured as the recipe says.
+
+    Parameters
+    ----------
+    region : LabelledRegion
+    recipe : dict
+        ``augmentation`` (see `bids_hypo.train.augment`; `{}` for none, ``contrast_after`` [low, high] multiplies after
+        the intensity rule, as in Vernikouskaya 2023), ``mirror_pairs``, ``label_slope``, ``preprocessing``.
+    rng : numpy Generator
 
     Returns
     -------
     image : (X, Y, Z) float32
         After the recipe's intensity rule.
-    target : (X, Y, Z, 3) float32
-        Background, left, right.
+    target : (X, Y, Z, K) float32
+        Background first.
     """
-    pre, options = recipe["preprocessing"], recipe["augmentation"]
-    shape = tuple(pre["shape"])
-    spacing = np.asarray(pre["spacing_mm"])
-    where = random_sampling(shape, spacing / STORE_SPACING_MM, STORE_SHAPE, options, rng)
+    pre, options = recipe["preprocessing"], recipe.get("augmentation", {})
+    spacing = np.asarray(pre["spacing_mm"], float)
+    region = _on_network_grid(region, tuple(pre["shape"]), spacing, options, rng)
+    image, classes = region.image.astype(np.float32), region.labels.astype(np.float32) / 255
+    classes = sharpen(classes, recipe.get("label_slope", 1.0))
+    if is_deformed(recipe) and rng.random() < 0.5:  # mirrored heads have their left and right swapped
+        order = list(range(classes.shape[-1]))
+        for left, right in recipe.get("mirror_pairs", []):
+            order[left - 1], order[right - 1] = right - 1, left - 1
+        image, classes = image[::-1], classes[::-1][..., order]
+    classes = classes / np.maximum(classes.sum(-1, keepdims=True), 1)
+    target = np.concatenate([1 - classes.sum(-1, keepdims=True), classes], axis=-1)
+    if "contrast" in options:
+        image = augment_intensity(np.ascontiguousarray(image), spacing, region.native_voxel_mm, options, rng)
+    image = INTENSITY_RULES[pre["intensity"]](image)
+    if "contrast_after" in options:
+        image = image * np.float32(rng.uniform(*options["contrast_after"]))
+    return image, target
+
+
+def _on_network_grid(
+    region: LabelledRegion, shape: tuple[int, ...], spacing: np.ndarray, options: dict[str, Any],
+    rng: np.random.Generator,
+) -> LabelledRegion:  # fmt: skip
+    """A region sampled on the network's grid about its middle; itself if it lies there already."""
+    if region.image.shape == shape:
+        return region
+    step = spacing / region.spacing_mm
+    where = random_sampling(shape, step, region.image.shape, float(region.spacing_mm[0]), options, rng)
     image = ndimage.map_coordinates(region.image.astype(np.float32), where, order=1, mode="constant", cval=0.0)
-    sides = []
-    for side in range(2):
-        values = ndimage.map_coordinates(region.labels[..., side].astype(np.float32), where, order=1, mode="constant")
-        sides.append(sharpen(values / 255, recipe["label_slope"]))
-    left, right = sides
-    if rng.random() < 0.5:  # mirrored heads have their left and right swapped
-        image, left, right = image[::-1], right[::-1], left[::-1]
-    total = np.maximum(left + right, 1)
-    target = np.stack([1 - (left + right) / total, left / total, right / total], axis=-1)
-    image = augment_intensity(np.ascontiguousarray(image), spacing, region.native_voxel_mm, options, rng)
-    return INTENSITY_RULES[pre["intensity"]](image), target
+    classes = [
+        ndimage.map_coordinates(region.labels[..., k].astype(np.float32), where, order=1, mode="constant")
+        for k in range(region.labels.shape[-1])
+    ]
+    return replace(region, image=image, labels=np.stack(classes, axis=-1))
+
+
+def _coded(target: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    return np.round(255 * np.moveaxis(target[:, chosen], 1, 0)).astype(np.uint8)
 
 
 def _choose_slices(target: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

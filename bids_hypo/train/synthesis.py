@@ -21,7 +21,10 @@ GREY = (3, 8, 17, 18, 26, 42, 47, 53, 54, 58, 25, 57, 136, 137, 163, 164)
 FLUID = (4, 5, 14, 15, 24, 43, 44, 72)
 PAIRS = {41: 2, 42: 3, 43: 4, 44: 5, 46: 7, 47: 8, 49: 10, 50: 11, 51: 12, 52: 13, 53: 17, 54: 18, 57: 25, 58: 26,
          60: 28, 62: 30}  # fmt: skip
-BONE, MARROW, SOFT, SKIN = 515, 516, 507, 511
+BONE, MARROW, SOFT, SKIN, SINUS = 515, 516, 507, 511, 514
+# Relative to white matter, as found on twelve whole-head T1w scans (ds000011), widened on both sides.
+MEASURED_CONTRAST = {"grey": (0.52, 0.78), "fluid": (0.08, 0.25), BONE: (0.01, 0.07), MARROW: (0.1, 1.0),
+                     SOFT: (0.22, 0.65), SKIN: (0.3, 1.3), SINUS: (0.25, 0.65)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class SynthesisOptions:
 
     Lengths in mm, angles in degrees, intensities relative to white matter. ``fluid_range`` bounds the mean of CSF;
     ``bone_like_fluid`` is how often bone is drawn about as bright as CSF, which hides the border of the ICV: T1w images
-    are not like that, but it teaches shape.
+    are not like that, but it teaches shape. ``measured_contrast`` is how often grey matter, CSF and the tissues outside
+    the brain are drawn from `MEASURED_CONTRAST` instead.
     """
 
     max_rotation_deg: float = 22.0
@@ -41,6 +45,7 @@ class SynthesisOptions:
     any_contrast: float = 0.12
     fluid_range: tuple[float, float] = (0.05, 0.42)
     bone_like_fluid: float = 0.4
+    measured_contrast: float = 0.0
     noise_max: float = 0.06
     bias_max: float = 0.35
     strip: float = 0.22
@@ -64,10 +69,14 @@ MILD = SynthesisOptions(
 )
 
 
+T1W = replace(MILD, measured_contrast=1.0)
+
+
 def warp_codes(
-    head: HeadMap, shape: tuple[int, int, int], rng: np.random.Generator, options: SynthesisOptions
+    head: HeadMap, shape: tuple[int, int, int], rng: np.random.Generator, options: SynthesisOptions,
+    *, spacing_mm: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Deform a head onto a 1 mm grid of the given shape, the middle of the ICV near its middle.
+    """Deform a head onto a grid of the given shape, the middle of the ICV near its middle.
 
     Parameters
     ----------
@@ -75,6 +84,8 @@ def warp_codes(
     shape : (3,) int
     rng : numpy Generator
     options : SynthesisOptions
+    spacing_mm : (3,) float, optional
+        Of the grid; 1 mm by default.
 
     Returns
     -------
@@ -90,9 +101,10 @@ def warp_codes(
     )
     flat = np.zeros(shape, np.int32)
     valid = np.ones(shape, bool)
-    grid = [np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2) for n in shape]
+    mm = np.ones(3) if spacing_mm is None else np.asarray(spacing_mm, float)
+    grid = [(np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2)) * np.float32(mm[k]) for k, n in enumerate(shape)]
     size = head.codes.shape
-    controls = tuple(max(5, n // 32) for n in shape)
+    controls = tuple(max(5, int(n * m) // 32) for n, m in zip(shape, mm, strict=True))
     for axis in range(3):
         where = smooth_field(shape, controls, rng)
         where *= np.float32(rng.uniform(0, options.warp_mm))
@@ -135,7 +147,9 @@ def tissue_means(labels: np.ndarray, rng: np.random.Generator, options: Synthesi
 
 
 def _t1w_means(present: np.ndarray, rng: np.random.Generator, options: SynthesisOptions) -> dict[int, float]:
-    grey, fluid = rng.uniform(0.5, 0.88), rng.uniform(*options.fluid_range)
+    measured = options.measured_contrast > 0 and rng.random() < options.measured_contrast
+    grey = rng.uniform(*MEASURED_CONTRAST["grey"]) if measured else rng.uniform(0.5, 0.88)
+    fluid = rng.uniform(*(MEASURED_CONTRAST["fluid"] if measured else options.fluid_range))
     fluid = min(fluid, grey - 0.15)
     between = lambda low, high: grey + (1 - grey) * rng.uniform(low, high)  # noqa: E731
     drawn: dict[int, float] = {int(n): rng.uniform(0.1, 1.3) for n in present}
@@ -151,6 +165,9 @@ def _t1w_means(present: np.ndarray, rng: np.random.Generator, options: Synthesis
     drawn[MARROW] = rng.uniform(0.1, 1.1)
     drawn[SOFT] = rng.uniform(0.3, 1.1)
     drawn[SKIN] = rng.uniform(0.4, 1.6)
+    if measured:
+        drawn |= {n: rng.uniform(*MEASURED_CONTRAST[n]) for n in (BONE, MARROW, SOFT, SKIN, SINUS)}
+        drawn[SOFT] = max(drawn[SOFT], 1.3 * fluid)
     return drawn
 
 
@@ -190,26 +207,26 @@ def _bias_and_gamma(image: np.ndarray, rng: np.random.Generator, options: Synthe
 
 
 def _cut_field_of_view(
-    image: np.ndarray, inside: np.ndarray, rng: np.random.Generator, options: SynthesisOptions
+    image: np.ndarray, inside: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator, options: SynthesisOptions
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Remove the face and cut the field of view; returns the image and where it still has data (grid in 2 mm)."""
+    """Remove the face and cut the field of view; returns the image and where it still has data."""
     seen = np.ones(image.shape, bool)
-    x, y, z = (np.arange(n, dtype=np.float32) for n in image.shape)
-    occupied = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != k))) for k in range(3)]
+    x, y, z = (np.arange(n, dtype=np.float32) * np.float32(mm) for n, mm in zip(image.shape, spacing_mm, strict=True))
+    axes = range(3)
+    occupied = [np.flatnonzero(inside.any(axis=tuple(a for a in axes if a != k))) * spacing_mm[k] for k in axes]
     if rng.random() < options.deface:
         slope = rng.uniform(0.3, 1.2)
-        front, low = occupied[1][-1] + rng.uniform(-6, 3), occupied[2][0] + rng.uniform(5, 22)
-        face = (y[None, :, None] - front) * slope + (low - z[None, None, :]) > rng.uniform(0, 12)
+        front, low = occupied[1][-1] + rng.uniform(-12, 6), occupied[2][0] + rng.uniform(10, 44)
+        face = (y[None, :, None] - front) * slope + (low - z[None, None, :]) > rng.uniform(0, 24)
         image = np.where(face & ~inside & (x[:, None, None] > -1), 0, image)
     if rng.random() < options.crop:
         if rng.random() < 0.6:  # the neck ends at the edge of the image
-            seen[:, :, : occupied[2][0] + int(rng.integers(-12, 8))] = False
+            seen[:, :, z < occupied[2][0] + rng.uniform(-24, 16)] = False
         else:  # a box around the middle of the brain
-            for axis in range(3):
-                middle = occupied[axis].mean() + rng.uniform(-6, 6)
-                half = rng.uniform(22, 60)
-                outside = np.abs(np.arange(image.shape[axis]) - middle) > half
-                seen[tuple(outside if a == axis else slice(None) for a in range(3))] = False
+            for axis, positions in enumerate((x, y, z)):
+                middle = occupied[axis].mean() + rng.uniform(-12, 12)
+                outside = np.abs(positions - middle) > rng.uniform(44, 120)
+                seen[tuple(outside if a == axis else slice(None) for a in axes)] = False
         image = np.where(seen, image, 0)
     return image, seen
 
@@ -223,7 +240,7 @@ def _halve(data: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Example:
-    """A synthesised image at 2 mm with what the anatomy network should say of it.
+    """A synthesised image on the anatomy network's grid with what the network should say of it.
 
     Attributes
     ----------
@@ -231,7 +248,7 @@ class Example:
     icv_fraction : (X, Y, Z) float32
         Share of the voxel that is intracranial.
     target : (X, Y, Z) uint8
-        Class of one of the voxel's eight 1 mm parts, drawn at random; at least 1 where ``icv_fraction`` is above 0.
+        Class of one of the voxel's eight parts, drawn at random; at least 1 where ``icv_fraction`` is above 0.
     """
 
     image: np.ndarray
@@ -240,15 +257,17 @@ class Example:
 
 
 def make_examples(
-    head: HeadMap, shape_2mm: tuple[int, int, int], n_contrasts: int, rng: np.random.Generator,
+    head: HeadMap, shape: tuple[int, int, int], spacing_mm: np.ndarray, n_contrasts: int, rng: np.random.Generator,
     options: SynthesisOptions | None = None,
 ) -> list[Example]:  # fmt: skip
-    """One deformed head rendered with several contrasts, at 2 mm.
+    """One deformed head rendered with several contrasts.
 
     Parameters
     ----------
     head : HeadMap
-    shape_2mm : (3,) int
+    shape : (3,) int
+    spacing_mm : (3,) float
+        Of the examples; the head is rendered at half of it.
     n_contrasts : int
     rng : numpy Generator
     options : SynthesisOptions, optional
@@ -258,19 +277,19 @@ def make_examples(
     list of Example
     """
     options = options or SynthesisOptions()
-    full = as_shape(2 * n for n in shape_2mm)
+    full = as_shape(2 * n for n in shape)
     if rng.random() < 0.5:
         head = mirror(head)
-    codes = warp_codes(head, full, rng, options)
+    codes = warp_codes(head, full, rng, options, spacing_mm=spacing_mm / 2)
     fraction = _halve((head.target > 0).astype(np.float32)[codes])
     examples = []
     for _ in range(n_contrasts):
         image = _add_noise(_halve(render(head, codes, rng, options)), rng, options)
-        sd = rng.uniform(0, 0.55, 3)
+        blur_mm = rng.uniform(0, 1.1, 3)
         if rng.random() < 0.2:
-            sd[rng.integers(3)] = rng.uniform(0.5, 1.2)
-        image = ndimage.gaussian_filter(_bias_and_gamma(image, rng, options), sd, truncate=2.5)
-        image, seen = _cut_field_of_view(image, fraction > 0.5, rng, options)
+            blur_mm[rng.integers(3)] = rng.uniform(1.0, 2.4)
+        image = ndimage.gaussian_filter(_bias_and_gamma(image, rng, options), blur_mm / spacing_mm, truncate=2.5)
+        image, seen = _cut_field_of_view(image, fraction > 0.5, spacing_mm, rng, options)
         i, j, k = rng.integers(0, 2, 3)
         target = head.target[codes[i::2, j::2, k::2]]
         share = fraction * seen

@@ -6,6 +6,7 @@ Everything goes through the same functions as participant level, on scans kept o
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,66 +15,72 @@ import numpy as np
 import pandas as pd
 
 from bids_hypo.errors import SegmentationError
-from bids_hypo.image.grid import as_shape, box_grid
+from bids_hypo.image.grid import Grid, as_shape, box_grid
 from bids_hypo.image.resample import resample
+from bids_hypo.image.segmentation import BOTH, SIDES, Parts, common_grid, masks_on, read_parts
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.measure.overlap import dice, volume_error_percent
+from bids_hypo.segment.anatomy import head_grid, run_anatomy
+from bids_hypo.segment.icv import native_icv
 from bids_hypo.train.headmaps import load_head_map
-from bids_hypo.train.labelled import find_image
-from bids_hypo.train.synthesis import synthesise_scan
+from bids_hypo.train.labelled import LabelledScan
+from bids_hypo.train.synthesis import MILD, T1W, synthesise_scan
 from bids_hypo.workflow.participant import Models, Segmentation, segment_volume
 
 logger = logging.getLogger(__name__)
 
+CONTRASTS = {"measured": T1W, "wide": MILD}
 
-def hypothalamus_accuracy(
-    recipe: dict[str, Any], part: str, images: Path, labels: Path, models: Models
-) -> pd.DataFrame:
-    """Compare with the labels of the subjects set aside, on the labels' 0.5 mm grid.
+
+def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame:
+    """Compare with the labels of scans set aside, on the labels' own grid.
 
     Parameters
     ----------
-    recipe : dict
-    part : str
-        ``validation`` or ``test``.
-    images, labels : Path
-        See `bids_hypo.workflow.training.train_hypothalamus`.
+    items : sequence of LabelledScan
+        With labels of the left and the right.
     models : Models
 
     Returns
     -------
     DataFrame
-        One row a subject; a scan that was missed has NaN.
+        One row a scan; one that was missed has NaN.
     """
     rows = []
-    for dataset, subjects in recipe[part].items():
-        for subject in subjects:
-            scan = read_volume(find_image(images, dataset, subject))
-            stem = labels / dataset / f"{subject}_label-"
-            truth = [read_volume(Path(f"{stem}{side}_probseg.nii.gz")) for side in "LR"]
-            rows.append({"dataset": dataset, "subject": subject, **_compare(scan, truth, models, subject)})
-            logger.info("%s", rows[-1])
+    for item in items:
+        truth = read_parts(item.files.paths, item.files.kind, None)
+        found = _compare(read_volume(item.scan.path), truth, models, item.scan.name)
+        rows.append({"dataset": item.dataset, "scan": item.scan.name, **found})
+        logger.info("%s", rows[-1])
     return pd.DataFrame(rows)
 
 
-def _compare(scan: Volume, truth: list[Volume], models: Models, what: str) -> dict[str, float]:
-    true_masks = [t.data > 0.5 for t in truth]
-    true_mm3 = [float(m.sum()) * t.grid.voxel_volume_mm3 for m, t in zip(true_masks, truth, strict=True)]
-    row = {"true_mm3": sum(true_mm3), "found_mm3": np.nan, "dice": np.nan, "dice_left": np.nan, "dice_right": np.nan}
+def _compare(scan: Volume, truth: Parts, models: Models, what: str) -> dict[str, float]:
+    true_mm3 = truth.volumes_mm3()
+    row = {"true_mm3": true_mm3[BOTH], "found_mm3": np.nan, "dice": np.nan, "dice_left": np.nan, "dice_right": np.nan}
     try:
         found = segment_volume(scan, models, what=what).hypothalamus
     except SegmentationError as error:
         logger.error("%s", error)
         return row | {"volume_error_percent": np.nan}
-    sides = [resample(Volume(found.probability[..., s], scan.affine), truth[s].grid).data > 0.5 for s in range(2)]
+    ours = Parts({side: Volume(found.probability[..., k], scan.affine) for k, side in enumerate(SIDES)})
+    grid = common_grid(truth)
+    grid = box_grid(grid.centre_mm(), _axes(grid), as_shape(np.add(grid.shape, 40)), grid.voxel_sizes_mm)
+    ours_masks, true_masks = masks_on(ours, grid), masks_on(truth, grid)
     row["found_mm3"] = sum(found.volumes_mm3)
-    row["dice_left"], row["dice_right"] = (dice(a, b) for a, b in zip(sides, true_masks, strict=True))
-    row["dice"] = dice(np.concatenate(sides), np.concatenate(true_masks))
+    row["dice_left"], row["dice_right"] = (dice(ours_masks[side], true_masks[side]) for side in SIDES)
+    row["dice"] = dice(*(np.stack([m[side] for side in SIDES]) for m in (ours_masks, true_masks)))
     row["volume_error_percent"] = volume_error_percent(row["found_mm3"], row["true_mm3"])
     return row
 
 
-def icv_accuracy(recipe: dict[str, Any], label_maps: Path, models: Models, *, n_contrasts: int) -> pd.DataFrame:
+def _axes(grid: Grid) -> np.ndarray:
+    return grid.affine[:3, :3] / grid.voxel_sizes_mm
+
+
+def icv_accuracy(
+    recipe: dict[str, Any], label_maps: Path, models: Models, *, n_contrasts: int, contrast: str = "measured"
+) -> pd.DataFrame:
     """ICV on T1w scans synthesised from the head maps set aside.
 
     Parameters
@@ -84,21 +91,22 @@ def icv_accuracy(recipe: dict[str, Any], label_maps: Path, models: Models, *, n_
     models : Models
     n_contrasts : int
         Scans made of each map.
+    contrast : {"measured", "wide"}
+        Tissue contrasts as on real T1w scans (`bids_hypo.train.synthesis.T1W`), or wider than that (`MILD`).
 
     Returns
     -------
     DataFrame
         One row a scan.
     """
-    from bids_hypo.segment.anatomy import head_grid, native_icv, run_anatomy
-
     rows = []
     for name in recipe["validation"]:
         head = load_head_map(label_maps / f"{name}.nii.gz")
         for number in range(n_contrasts):
-            scan, truth = synthesise_scan(head, np.random.default_rng([7, number]))
+            scan, truth = synthesise_scan(head, np.random.default_rng([7, number]), CONTRASTS[contrast])
             grid = head_grid(scan, models.anatomy)
-            found = native_icv(run_anatomy(scan, grid, models.anatomy, models.anatomy_network), scan.grid)
+            anatomy = run_anatomy(scan, grid, models.anatomy, models.anatomy_network)
+            found = native_icv(anatomy.icv_probability, grid, scan.grid)
             true = truth.data > 0.5
             rows.append(
                 {

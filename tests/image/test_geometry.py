@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from bids_hypo.image.grid import Grid, apply_affine, box_grid
 from bids_hypo.image.resample import resample, resample_probability
-from bids_hypo.image.slices import stack_neighbours, unstack
+from bids_hypo.image.slices import orient, restore, stack_neighbours, unstack
 from bids_hypo.image.volume import Volume
 
 
@@ -94,3 +94,14 @@ def test_neighbours_are_channels_in_order_and_zero_beyond_the_ends():
 def test_unstack_undoes_stacking(shape):
     data = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     np.testing.assert_array_equal(unstack(stack_neighbours(data, (0,)))[..., 0], data)
+
+
+@pytest.mark.parametrize("code", ["RS", "LS", "RI", "LI", "SR", "SL", "IR", "IL"])
+def test_slices_are_laid_as_a_model_wants_them(code):
+    x, z = np.meshgrid(np.arange(5), np.arange(7), indexing="ij")
+    slices = (x + 100 * z)[None, ..., None].astype(np.float32)
+    turned = orient(slices, code)
+    step = {"R": 1, "L": -1, "S": 100, "I": -100}
+    for axis, letter in enumerate(code, start=1):
+        assert (np.diff(turned, axis=axis) == step[letter]).all()
+    np.testing.assert_array_equal(restore(turned, code), slices)

@@ -9,6 +9,7 @@ from bids_hypo.models.device import DeviceRequest
 from tests.models.test_bundle import DESCRIPTION
 
 network = pytest.importorskip("bids_hypo.models.network")
+trainer = pytest.importorskip("bids_hypo.models.trainer")
 
 ARCHITECTURE = {
     "backbone": "efficientnetb0", "input_shape": [32, 32, 3], "classes": 3, "decoder_filters": [16, 8, 8, 8, 8],
@@ -16,10 +17,9 @@ ARCHITECTURE = {
 LOSS = {"class_weights": [1, 1, 1], "jaccard_groups": [[1], [2]], "jaccard_weight": 0.5}
 
 
-def _trainer(folder, steps=20, seed=3):
-    return network.Trainer(
-        ARCHITECTURE, LOSS, learning_rate=0.01, total_steps=steps, warmup_steps=2, folder=folder, seed=seed
-    )
+def _trainer(folder, steps=20, seed=3, loss=LOSS, **changed):
+    training = {"learning_rate": 0.01, "steps": steps, "warmup_steps": 2, "seed": seed, **changed}
+    return trainer.Trainer(ARCHITECTURE, loss, training, folder)
 
 
 def _batch(seed=0):
@@ -33,10 +33,10 @@ def _batch(seed=0):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
-    trainer = _trainer(folder)
-    losses = [trainer.step(*_batch()) for _ in range(8)]
-    trainer.checkpoint()
-    trainer.save_average(folder / "weights.npz")
+    training = _trainer(folder)
+    losses = [training.step(*_batch()) for _ in range(8)]
+    training.checkpoint()
+    training.save_average(folder / "weights.npz")
     bundle = save_bundle(folder / "bundle", {**DESCRIPTION, "architecture": ARCHITECTURE}, [folder / "weights.npz"])
     return folder, losses, bundle
 
@@ -72,7 +72,7 @@ def test_folds_are_averaged(trained, tmp_path):
 
 
 def test_the_loss_does_not_reward_a_larger_outline():
-    loss = network._make_loss({**LOSS, "class_weights": [1, 1, 1], "jaccard_weight": 1.0})
+    loss = trainer.make_loss({**LOSS, "class_weights": [1, 1, 1], "jaccard_weight": 1.0})
     soft = np.zeros((1, 1, 40, 3), np.float32)
     soft[..., 1] = np.clip((np.arange(40) - 15) / 10, 0, 1)
     soft[..., 0] = 1 - soft[..., 1]
@@ -84,6 +84,47 @@ def test_the_loss_does_not_reward_a_larger_outline():
         return float(loss(soft, p))
 
     assert at(0) < min(at(-3), at(3))
+
+
+def test_the_papers_loss_and_optimiser(tmp_path):
+    paper = _trainer(
+        tmp_path, loss={"type": "cross entropy + jaccard"}, schedule="constant", clip_norm=None, average=False,
+        learning_rate=0.001,
+    )  # fmt: skip
+    losses = [paper.step(*_batch()) for _ in range(8)]
+    assert losses[-1] < losses[0]
+    np.testing.assert_array_equal(paper.average[0].numpy(), paper.model.variables[0].numpy())
+
+
+def test_validation_uses_the_average_and_leaves_training_alone(tmp_path):
+    fresh = _trainer(tmp_path)
+    fresh.step(*_batch())
+    before = [w.copy() for w in fresh.model.get_weights()]
+    loss, iou = fresh.validate([_batch(), _batch(1)])
+    assert 0 <= iou <= 1 and loss > 0
+    for a, b in zip(before, fresh.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    fresh.save_average(tmp_path / "average.npz")
+    network.load_weights(fresh.model, tmp_path / "average.npz")
+    assert fresh.validate([_batch(), _batch(1)])[0] == pytest.approx(loss, rel=1e-3)
+
+
+@pytest.mark.parametrize("backbone", ["vgg16", "resnet50", "inceptionv3"])
+def test_other_backbones(backbone):
+    model = network.build_unet({**ARCHITECTURE, "backbone": backbone, "input_shape": [96, 96, 3]})
+    out = model(np.zeros((1, 96, 96, 3), np.float32)).numpy()
+    np.testing.assert_allclose(out.sum(-1), 1, atol=1e-5)
+
+
+def test_encoder_weights_from_a_file(tmp_path):
+    donor = network.build_unet(ARCHITECTURE)
+    donor.save_weights(str(tmp_path / "encoder.h5"))
+    filled = network.build_unet(ARCHITECTURE, tmp_path / "encoder.h5")
+    np.testing.assert_array_equal(donor.get_weights()[0], filled.get_weights()[0])
+    with pytest.raises(UsageError, match="cannot be used for vgg16"):
+        network.build_unet({**ARCHITECTURE, "backbone": "vgg16"}, tmp_path / "encoder.h5")
+    with pytest.raises(UsageError, match="efficientnetb0"):
+        network.build_unet({**ARCHITECTURE, "backbone": "unknown"})
 
 
 def test_a_gpu_that_is_not_there_is_an_error():

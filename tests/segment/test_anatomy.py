@@ -9,7 +9,8 @@ from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle, Preprocessing
-from bids_hypo.segment.anatomy import head_grid, native_icv, run_anatomy, without_leaks
+from bids_hypo.segment.anatomy import head_grid, run_anatomy, without_leaks
+from bids_hypo.segment.icv import native_icv
 
 LABELS = ("background", "intracranial", "left thalamus", "right thalamus")
 PRE = Preprocessing((2.0, 2.0, 2.0), (96, 112, 128), "coronal", (0,), "foreground")
@@ -46,7 +47,7 @@ def test_the_grid_follows_the_head_and_structures_are_found(centre):
     found = run_anatomy(scan, grid, BUNDLE, _network)
     np.testing.assert_allclose(found.centroids_mm["left thalamus"], np.add(centre, [-14, -10, 0]), atol=1)
     np.testing.assert_allclose(found.centroids_mm["right thalamus"], np.add(centre, [14, -10, 0]), atol=1)
-    icv = native_icv(found, scan.grid)
+    icv = native_icv(found.icv_probability, found.grid, scan.grid)
     assert icv.sum() * 8 == pytest.approx(4 / 3 * np.pi * 70**3, rel=0.03)
 
 

@@ -1,5 +1,7 @@
 """From probabilities in the region to labels on the scan's grid: left is left, volumes agree."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle, Preprocessing
 from bids_hypo.segment.cleanup import fill_holes, largest_component, volume_matched_mask
-from bids_hypo.segment.delineate import delineate, region_grid, region_probability
+from bids_hypo.segment.delineate import delineate, region_grid, region_probabilities
 from bids_hypo.segment.pose import Pose
 
 REGION = box_grid(np.zeros(3), np.eye(3), (96, 36, 96), np.array([0.5, 1.0, 0.5]))
@@ -31,7 +33,7 @@ def _blobs(grid, left_radius=5.0, right_radius=5.0, gap=5.5):
 @pytest.mark.parametrize("flip", [1, -1])
 def test_left_is_left_and_volumes_agree(spacing, flip):
     native = box_grid(np.array([0.2, 0.1, 0.3]), np.diag([flip, 1.0, 1.0]), (60, 60, 60), np.full(3, spacing))
-    found = delineate(_blobs(REGION, 5.0, 6.0), REGION, native)
+    found = delineate(_blobs(REGION, 5.0, 6.0)[None], REGION, native)
     for side, (label, x, radius) in enumerate(((1, -5.5, 5.0), (2, 5.5, 6.0))):
         where = apply_affine(native.affine, np.argwhere(found.labels == label)).mean(0)
         np.testing.assert_allclose(where, [x, 0, 0], atol=0.5)
@@ -44,7 +46,7 @@ def test_left_is_left_and_volumes_agree(spacing, flip):
 
 def test_sides_that_touch_share_no_voxel():
     native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
-    found = delineate(_blobs(REGION, 5.5, 5.5, gap=4.5), REGION, native)
+    found = delineate(_blobs(REGION, 5.5, 5.5, gap=4.5)[None], REGION, native)
     assert set(np.unique(found.labels)) == {0, 1, 2}
     assert found.volumes_mm3[0] == pytest.approx(found.volumes_mm3[1], rel=0.02)
 
@@ -53,20 +55,20 @@ def test_specks_are_dropped():
     probabilities = _blobs(REGION)
     probabilities[2:6, 2:4, 2:6] = [0, 1, 0]
     native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
-    where = apply_affine(native.affine, np.argwhere(delineate(probabilities, REGION, native).labels > 0))
+    where = apply_affine(native.affine, np.argwhere(delineate(probabilities[None], REGION, native).labels > 0))
     assert np.abs(where).max() < 12
 
 
 @pytest.mark.parametrize(("left", "right", "name"), [(1.0, 5.0, "left"), (5.0, 1.0, "right")])
 def test_a_missing_side_is_an_error(left, right, name):
     with pytest.raises(SegmentationError, match=f"sub-03: the {name} hypothalamus was not found"):
-        delineate(_blobs(REGION, left, right), REGION, REGION, what="sub-03")
+        delineate(_blobs(REGION, left, right)[None], REGION, REGION, what="sub-03")
 
 
 def test_reaching_the_border_is_noticed():
     native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
-    assert not delineate(_blobs(REGION), REGION, native).touches_border
-    assert delineate(_blobs(REGION, gap=22), REGION, native).touches_border
+    assert not delineate(_blobs(REGION)[None], REGION, native).touches_border
+    assert delineate(_blobs(REGION, gap=22)[None], REGION, native).touches_border
 
 
 def _bundle():
@@ -91,9 +93,49 @@ def test_mirrored_pass_swaps_sides_back():
         return out
 
     volume = Volume(image, REGION.affine)
-    both = region_probability(volume, REGION, _bundle(), network)
-    np.testing.assert_allclose(both, region_probability(volume, REGION, _bundle(), network, mirrored=False), atol=1e-6)
-    assert both[30, 18, 48, 1] == 1
+    both = region_probabilities(volume, REGION, _bundle(), [network])
+    plain = region_probabilities(volume, REGION, _bundle(), [network], mirrored=False)
+    np.testing.assert_allclose(both, plain, atol=1e-6)
+    assert both[0, 30, 18, 48, 1] == 1
+
+
+def test_folds_that_disagree_have_a_spread():
+    native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
+    small, large = _blobs(REGION, 4.8, 5.0), _blobs(REGION, 5.2, 5.0)
+    found = delineate(np.stack([small, large]), REGION, native)
+    sums = [p[..., 1].sum() * REGION.voxel_volume_mm3 for p in (small, large)]
+    left, right, both = found.volume_sd_mm3
+    assert left == pytest.approx(abs(sums[1] - sums[0]) / np.sqrt(2), rel=0.02)
+    assert right == pytest.approx(0, abs=0.05)
+    assert both == pytest.approx(left, rel=0.02)
+    assert delineate(small[None], REGION, native).volume_sd_mm3 is None
+
+
+@pytest.mark.parametrize("orientation", ["RS", "IL"])
+def test_a_model_without_sides_is_divided_at_the_midplane(orientation):
+    """Two output classes, slices laid as the model wants them: the bright blob left of the middle is the left one."""
+    points = apply_affine(REGION.affine, np.stack(np.indices(REGION.shape), -1))
+    image = 1 + sum((np.linalg.norm(points - [x, 0, z], axis=-1) < 5).astype(np.float32) for x, z in ((-6, 4), (6, -4)))
+
+    def network(x):
+        if orientation == "IL":  # first axis runs down, second to the left: the left blob, higher up, has small rows
+            rows = np.argwhere(x[18, :, 48:, 1] > 0)[:, 0]
+            assert rows.mean() < 48
+        foreground = (x[..., 1] > 0).astype(np.float32)
+        return np.stack([1 - foreground, foreground], -1)
+
+    bundle = replace(
+        _bundle(),
+        labels=("background", "hypothalamus"),
+        preprocessing=replace(_bundle().preprocessing, slice_orientation=orientation),
+    )
+    folds = region_probabilities(Volume(image, REGION.affine), REGION, bundle, [network])
+    found = delineate(folds, REGION, REGION)
+    for label, x, z in ((1, -6, 4), (2, 6, -4)):
+        where = apply_affine(REGION.affine, np.argwhere(found.labels == label)).mean(0)
+        np.testing.assert_allclose(where, [x, 0, z], atol=0.4)
+    assert region_grid(Pose(np.eye(3), np.zeros(3), 1.0, 0.0, ()), replace(bundle, constants={
+        "region_centre_mm": [3.0, 2, -8]})).centre_mm()[0] == pytest.approx(0)  # fmt: skip
 
 
 def test_region_follows_the_pose():

@@ -5,26 +5,14 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-from scipy import ndimage
 
-from bids_hypo.image.volume import Volume
-from bids_hypo.segment.pose import Pose, fit_pose
+from bids_hypo.segment.pose import fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, soft_targets
-from bids_hypo.train.augment import augment_intensity
 from bids_hypo.train.deform import random_affine, smooth_field, spline_basis
 from bids_hypo.train.headmaps import CLASS_NAMES, class_centroids, intracranial_mask, load_head_map
-from bids_hypo.train.hypothalamus import (
-    HypothalamusBatches,
-    LabelledRegion,
-    augmented_example,
-    cut_region,
-    label_centre_mm,
-    sharpen,
-)
-from bids_hypo.train.labelled import training_table
 from bids_hypo.train.pose_template import make_pose_template
-from bids_hypo.train.synthesis import make_examples, mirror, synthesise_scan
-from bids_hypo.workflow.training import load_recipe
+from bids_hypo.train.synthesis import T1W, make_examples, mirror, synthesise_scan, tissue_means
+from bids_hypo.workflow.training import RECIPES, load_recipe
 
 STRUCTURES = {  # centre (mm) and radius (mm) of a toy head's structures, FreeSurfer numbers, left is negative x
     10: ((-11, -19, 7), 7), 49: ((11, -19, 7), 7), 16: ((0, -31, -33), 9), 4: ((-14, -18, 20), 5),
@@ -78,7 +66,7 @@ def test_left_is_left_in_a_head_map(head):
 
 
 def test_examples_are_repeatable_and_consistent(head):
-    one, two = (make_examples(head, (80, 100, 96), 2, np.random.default_rng(4)) for _ in range(2))
+    one, two = (make_examples(head, (80, 100, 96), np.full(3, 2.0), 2, np.random.default_rng(4)) for _ in range(2))
     np.testing.assert_array_equal(one[1].image, two[1].image)
     for example in one:
         assert example.image.shape == example.target.shape == (80, 100, 96)
@@ -104,6 +92,7 @@ def test_soft_targets_sum_to_one():
 
 def test_anatomy_batches(head):
     recipe = load_recipe("anatomy")
+    recipe |= recipe["phases"][0]
     recipe["training"] |= {"batch_size": 4, "batches_per_chunk": 2}
     batches = AnatomyBatches((head,), recipe).chunk(3)
     assert len(batches) == 2
@@ -135,100 +124,22 @@ def test_spline_fields_are_smooth_and_of_unit_size():
     assert 0.7 < np.linalg.det(affine[:3, :3]) < 1.4
 
 
-def test_sharpening_keeps_the_outline_and_takes_off_the_tail():
-    p = np.linspace(0, 1, 101)
-    np.testing.assert_array_equal(sharpen(p, 2.5) > 0.5, p > 0.5)
-    tailed = np.clip(np.linspace(1.4, -0.4, 200), 0, 0.98) ** 0.8
-    assert abs(sharpen(tailed, 2.5).sum() - (tailed > 0.5).sum()) < abs(tailed.sum() - (tailed > 0.5).sum())
+def test_measured_contrast_orders_the_tissues_as_t1w_does():
+    labels = np.array([0, 2, 3, 24, 507, 514, 515])
+    for seed in range(30):
+        air, white, grey, fluid, soft, sinus, bone = tissue_means(labels, np.random.default_rng(seed), T1W)
+        assert bone < fluid < grey < white
+        assert fluid < soft < white and sinus > bone and air < fluid
 
 
-def _labelled(rng=None):
-    shape = (60, 60, 60)
-    affine = np.eye(4)
-    affine[:3, 3] = -29.5
-    x = np.stack(np.indices(shape), -1) - 29.5
-    left = (np.linalg.norm(x - [-5, 2, 0], axis=-1) < 4).astype(np.float32)
-    right = (np.linalg.norm(x - [5, 2, 0], axis=-1) < 4).astype(np.float32)
-    image = 50 + 40 * left + 60 * right + 20 * (x[..., 1] > 0)
-    return Volume(image.astype(np.float32), affine), Volume(left, affine), Volume(right, affine)
-
-
-def test_a_region_holds_the_labels_where_they_are():
-    scan, left, right = _labelled()
-    centre = label_centre_mm(left, right)
-    np.testing.assert_allclose(centre, [0, 2, 0], atol=0.05)
-    angle = np.radians(90)
-    rotation = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    region = cut_region("x", scan, left, right, Pose(rotation, np.zeros(3), 1.0, 0.0, ()), centre, 1.0)
-    where = np.array(ndimage.center_of_mass(region.labels[..., 0])) - (np.array(region.labels.shape[:3]) - 1) / 2
-    # the head's right is the scanner's front here, so the label at scanner x = -5 lies at the head's front + 5
-    np.testing.assert_allclose(where * 0.5, [0, 5, 0], atol=0.1)
-
-
-def test_augmented_examples_keep_left_left():
-    recipe = load_recipe("hypothalamus")
-    scan, left, right = _labelled()
-    region = cut_region("x", scan, left, right, Pose(np.eye(3), np.zeros(3), 1.0, 0.0, ()), np.array([0, 2.0, 0]), 1.0)
-    rng = np.random.default_rng(5)
-    for _ in range(6):
-        image, target = augmented_example(region, recipe, rng)
-        assert image.shape == target.shape[:3] == tuple(recipe["preprocessing"]["shape"])
-        np.testing.assert_allclose(target.sum(-1), 1, atol=1e-5)
-        assert ndimage.center_of_mass(target[..., 1])[0] < ndimage.center_of_mass(target[..., 2])[0] - 8
-
-
-def test_hypothalamus_batches_repeat():
-    recipe = load_recipe("hypothalamus")
-    recipe["training"] |= {"batch_size": 6, "batches_per_chunk": 4}
-    scan, left, right = _labelled()
-    region = cut_region("x", scan, left, right, Pose(np.eye(3), np.zeros(3), 1.0, 0.0, ()), np.array([0, 2.0, 0]), 1.0)
-    source = HypothalamusBatches((region,), recipe)
-    one, two = source.chunk(2), source.chunk(2)
-    np.testing.assert_array_equal(one[0][0], two[0][0])
-    assert not np.array_equal(one[0][0], source.chunk(3)[0][0])
-    assert one[0][1].dtype == np.uint8
-
-
-def test_intensity_augmentation_keeps_what_is_outside():
-    rng = np.random.default_rng(0)
-    image = rng.uniform(0.5, 1, (40, 20, 40)).astype(np.float32)
-    image[:10] = 0
-    out = augment_intensity(
-        image, np.array([0.5, 1, 0.5]), np.ones(3), load_recipe("hypothalamus")["augmentation"], rng
-    )
-    assert (out[:10] == 0).all()
-    assert (out[10:] > 0).all()
-
-
-def test_subjects_set_aside_never_train(tmp_path):
-    recipe = load_recipe("hypothalamus")
-    aside = [(d, s) for part in ("validation", "test") for d, ss in recipe[part].items() for s in ss]
-    assert len(set(aside)) == len(aside) >= 18
-    rows = [f"{d}\t{s}\t400\t400\t800\t0.02" for d, s in aside] + [
-        "ds000011\tsub-01\t400\t400\t800\t0.02",
-        "ds002748\tsub-01\t250\t250\t500\t0.02",
-    ]
-    (tmp_path / "labels.tsv").write_text(
-        "dataset\tparticipant_id\tleft_mm3\tright_mm3\twhole_mm3\tcv\n" + "\n".join(rows) + "\n"
-    )
-    table = training_table(recipe, tmp_path)
-    assert len(table) == 2
-    assert list(table.weight) == [1.0, recipe["doubtful"]["weight"]]
-
-
-@pytest.mark.parametrize("name", ["anatomy", "hypothalamus"])
+@pytest.mark.parametrize("name", [path.stem for path in RECIPES.glob("*.json")])
 def test_recipes_are_consistent(name):
     recipe = load_recipe(name)
     x, _, z = recipe["preprocessing"]["shape"]
     assert recipe["architecture"]["input_shape"] == [x, z, len(recipe["preprocessing"]["slice_offsets"])]
-    assert recipe["architecture"]["classes"] == len(recipe["labels"]) == len(recipe["loss"]["class_weights"])
+    assert recipe["architecture"]["classes"] == len(recipe["labels"])
+    for loss in (part["loss"] for part in recipe.get("phases", [recipe])):
+        assert len(loss.get("class_weights", recipe["labels"])) == len(recipe["labels"])
     assert json.loads(json.dumps(recipe)) == recipe
     if name == "anatomy":
         assert tuple(recipe["labels"]) == CLASS_NAMES
-
-
-def test_regions_can_be_sent_to_the_producing_process():
-    import pickle
-
-    region = LabelledRegion("a", np.zeros((2, 2, 2), np.float16), np.zeros((2, 2, 2, 2), np.uint8), np.ones(3), 1.0)
-    assert pickle.loads(pickle.dumps(region)).name == "a"

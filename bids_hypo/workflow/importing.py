@@ -1,0 +1,80 @@
+"""Models that segmentation-models saved elsewhere, as bundles that participant level can run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bids_hypo.errors import ModelError
+from bids_hypo.models.bundle import ModelBundle, save_bundle
+from bids_hypo.models.catalog import HYPOTHALAMUS, find_bundle
+from bids_hypo.workflow.training import bundle_description
+
+logger = logging.getLogger(__name__)
+
+
+def import_keras(path: Path, recipe: dict[str, Any], target: Path, *, slice_orientation: str = "RS") -> ModelBundle:
+    """Turn a Keras ``.h5`` of a segmentation-models U-Net into a bundle.
+
+    Channels, classes, decoder width and backbone are read from the file; the recipe says how scans are prepared. The
+    region's centre is that of the shipped hypothalamus bundle, unless the recipe has ``constants``.
+
+    Parameters
+    ----------
+    path : Path
+        A whole model or its weights alone.
+    recipe : dict
+    target : Path
+        Bundle folder to write; call it ``hypothalamus`` inside the folder given to ``--models``.
+    slice_orientation : str
+        How the slices lay that it was trained on; see `bids_hypo.image.slices.orient`.
+
+    Raises
+    ------
+    ModelError
+        If the file is no such model, or does not fit the recipe.
+    """
+    from bids_hypo.models.keras_file import read_unet
+    from bids_hypo.models.network import write_arrays
+
+    architecture, weights = read_unet(path, recipe["architecture"])
+    if architecture["classes"] != len(recipe["labels"]):
+        raise ModelError(
+            f"{path}: found {architecture['classes']} output classes; the recipe '{recipe['version']}' expects "
+            f"{len(recipe['labels'])} ({', '.join(recipe['labels'])}). Use a recipe with these classes."
+        )
+    channels, offsets = architecture["input_shape"][2], recipe["preprocessing"]["slice_offsets"]
+    if channels != len(offsets):
+        if len(set(offsets)) > 1:
+            raise ModelError(
+                f"{path}: found {channels} input channels; the recipe '{recipe['version']}' makes {len(offsets)}. "
+                "Use a recipe with as many 'slice_offsets'."
+            )
+        offsets = [offsets[0]] * channels  # one slice, repeated as often as the network wants
+    preprocessing = {**recipe["preprocessing"], "slice_offsets": offsets, "slice_orientation": slice_orientation}
+    changed = {**recipe, "architecture": architecture, "preprocessing": preprocessing}
+    constants = recipe.get("constants") or dict(find_bundle(HYPOTHALAMUS, None).constants)
+    target.mkdir(parents=True, exist_ok=True)
+    stored = target / "imported.npz"
+    try:
+        write_arrays(weights, stored, np.float32)  # as they are: half precision is for what was trained with it in mind
+        bundle = save_bundle(target, bundle_description(changed, constants), [stored])
+    finally:
+        stored.unlink(missing_ok=True)
+    (target / "MODEL_CARD.md").write_text(_card(path, changed), encoding="utf-8")
+    logger.info("read %s: %s", path, json.dumps(architecture))
+    return bundle
+
+
+def _card(path: Path, recipe: dict[str, Any]) -> str:
+    return (
+        f"# Model card: {recipe['name']} {recipe['version']}\n\n"
+        f"Imported from `{path.name}` with the recipe `{recipe['version']}`; "
+        f"{recipe['architecture']['backbone']} encoder, slices laid {recipe['preprocessing']['slice_orientation']}.\n\n"
+        "What it was trained on and how it was measured is known to whoever made the file. Measure it on scans with "
+        "known outlines (`bids_hypo_evaluate`) before use. For research only, not for diagnosis.\n"
+    )

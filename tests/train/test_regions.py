@@ -1,0 +1,125 @@
+"""Labelled regions: labels lie where they are, augmentation keeps left left, paper recipes change contrast alone."""
+
+import pickle
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bids_hypo.image.grid import box_grid
+from bids_hypo.image.volume import Volume
+from bids_hypo.segment.pose import Pose
+from bids_hypo.train.augment import augment_intensity
+from bids_hypo.train.regions import (
+    RegionBatches,
+    augmented_example,
+    chunks_per_epoch,
+    cut_region,
+    label_centre_mm,
+    sharpen,
+    store_grid,
+)
+from bids_hypo.workflow.training import load_recipe, resolved_schedule
+
+
+@pytest.fixture
+def recipe():
+    return load_recipe("hypothalamus")
+
+
+def _labelled():
+    shape = (60, 60, 60)
+    affine = np.eye(4)
+    affine[:3, 3] = -29.5
+    x = np.stack(np.indices(shape), -1) - 29.5
+    left = (np.linalg.norm(x - [-5, 2, 0], axis=-1) < 4).astype(np.float32)
+    right = (np.linalg.norm(x - [5, 2, 0], axis=-1) < 4).astype(np.float32)
+    image = 50 + 40 * left + 60 * right + 20 * (x[..., 1] > 0)
+    return Volume(image.astype(np.float32), affine), [Volume(left, affine), Volume(right, affine)]
+
+
+def _region(recipe, name="x", rotation=None):
+    scan, labels = _labelled()
+    pose = Pose(np.eye(3) if rotation is None else rotation, np.zeros(3), 1.0, 0.0, ())
+    return cut_region(name, scan, labels, pose, store_grid(label_centre_mm(labels), pose.rotation, recipe))
+
+
+def _paper(recipe):
+    """The paper's way on a small grid: two classes, no deformation, every slice."""
+    small = load_recipe("vernikouskaya2023")
+    small["preprocessing"] |= {"spacing_mm": [1.0, 1.0, 1.0], "shape": [32, 10, 32]}
+    return small
+
+
+def test_sharpening_keeps_the_outline_and_takes_off_the_tail():
+    p = np.linspace(0, 1, 101)
+    np.testing.assert_array_equal(sharpen(p, 2.5) > 0.5, p > 0.5)
+    tailed = np.clip(np.linspace(1.4, -0.4, 200), 0, 0.98) ** 0.8
+    assert abs(sharpen(tailed, 2.5).sum() - (tailed > 0.5).sum()) < abs(tailed.sum() - (tailed > 0.5).sum())
+
+
+def test_a_region_holds_the_labels_where_they_are(recipe):
+    _, labels = _labelled()
+    np.testing.assert_allclose(label_centre_mm(labels), [0, 2, 0], atol=0.05)
+    angle = np.radians(90)
+    rotation = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    region = _region(recipe, rotation=rotation)
+    where = np.array(ndimage.center_of_mass(region.labels[..., 0])) - (np.array(region.labels.shape[:3]) - 1) / 2
+    # the head's right is the scanner's front here, so the label at scanner x = -5 lies at the head's front + 5
+    np.testing.assert_allclose(where * region.spacing_mm, [0, 5, 0], atol=0.1)
+
+
+def test_augmented_examples_keep_left_left(recipe):
+    region, rng = _region(recipe), np.random.default_rng(5)
+    for _ in range(6):
+        image, target = augmented_example(region, recipe, rng)
+        assert image.shape == target.shape[:3] == tuple(recipe["preprocessing"]["shape"])
+        np.testing.assert_allclose(target.sum(-1), 1, atol=1e-5)
+        assert ndimage.center_of_mass(target[..., 1])[0] < ndimage.center_of_mass(target[..., 2])[0] - 8
+
+
+def test_batches_repeat_and_validation_is_plain(recipe):
+    recipe["training"] |= {"batch_size": 6, "batches_per_chunk": 4}
+    region = _region(recipe)
+    source = RegionBatches((region,), recipe)
+    one, two = source.chunk(2), source.chunk(2)
+    np.testing.assert_array_equal(one[0][0], two[0][0])
+    assert not np.array_equal(one[0][0], source.chunk(3)[0][0])
+    assert one[0][1].dtype == np.uint8
+    plain = source.validation([region])
+    assert len(plain) == 36 // 6
+    np.testing.assert_array_equal(plain[2][0], source.validation([region])[2][0])
+    foreground = sum(float((y[..., 1:] > 127).sum()) for _, y in plain) * 0.25
+    assert foreground == pytest.approx(2 * 4 / 3 * np.pi * 4**3, rel=0.05)
+
+
+def test_the_papers_recipe_takes_every_slice_once_an_epoch(recipe):
+    small = _paper(recipe)
+    scan, labels = _labelled()
+    both = [Volume(labels[0].data + labels[1].data, labels[0].affine)]
+    grid = box_grid(np.array([0, 2.0, 0]), np.eye(3), (32, 10, 32), np.ones(3))
+    pose = Pose(np.eye(3), np.zeros(3), 1.0, 0.0, ())
+    regions = tuple(cut_region(str(i), Volume(scan.data + i, scan.affine), both, pose, grid) for i in range(10))
+    small["training"] = resolved_schedule(small, len(regions))
+    assert small["training"]["steps"] == 25 * 25
+    source = RegionBatches(regions, small)
+    epoch = [batch for number in range(chunks_per_epoch(10)) for batch in source.chunk(number)]
+    assert sum(len(x) for x, _ in epoch) == pytest.approx(100, abs=4)  # whole batches only
+    peaks = [float(x.max()) for x, _ in epoch]
+    assert min(peaks) > 0.2 and max(peaks) > 1.5  # scaled to 0..1, then times 0.25 to 3
+    image, target = augmented_example(regions[0], {**small, "augmentation": {}}, np.random.default_rng(0))
+    assert image.min() == 0 and image.max() == 1
+    assert target.shape == (32, 10, 32, 2)
+
+
+def test_intensity_augmentation_keeps_what_is_outside(recipe):
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0.5, 1, (40, 20, 40)).astype(np.float32)
+    image[:10] = 0
+    out = augment_intensity(image, np.array([0.5, 1, 0.5]), np.ones(3), recipe["augmentation"], rng)
+    assert (out[:10] == 0).all()
+    assert (out[10:] > 0).all()
+
+
+def test_regions_can_be_sent_to_the_producing_process(recipe):
+    assert pickle.loads(pickle.dumps(_region(recipe, "a"))).name == "a"
