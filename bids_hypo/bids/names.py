@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_hypo.bids.entities import MissingScan, Scan, join_name
+from bids_hypo.bids.entities import MissingScan, Scan, join_name, split_name
 
 RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BIDS URIs refer to
 TABLE_DESC = "volumetric"
+EDITED_DESC = "edited"
+
+# Figures of a scan: for each the desc- and the extension of its name. The head comes last when they are drawn.
+FIGURES: dict[str, tuple[str, str]] = {
+    "overview": ("hypothalamus", ".png"),
+    "thumbnail": ("thumbnail", ".jpg"),
+    "surface": ("surface", ".json.gz"),
+    "coronal": ("coronal", ".svg"),
+    "sagittal": ("sagittal", ".svg"),
+    "axial": ("axial", ".svg"),
+    "head": ("head", ".svg"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,16 @@ class OutputNames:
         """Images, table and sidecars in the order to write them: the table's JSON closes the set."""
         return (*self.images, *(sidecar(image) for image in self.images), self.morph, sidecar(self.morph))
 
+    @property
+    def edited_dseg(self) -> Path:
+        """Where a corrected hypothalamus is looked for: the name of the dseg with ``desc-edited``."""
+        return _edited(self.dseg)
+
+    @property
+    def edited_icv_mask(self) -> Path:
+        """Where a corrected intracranial mask is looked for."""
+        return _edited(self.icv_mask)
+
     def figure(self, desc: str, extension: str = ".svg") -> Path:
         """Path of a figure of this scan.
 
@@ -104,6 +127,49 @@ def output_names(scan: Scan, output_dir: str | Path) -> OutputNames:
         report=output_dir / f"{'_'.join(folder.relative_to(output_dir).parts)}.html",
         crash=crash_file(output_dir, scan),
     )
+
+
+def find_written(output_dir: str | Path, dataset_root: str | Path) -> list[OutputNames]:
+    """The scans of which a derivative dataset holds a finished table of volumes.
+
+    Parameters
+    ----------
+    output_dir : path-like
+    dataset_root : path-like
+        The input dataset that their sources lie in.
+
+    Returns
+    -------
+    list of OutputNames
+        In the order of their names.
+    """
+    output_dir, root = Path(output_dir), Path(dataset_root)
+    pattern = f"anat/*_desc-{TABLE_DESC}_morph.json"
+    found = []
+    for path in [*output_dir.glob(f"sub-*/{pattern}"), *output_dir.glob(f"sub-*/ses-*/{pattern}")]:
+        try:
+            source = json.loads(path.read_text(encoding="utf-8"))["Sources"][0]
+            entities, suffix, _ = split_name(source.rpartition("/")[2])
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            continue  # half a set: the scan will be done again
+        scan = Scan(root / source.removeprefix(f"bids:{RAW_LINK}:"), entities, suffix, root)
+        found.append(output_names(scan, output_dir))
+    return sorted(found, key=lambda names: names.scan.name)
+
+
+def _edited(path: Path) -> Path:
+    entities, suffix, extension = split_name(path.name)
+    return path.with_name(join_name({**entities, "desc": EDITED_DESC}, suffix) + extension)
+
+
+def citation_file(output_dir: str | Path, extension: str) -> Path:
+    """``logs/CITATION.md`` (or ``.bib``, ``.tex``): the methods text."""
+    return Path(output_dir) / "logs" / f"CITATION{extension}"
+
+
+def index_file(output_dir: str | Path) -> Path:
+    """The page that lists all scans of a derivative dataset."""
+    return Path(output_dir) / "index.html"
 
 
 def _subject_folder(scan: Scan, output_dir: Path) -> Path:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bids_hypo.bids.entities import Scan
 from bids_hypo.bids.names import bids_uri
@@ -110,6 +113,67 @@ def morph_sidecar(scan: Scan, provenance: Provenance, written: Iterable[Path]) -
         **_common(scan, provenance, text),
         "Files": sorted(Path(path).name for path in written),
     }
+
+
+def edited_sidecar(scan: Scan, automatic: Mapping[str, Any], automatic_path: str) -> dict[str, Any]:
+    """JSON of a mask that a person corrected.
+
+    Parameters
+    ----------
+    scan : Scan
+    automatic : mapping
+        JSON of the automatic mask that the correction replaces.
+    automatic_path : str
+        That mask, relative to the derivative dataset.
+    """
+    kept = {key: automatic[key] for key in ("Type", "SourceBytes", "SpatialReference") if key in automatic}
+    return {
+        "Description": f"Corrected by hand. {automatic.get('Description', '')}".strip(),
+        "Sources": [bids_uri(scan), f"bids::{automatic_path}"],
+        **kept,
+        "Manual": True,
+    }
+
+
+def image_record(head_axes: np.ndarray, image_quality: Mapping[str, float]) -> dict[str, Any]:
+    """What is kept of the image itself in the JSON of the table, for figures and quality control.
+
+    Parameters
+    ----------
+    head_axes : (3, 3) float
+        Columns are the head's right, anterior and superior directions in RAS of the scanner.
+    image_quality : mapping of str to float
+        Measures of quality; NaN and infinity become null.
+    """
+    names = ("Right", "Anterior", "Superior")
+    return {
+        "HeadAxes": {name: [round(float(x), 6) for x in head_axes[:, k]] for k, name in enumerate(names)},
+        "ImageQuality": {
+            name: round(float(value), 4) if math.isfinite(value) else None for name, value in image_quality.items()
+        },
+    }
+
+
+def read_head_axes(record: Mapping[str, Any]) -> np.ndarray | None:
+    """The head's axes from the JSON of a table, (3, 3) as in `image_record`; None if it has none."""
+    axes = record.get("HeadAxes")
+    if not isinstance(axes, dict):
+        return None
+    return np.array([axes["Right"], axes["Anterior"], axes["Superior"]], dtype=float).T
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A JSON file that this package wrote.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it is absent or damaged.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: found no JSON object; run the participant level again.")
+    return content
 
 
 def morph_table_dictionary() -> dict[str, Any]:

@@ -18,12 +18,12 @@ from bids_hypo.bids.resume import outputs_complete
 from bids_hypo.errors import ExitCode
 from bids_hypo.execute.cluster import run_on_cluster
 from bids_hypo.execute.local import run_here
+from bids_hypo.execute.reporting import finish_reports
 from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS, find_bundle
+from bids_hypo.models.catalog import find_bundles
 from bids_hypo.models.device import parse_device
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.participant import ScanResult
-from bids_hypo.workflow.reports import redraw
 from bids_hypo.workflow.summary import read_result
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
     parse_device(options.device)
     check_dataset(options.bids_dir, validate=not options.skip_bids_validation)
     scans, missing = find_scans(options.bids_dir, options.selection, database_dir=options.database_dir)
-    bundles = (find_bundle(ANATOMY, options.models_dir), find_bundle(HYPOTHALAMUS, options.models_dir))
+    bundles = tuple(find_bundles(options.models_dir).values())
     plan = make_plan(scans, missing, bundles, options)
     if options.dry_run:
         return ExitCode.OK, [ScanResult(s.name, "kept") for s in plan.kept] + [
@@ -82,7 +82,7 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
         _take_over(former, names)
     results = [_record_missing(m, options.output_dir) for m in plan.missing]
     if options.reports_only:
-        results += [redraw(s, output_names(s, options.output_dir)) for s in plan.kept]
+        results += [read_result(output_names(s, options.output_dir)) for s in plan.kept]
         results += [
             ScanResult(
                 s.name, "failed", error=f"{s.name}: no complete outputs to draw from; run without --reports-only."
@@ -93,6 +93,7 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
         results += [read_result(output_names(s, options.output_dir)) for s in plan.kept]
         if plan.todo:
             results += _process_all(plan.todo, options)
+    results = finish_reports(results, scans, options, bundles)
     results.sort(key=lambda r: r.name)
     failed = any(r.status == "failed" for r in results)
     return (ExitCode.SCANS_FAILED if failed else ExitCode.OK), results
@@ -146,8 +147,8 @@ def _process_all(todo: tuple[Scan, ...], options: RunOptions) -> list[ScanResult
 
 
 def summary_table(results: list[ScanResult]) -> pd.DataFrame:
-    """One row a scan, for the terminal."""
-    return pd.DataFrame(
+    """One row a scan, for the terminal; a column for reports only where one could not be made."""
+    table = pd.DataFrame(
         {
             "scan": [r.name for r in results],
             "status": [r.status for r in results],
@@ -158,3 +159,6 @@ def summary_table(results: list[ScanResult]) -> pd.DataFrame:
             "s": [sum(r.seconds.values()) or None for r in results],
         }
     )
+    if any(r.report_error for r in results):
+        table["report"] = [f"not made: {r.report_error}" if r.report_error else "" for r in results]
+    return table

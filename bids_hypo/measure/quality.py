@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_hypo.image.grid import Grid
+from bids_hypo.measure.image_quality import ImageQuality
 
 SKULL_STRIPPED = "skull_stripped"
 ICV_CUT = "icv_cut_by_field_of_view"
@@ -18,6 +19,10 @@ SMALL = "small_volume"
 LARGE = "large_volume"
 POSE = "pose_uncertain"
 COARSE = "coarse_voxels"
+FOLDS = "folds_disagree"
+CONTRAST = "poor_contrast"
+MOTION = "possible_motion"
+DEFACED = "defaced_into_brain"
 
 FLAG_TEXTS: dict[str, str] = {
     SKULL_STRIPPED: "the skull was removed: the intracranial volume cannot be measured",
@@ -28,6 +33,10 @@ FLAG_TEXTS: dict[str, str] = {
     LARGE: "hypothalamus above 1400 mm3",
     POSE: "brain structures do not lie as expected (tilt, pathology or poor contrast)",
     COARSE: "voxels larger than 1.6 mm, coarser than the scans that the models were made for",
+    FOLDS: "the folds of the model differ in the volume by more than 10 % (standard deviation)",
+    CONTRAST: "poor contrast or much noise around the hypothalamus",
+    MOTION: "structured signal in the air around the head, as motion during the scan leaves it",
+    DEFACED: "the image was blanked up to or into the intracranial volume (defacing?)",
 }
 ICV_NOT_MEASURABLE = (SKULL_STRIPPED, ICV_CUT)
 
@@ -35,14 +44,21 @@ MAX_ASYMMETRY = 0.25
 VOLUME_RANGE_MM3 = (450.0, 1400.0)
 MAX_POSE_RESIDUAL_MM = 4.5
 MAX_VOXEL_MM = 1.6
+MAX_FOLD_SD = 0.10
+# Set on real scans and degraded copies of them; docs/reports.md has the figures.
+MIN_CONTRAST = 0.6
+MIN_CONTRAST_TO_NOISE = 12.0
+MAX_GHOSTING = 0.06
+MAX_REMOVED_SHARE = 0.006
 _SHELL_MM = (6.0, 18.0)
 _MIN_TISSUE_OUTSIDE = 0.25
 _MAX_CUT_MM2 = 150.0
 
 
 def hypothalamus_flags(
-    volumes_mm3: tuple[float, float], *, touches_border: bool, pose_residual_mm: float, voxel_sizes_mm: np.ndarray
-) -> tuple[str, ...]:
+    volumes_mm3: tuple[float, float], *, touches_border: bool, pose_residual_mm: float, voxel_sizes_mm: np.ndarray,
+    volume_sd_mm3: float | None = None,
+) -> tuple[str, ...]:  # fmt: skip
     """Flags of a hypothalamus.
 
     Parameters
@@ -54,21 +70,31 @@ def hypothalamus_flags(
     pose_residual_mm : float
         See `bids_hypo.segment.pose.Pose`.
     voxel_sizes_mm : (3,) float
+    volume_sd_mm3 : float, optional
+        Standard deviation of the whole volume between the folds of the model; None or NaN with a single fold.
 
     Returns
     -------
     tuple of str
         Keys of `FLAG_TEXTS`.
     """
+    border = (BORDER,) if touches_border else ()
+    checks = {
+        POSE: pose_residual_mm > MAX_POSE_RESIDUAL_MM,
+        COARSE: round(float(np.max(voxel_sizes_mm)), 2) > MAX_VOXEL_MM,
+        FOLDS: volume_sd_mm3 is not None and volume_sd_mm3 > MAX_FOLD_SD * sum(volumes_mm3),
+    }
+    return border + volume_flags(volumes_mm3) + tuple(name for name, raised in checks.items() if raised)
+
+
+def volume_flags(volumes_mm3: tuple[float, float]) -> tuple[str, ...]:
+    """Flags that follow from the volumes of a hypothalamus alone, left and right; keys of `FLAG_TEXTS`."""
     left, right = volumes_mm3
     whole = left + right
     checks = {
-        BORDER: touches_border,
         ASYMMETRIC: abs(left - right) > MAX_ASYMMETRY * whole / 2,
         SMALL: whole < VOLUME_RANGE_MM3[0],
         LARGE: whole > VOLUME_RANGE_MM3[1],
-        POSE: pose_residual_mm > MAX_POSE_RESIDUAL_MM,
-        COARSE: round(float(np.max(voxel_sizes_mm)), 2) > MAX_VOXEL_MM,
     }
     return tuple(name for name, raised in checks.items() if raised)
 
@@ -100,6 +126,28 @@ def icv_flags(image: np.ndarray, icv_probability: np.ndarray, grid: Grid, native
     if cut_area_mm2(native_icv, native) > _MAX_CUT_MM2:
         flags.append(ICV_CUT)
     return tuple(flags)
+
+
+def image_flags(quality: ImageQuality, *, skull_stripped: bool = False) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Flags of the image itself; what could not be measured (NaN) raises none.
+
+    Parameters
+    ----------
+    quality : ImageQuality
+    skull_stripped : bool
+        Then the image is blank around the brain on purpose.
+
+    Returns
+    -------
+    hypothalamus_flags, icv_flags : tuple of str
+        Keys of `FLAG_TEXTS`: those that concern the hypothalamus, and the ICV.
+    """
+    checks = {
+        CONTRAST: quality.contrast < MIN_CONTRAST or quality.contrast_to_noise < MIN_CONTRAST_TO_NOISE,
+        MOTION: quality.ghosting > MAX_GHOSTING,
+    }
+    defaced = quality.removed_share > MAX_REMOVED_SHARE and not skull_stripped
+    return tuple(name for name, raised in checks.items() if raised), ((DEFACED,) if defaced else ())
 
 
 def tissue_outside(image: np.ndarray, icv: np.ndarray, grid: Grid) -> float:

@@ -1,128 +1,139 @@
-"""Overlays of a scan's segmentation: the hypothalamus from near, the intracranial outline from afar."""
+"""Figures of one scan: mosaics as SVG (grey pictures under a layer of outlines), an overview as PNG, a thumbnail."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from xml.sax.saxutils import escape
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from scipy import ndimage
+from matplotlib.image import imsave
 
-from bids_hypo.image.grid import Grid, Shape, apply_affine, box_grid
-from bids_hypo.image.resample import resample
-from bids_hypo.image.volume import Volume, write_bytes
+from bids_hypo.report.html import data_uri
+from bids_hypo.report.mosaic import COLOURS, SAGITTAL, Mosaic, Tile
 
-LEFT_COLOUR, RIGHT_COLOUR, ICV_COLOUR = "#E69F00", "#56B4E9", "#F0E442"  # safe for colour-blind readers (Okabe-Ito)
-CLOSE_MM, CLOSE_SPACING_MM = 46.0, 0.35
-FAR_MM, FAR_SPACING_MM = 240.0, 1.8
-N_PANELS = 6
-SAGITTAL, CORONAL, AXIAL = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A slice to draw.
-
-    Attributes
-    ----------
-    axis : int
-        0 sagittal, 1 coronal, 2 axial.
-    centre_mm : (3,) float, RAS mm
-    """
-
-    axis: int
-    centre_mm: np.ndarray
+N_COLUMNS = 4
+JPEG_QUALITY = 88
+THUMBNAIL_QUALITY = 75
+THUMBNAIL_CUT = 0.18  # of the edges of the close slice
+_GAP = 0.02  # of a tile's edge
+_LEGEND = "hypothalamus left (orange), right (blue); intracranial volume (yellow); the subject's left is on the left"
 
 
-def overlay_figure(volume: Volume, labels: np.ndarray, icv: np.ndarray, path: Path, title: str) -> None:
-    """Draw the scan with outlines and write it as PNG.
+def mosaic_svg(mosaic: Mosaic, title: str) -> bytes:
+    """A mosaic as SVG: each tile a JPEG with its outlines as paths, in mm.
 
-    The first row shows coronal slices from back to front, the second sagittal (left side, right side) and axial ones;
-    the third the whole head.
+    Outlines are in groups of class ``outline``; what has to turn when left and right are swapped is in groups of class
+    ``turn``, so that a page can hide the one and mirror the other.
 
     Parameters
     ----------
-    volume : Volume
-        The scan on its own grid.
-    labels : (X, Y, Z) uint8
-        1 left, 2 right hypothalamus.
-    icv : (X, Y, Z) bool
-    path : Path
+    mosaic : Mosaic
+    title : str
+        Read out by screen readers.
+    """
+    size = mosaic.tiles[0].size_mm
+    step = size * (1 + _GAP)
+    n_rows = -(-len(mosaic.tiles) // N_COLUMNS)
+    width, height = N_COLUMNS * step - size * _GAP, n_rows * step - size * _GAP
+    tiles = [
+        _tile_svg(tile, column=k % N_COLUMNS * step, row=k // N_COLUMNS * step) for k, tile in enumerate(mosaic.tiles)
+    ]
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.6g} {height:.6g}" role="img" class="mosaic" '
+        f'font-family="sans-serif" font-size="{size * 0.048:.3g}" fill="#fff" stroke="#000" '
+        f'stroke-width="{size * 0.008:.3g}" paint-order="stroke"><title>{escape(title)}</title>'
+        f'<rect width="100%" height="100%" fill="#000" stroke="none"/>'
+    )
+    return "\n".join([head, *tiles, "</svg>\n"]).encode()
+
+
+def _tile_svg(tile: Tile, *, column: float, row: float) -> str:
+    size = tile.size_mm
+    picture = data_uri(jpeg_bytes(tile.grey[::-1]), "image/jpeg")
+    paths = "".join(
+        f'<path d="{_path(lines, size)}" stroke="{COLOURS[name]}"/>' for name, lines in tile.outlines.items() if lines
+    )
+    swap = "" if tile.panel.plane == SAGITTAL else " lr"
+    ends = ("P", "A") if tile.panel.plane == SAGITTAL else ("L", "R")
+    edge, base = size * 0.025, size * 0.975
+    return (
+        f'<svg x="{column:.6g}" y="{row:.6g}" width="{size:g}" height="{size:g}" viewBox="0 0 {size:g} {size:g}" '
+        f'class="tile{swap}"><g class="turn"><image width="{size:g}" height="{size:g}" href="{picture}"/>'
+        f'<g class="outline" fill="none" stroke-width="{size * 0.0075:.3g}" stroke-linejoin="round">{paths}</g></g>'
+        f'<text x="{edge:.4g}" y="{base:.4g}">{escape(tile.panel.label)}</text>'
+        f'<text class="end first" x="{edge:.4g}" y="{size / 2:.4g}">{ends[0]}</text>'
+        f'<text class="end last" x="{base:.4g}" y="{size / 2:.4g}" text-anchor="end">{ends[1]}</text></svg>'
+    )
+
+
+def _path(lines: Sequence[np.ndarray], size_mm: float) -> str:
+    """Closed outlines as the data of an SVG path, y downwards, to a hundredth of a mm."""
+    parts = []
+    for line in lines:
+        points = " ".join(f"{x:.2f},{size_mm - y:.2f}" for x, y in line[:-1])
+        parts.append(f"M{points}Z")
+    return "".join(parts)
+
+
+def jpeg_bytes(grey: np.ndarray, *, quality: int = JPEG_QUALITY) -> bytes:
+    """A grey (H, W) or coloured (H, W, 3) uint8 picture, first row on top, as JPEG."""
+    buffer = io.BytesIO()
+    imsave(buffer, grey, format="jpg", cmap="gray", vmin=0, vmax=255, pil_kwargs={"quality": quality})
+    return buffer.getvalue()
+
+
+def thumbnail_jpeg(mosaics: Sequence[Mosaic]) -> bytes:
+    """Two small pictures beside each other: a coronal slice near the middle of the hypothalamus, and the head."""
+    coronal, head = mosaics[0].tiles, mosaics[-1].tiles
+    figure = Figure(figsize=(3.2, 1.6), facecolor="black")
+    FigureCanvasAgg(figure)
+    for k, (tile, cut) in enumerate(((coronal[len(coronal) // 2], THUMBNAIL_CUT), (head[4], 0.0))):
+        ax = figure.add_axes((k * 0.5, 0, 0.5, 1))
+        _draw_row(ax, [tile], line_width=1.4)
+        ax.set_xlim(cut * tile.size_mm, (1 - cut) * tile.size_mm)
+        ax.set_ylim(cut * tile.size_mm, (1 - cut) * tile.size_mm)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpg", dpi=100, facecolor="black", pil_kwargs={"quality": THUMBNAIL_QUALITY})
+    return buffer.getvalue()
+
+
+def overview_png(mosaics: Sequence[Mosaic], title: str) -> bytes:
+    """All tiles in one picture: the first row coronal from back to front, then sagittal and axial, then the head.
+
+    Parameters
+    ----------
+    mosaics : sequence of Mosaic
+        As `bids_hypo.report.mosaic.make_mosaics` gives them.
     title : str
     """
-    sides = [_part(volume, labels == side) for side in (1, 2)]
-    figure = Figure(figsize=(13.2, 7.2), facecolor="black")
+    coronal, sagittal, axial, head = (list(m.tiles) for m in mosaics)
+    rows = [coronal, sagittal + axial, head]
+    n = max(len(r) for r in rows)
+    figure = Figure(figsize=(1.6 * n, 1.6 * len(rows) + 0.2), facecolor="black")
     FigureCanvasAgg(figure)
-    near = _near_panels(volume, labels)
-    for row, panels in enumerate((near[:N_PANELS], near[N_PANELS:])):
-        _draw(_row_axes(figure, row), volume, sides, (LEFT_COLOUR, RIGHT_COLOUR), panels, CLOSE_MM, CLOSE_SPACING_MM)
-    head = _part(volume, icv)
-    _draw(_row_axes(figure, 2), volume, [head], (ICV_COLOUR,), _far_panels(head), FAR_MM, FAR_SPACING_MM)
-    figure.text(
-        0.5, 0.985, f"{title}: hypothalamus left (orange), right (blue); intracranial volume (yellow); "
-        "the subject's left is on the left", color="white", fontsize=9, ha="center", va="top",
-    )  # fmt: skip
+    height = 1.6 / (1.6 * len(rows) + 0.2)
+    for k, row in enumerate(rows):
+        _draw_row(figure.add_axes((0, (len(rows) - 1 - k) * height, 1, height * 0.995)), row, line_width=1.1)
+    figure.text(0.5, 0.995, f"{title}: {_LEGEND}", color="white", fontsize=8, ha="center", va="top")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, facecolor="black", pil_kwargs={"compress_level": 3})
-    write_bytes(path, buffer.getvalue())
+    figure.savefig(buffer, format="png", dpi=100, facecolor="black", pil_kwargs={"compress_level": 3},
+                   metadata={"Software": None})  # fmt: skip
+    return buffer.getvalue()
 
 
-def _part(volume: Volume, mask: np.ndarray) -> Volume:
-    """The box of a mask as a volume of its own, so that resampling it costs little."""
-    found = ndimage.find_objects(mask.astype(np.uint8))
-    if not found:
-        return Volume(np.zeros((2, 2, 2), np.float32), volume.affine)
-    box = tuple(slice(max(s.start - 2, 0), s.stop + 2) for s in found[0])
-    affine = volume.affine.copy()
-    affine[:3, 3] = apply_affine(volume.affine, np.array([s.start for s in box]))
-    return Volume(mask[box].astype(np.float32), affine)
-
-
-def _near_panels(volume: Volume, labels: np.ndarray) -> list[Panel]:
-    points = apply_affine(volume.affine, np.argwhere(labels > 0))
-    centre = points.mean(axis=0)
-    back, front = np.percentile(points[:, 1], [2, 98])
-    coronal = [Panel(CORONAL, np.array([centre[0], y, centre[2]])) for y in np.linspace(back, front, N_PANELS)]
-    steps = [(SAGITTAL, -4.0), (SAGITTAL, -2.5), (SAGITTAL, 2.5), (SAGITTAL, 4.0), (AXIAL, -3.0), (AXIAL, 2.0)]
-    return coronal + [Panel(axis, centre + np.eye(3)[axis] * step) for axis, step in steps]
-
-
-def _far_panels(head: Volume) -> list[Panel]:
-    centre = head.grid.centre_mm()
-    steps = [(CORONAL, -30.0), (CORONAL, 0.0), (CORONAL, 30.0), (SAGITTAL, 5.0), (AXIAL, -30.0), (AXIAL, 15.0)]
-    return [Panel(axis, centre + np.eye(3)[axis] * step) for axis, step in steps]
-
-
-def _row_axes(figure: Figure, row: int) -> Axes:
-    return figure.add_axes((0.0, (2 - row) * 0.318, 1.0, 0.316))
-
-
-def _draw(
-    ax: Axes, volume: Volume, masks: list[Volume], colours: Sequence[str], panels: Sequence[Panel], mm: float,
-    spacing_mm: float,
-) -> None:  # fmt: skip
-    """Draw a row of panels as one picture: far quicker than an axes for each."""
-    grids = [_slice_grid(panel, mm, spacing_mm) for panel in panels]
-    image = _side_by_side(volume, grids)
-    low, high = np.percentile(image[image > 0], [1, 99.7]) if (image > 0).any() else (0, 1)
-    ax.imshow(image, cmap="gray", origin="lower", interpolation="bilinear", vmin=low, vmax=high, aspect="equal")
-    for mask, colour in zip(masks, colours, strict=True):
-        outline = _side_by_side(mask, grids)
-        if outline.max() > 0.5:
-            ax.contour(outline, [0.5], colors=colour, linewidths=1.1)
+def _draw_row(ax: Axes, tiles: Sequence[Tile], *, line_width: float) -> None:
+    """Draw tiles as one picture: far quicker than an axes for each."""
+    size = tiles[0].size_mm
+    ax.imshow(np.hstack([t.grey for t in tiles]), cmap="gray", vmin=0, vmax=255, origin="lower",
+              interpolation="bilinear", extent=(0, size * len(tiles), 0, size))  # fmt: skip
+    for k, tile in enumerate(tiles):
+        for name, lines in tile.outlines.items():
+            for line in lines:
+                ax.plot(line[:, 0] + k * size, line[:, 1], color=COLOURS[name], linewidth=line_width)
+    ax.set_xlim(0, size * len(tiles))
+    ax.set_ylim(0, size)
     ax.set_axis_off()
-
-
-def _slice_grid(panel: Panel, mm: float, spacing_mm: float) -> Grid:
-    n = round(mm / spacing_mm)
-    shape: Shape = (1 if panel.axis == 0 else n, 1 if panel.axis == 1 else n, 1 if panel.axis == 2 else n)
-    return box_grid(panel.centre_mm, np.eye(3), shape, np.full(3, spacing_mm))
-
-
-def _side_by_side(volume: Volume, grids: Sequence[Grid]) -> np.ndarray:
-    return np.hstack([resample(volume, grid).data.squeeze().T for grid in grids])

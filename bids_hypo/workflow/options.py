@@ -21,7 +21,7 @@ class RunOptions:
     database_dir, models_dir : Path or None
     derivatives : tuple of Path
         Former output folders whose complete results are taken over.
-    skip_bids_validation, dry_run, overwrite, stop_on_first_crash, fast, reports_only : bool
+    skip_bids_validation, dry_run, overwrite, stop_on_first_crash, fast, reports_only, use_edited : bool
     n_procs : int
         Scans at a time.
     omp_nthreads : int or None
@@ -48,6 +48,7 @@ class RunOptions:
     stop_on_first_crash: bool = False
     fast: bool = False
     reports_only: bool = False
+    use_edited: bool = False
     n_procs: int = 1
     omp_nthreads: int | None = None
     memory_gb: float | None = None

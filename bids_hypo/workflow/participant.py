@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -20,18 +20,22 @@ from bids_hypo.bids.sidecars import (
     dseg_sidecar,
     hypothalamus_mask_sidecar,
     icv_mask_sidecar,
+    image_record,
     morph_sidecar,
     probseg_sidecar,
     write_json,
 )
 from bids_hypo.image.volume import Volume, read_volume, write_nifti
-from bids_hypo.measure.quality import ICV_NOT_MEASURABLE, hypothalamus_flags, icv_flags
+from bids_hypo.measure.image_quality import ImageQuality, image_quality
+from bids_hypo.measure.quality import ICV_NOT_MEASURABLE, SKULL_STRIPPED, hypothalamus_flags, icv_flags, image_flags
 from bids_hypo.measure.volumes import mask_volume_mm3, volume_table
 from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.report.figures import overlay_figure
-from bids_hypo.segment.anatomy import Anatomy, head_grid, native_icv, pose_template, run_anatomy
-from bids_hypo.segment.delineate import Delineation, delineate, region_grid, region_probability
+from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS, ICV
+from bids_hypo.segment.anatomy import Anatomy, head_grid, pose_template, run_anatomy
+from bids_hypo.segment.delineate import Delineation, delineate, region_grid, region_probabilities
+from bids_hypo.segment.icv import icv_by_own_model, native_icv
 from bids_hypo.segment.pose import Pose, fit_pose
+from bids_hypo.workflow.drawing import try_to_draw
 
 logger = logging.getLogger(__name__)
 
@@ -44,18 +48,32 @@ class Models:
 
     Attributes
     ----------
-    anatomy, hypothalamus : ModelBundle
-    anatomy_network, hypothalamus_network : callable
+    bundles : dict of str to ModelBundle
+        ``anatomy`` and ``hypothalamus``; ``icv`` if a model of its own measures the intracranial volume.
+    anatomy_network : callable
         (N, H, W, C) to (N, H, W, K).
+    hypothalamus_networks : tuple of callable
+        One for each fold.
+    icv_network : callable or None
     device : str
         Where they run.
     """
 
-    anatomy: ModelBundle
-    hypothalamus: ModelBundle
+    bundles: dict[str, ModelBundle]
     anatomy_network: Network
-    hypothalamus_network: Network
+    hypothalamus_networks: tuple[Network, ...]
+    icv_network: Network | None
     device: str
+
+    @property
+    def anatomy(self) -> ModelBundle:
+        """The bundle of the anatomy network."""
+        return self.bundles[ANATOMY]
+
+    @property
+    def hypothalamus(self) -> ModelBundle:
+        """The bundle of the delineation network."""
+        return self.bundles[HYPOTHALAMUS]
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,7 @@ class Segmentation:
         None when it cannot be measured.
     hypothalamus : Delineation
     hypothalamus_flags, icv_flags : tuple of str
+    quality : ImageQuality
     """
 
     pose: Pose
@@ -81,6 +100,7 @@ class Segmentation:
     hypothalamus: Delineation
     hypothalamus_flags: tuple[str, ...]
     icv_flags: tuple[str, ...]
+    quality: ImageQuality
 
 
 @dataclass(frozen=True)
@@ -97,6 +117,8 @@ class ScanResult:
     seconds : dict of str to float
         Per stage.
     error : str or None
+    report_error : str or None
+        Why figures or the page could not be made; the numbers stand.
     """
 
     name: str
@@ -107,6 +129,7 @@ class ScanResult:
     flags: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+    report_error: str | None = None
 
 
 class Stopwatch:
@@ -134,7 +157,7 @@ def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, 
     names : OutputNames
     models : Models
     fast : bool
-        Without the second, mirrored pass of the hypothalamus network.
+        One fold of the hypothalamus network, without its mirrored pass.
     settings : dict
         Recorded in the sidecars, compared when resuming.
 
@@ -156,16 +179,17 @@ def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, 
         found = segment_volume(volume, models, fast=fast, what=str(scan.path), watch=watch)
         with watch.stage("write"):
             write_images(scan, names, volume, found)
-            overlay_figure(
-                volume, found.hypothalamus.labels, found.icv, names.figure("hypothalamus", ".png"), scan.name
-            )
         write_records(scan, names, found, provenance(models, watch, settings))
     except BaseException:
         remove_outputs(names)
         raise
+    with watch.stage("draw"):  # after the records: a figure that fails costs no result
+        undrawn = try_to_draw(names, volume, found.hypothalamus.labels, found.icv, found.pose.rotation)
     left, right = found.hypothalamus.volumes_mm3
     flags = found.hypothalamus_flags + found.icv_flags
-    return ScanResult(scan.name, "done", left, right, found.icv_mm3, flags, dict(watch.seconds))
+    return ScanResult(
+        scan.name, "done", left, right, found.icv_mm3, flags, dict(watch.seconds), report_error=undrawn
+    )
 
 
 def segment_volume(
@@ -201,10 +225,13 @@ def segment_volume(
         pose = fit_pose(anatomy.centroids_mm, pose_template(models.anatomy), what=what)
         region = region_grid(pose, models.hypothalamus)
     with watch.stage("delineate"):
-        likely = region_probability(volume, region, models.hypothalamus, models.hypothalamus_network, mirrored=not fast)
+        networks = models.hypothalamus_networks[:1] if fast else models.hypothalamus_networks
+        folds = region_probabilities(volume, region, models.hypothalamus, networks, mirrored=not fast)
     with watch.stage("restore"):
-        hypothalamus = delineate(likely, region, volume.grid, what=what)
-        icv = native_icv(anatomy, volume.grid)
+        hypothalamus = delineate(folds, region, volume.grid, what=what)
+        icv = native_icv(anatomy.icv_probability, anatomy.grid, volume.grid)
+        if models.icv_network is not None:
+            icv = icv_by_own_model(volume, pose, icv, models.bundles[ICV], models.icv_network)
     with watch.stage("measure"):
         of_icv = icv_flags(anatomy.image, anatomy.icv_probability, anatomy.grid, icv, volume.grid)
         of_hypothalamus = hypothalamus_flags(
@@ -212,10 +239,13 @@ def segment_volume(
             touches_border=hypothalamus.touches_border,
             pose_residual_mm=pose.residual_mm,
             voxel_sizes_mm=volume.grid.voxel_sizes_mm,
+            volume_sd_mm3=hypothalamus.volume_sd_mm3[2] if hypothalamus.volume_sd_mm3 else None,
         )
+        quality = image_quality(volume, hypothalamus.labels, icv)
+        near, around = image_flags(quality, skull_stripped=SKULL_STRIPPED in of_icv)
         measurable = not set(of_icv) & set(ICV_NOT_MEASURABLE)
         icv_mm3 = mask_volume_mm3(icv, volume.grid.voxel_volume_mm3) if measurable else None
-    return Segmentation(pose, anatomy, icv, icv_mm3, hypothalamus, of_hypothalamus, of_icv)
+    return Segmentation(pose, anatomy, icv, icv_mm3, hypothalamus, of_hypothalamus + near, of_icv + around, quality)
 
 
 def write_images(scan: Scan, names: OutputNames, volume: Volume, found: Segmentation) -> None:
@@ -239,16 +269,18 @@ def write_records(scan: Scan, names: OutputNames, found: Segmentation, made_by: 
         found.icv_mm3,
         hypothalamus_flags=found.hypothalamus_flags,
         icv_flags=found.icv_flags,
+        volume_sd_mm3=found.hypothalamus.volume_sd_mm3,
     )
     write_tsv(names.morph, table)
-    write_json(sidecar(names.morph), morph_sidecar(scan, made_by, names.files[:-1]))
+    of_image = image_record(found.pose.rotation, asdict(found.quality))
+    write_json(sidecar(names.morph), morph_sidecar(scan, made_by, names.files[:-1]) | of_image)
 
 
 def provenance(models: Models, watch: Stopwatch, settings: dict) -> Provenance:
     """What made the derivatives."""
     used = {
         bundle.name: {"Name": bundle.name, "Version": bundle.version, "WeightsSHA256": bundle.weights_sha256}
-        for bundle in (models.anatomy, models.hypothalamus)
+        for bundle in models.bundles.values()
     }
     return Provenance(
         software_version=__version__,

@@ -1,0 +1,122 @@
+"""Quality of the image itself, measured with the masks that were found in it: contrast, ghosts, missing tissue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from bids_hypo.image.grid import apply_affine
+from bids_hypo.image.volume import Volume
+
+NEAR_MM = 20.0  # around the hypothalamus
+AIR_FROM_MM = 25.0  # from the ICV, beyond scalp and skull
+MIN_AIR_MM3 = 50e3
+_TISSUE_PERCENTILES = (5, 50, 90)  # about CSF, grey matter, white matter
+_COARSE_MM = 2.0
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """What was measured; NaN where it cannot be.
+
+    Attributes
+    ----------
+    contrast : float
+        Range of intensities (5th to 90th percentile) inside the ICV within 20 mm of the hypothalamus, over their
+        median.
+    contrast_to_noise : float
+        That range over the standard deviation of the noise there.
+    ghosting : float
+        How much the brightest structures in the air above and around the head (99th percentile after averaging over
+        3 x 3 x 3 voxels) stand out from the air's median, over the median inside the ICV. NaN where the air is masked
+        out or too little of it is in the image.
+    removed_share : float
+        Share of the border of the ICV at which the image was blanked (defacing, masking).
+    """
+
+    contrast: float
+    contrast_to_noise: float
+    ghosting: float
+    removed_share: float
+
+
+def image_quality(volume: Volume, labels: np.ndarray, icv: np.ndarray) -> ImageQuality:
+    """Measure the quality of an image.
+
+    Parameters
+    ----------
+    volume : Volume
+        The scan on its own grid.
+    labels : (X, Y, Z) int
+        1 left, 2 right hypothalamus.
+    icv : (X, Y, Z) bool
+
+    Returns
+    -------
+    ImageQuality
+    """
+    contrast, contrast_to_noise = near_contrast(volume, labels, icv)
+    step = np.maximum(np.round(_COARSE_MM / volume.grid.voxel_sizes_mm), 1).astype(int)
+    return ImageQuality(
+        contrast, contrast_to_noise, ghosting(volume, icv, step), removed_share(volume.data, icv, step)
+    )
+
+
+def near_contrast(volume: Volume, labels: np.ndarray, icv: np.ndarray) -> tuple[float, float]:
+    """Contrast and contrast-to-noise ratio around the hypothalamus; see `ImageQuality`.
+
+    The noise is the median absolute second difference along an axis, the largest of the three axes (images are often
+    interpolated along the others), scaled to a standard deviation for Gaussian noise.
+    """
+    found = ndimage.find_objects((labels > 0).astype(np.uint8))
+    if not found:
+        return float("nan"), float("nan")
+    margin = np.ceil(NEAR_MM / volume.grid.voxel_sizes_mm).astype(int)
+    box = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(found[0], margin, strict=True))
+    near = volume.data[box]
+    inside = near[icv[box]]
+    if inside.size < 100:
+        return float("nan"), float("nan")
+    low, middle, high = np.percentile(inside, _TISSUE_PERCENTILES)
+    # A second difference (1, -2, 1) has sqrt(6) times the noise's sd; 0.6745 is the median of |N(0, 1)|.
+    noise = max(float(np.median(np.abs(np.diff(near, 2, axis=axis)))) for axis in range(3)) / (0.6745 * np.sqrt(6))
+    if middle <= 0:
+        return float("nan"), float("nan")
+    return float((high - low) / middle), float((high - low) / noise) if noise > 0 else float("inf")
+
+
+def ghosting(volume: Volume, icv: np.ndarray, step: np.ndarray) -> float:
+    """Structure in the air around the upper half of the head; see `ImageQuality`.
+
+    Motion between the lines of k-space repeats the head's edges along the phase-encoding direction, in air as well.
+    Noise is averaged away, so that a noisy image is not taken for a moving one.
+    """
+    thin = tuple(slice(None, None, s) for s in step)
+    sizes = volume.grid.voxel_sizes_mm * step
+    head = icv[thin]
+    if not head.any():
+        return float("nan")
+    index = np.moveaxis(np.indices(head.shape), 0, -1).astype(np.float32) * step
+    height = apply_affine(volume.affine, index)[..., 2]
+    levels = height[head]
+    inside = np.all((index >= 2) & (index < np.array(volume.data.shape) - 3), axis=-1)
+    far = ndimage.distance_transform_edt(~head, sampling=sizes) > AIR_FROM_MM
+    air = far & inside & (height > (levels.min() + levels.max()) / 2 + 5.0) & (volume.data[thin] > 0)
+    if air.sum() * np.prod(sizes) < MIN_AIR_MM3:
+        return float("nan")
+    averaged = ndimage.uniform_filter(volume.data, 3)[thin][air]
+    median, bright = np.percentile(averaged, [50, 99])
+    return float((bright - median) / np.median(volume.data[icv]))
+
+
+def removed_share(data: np.ndarray, icv: np.ndarray, step: np.ndarray) -> float:
+    """Share of the ICV's border where the image is blank: the lowest value, without gaps; see `ImageQuality`."""
+    thin = tuple(slice(None, None, s) for s in step)
+    head, values = icv[thin], data[thin]
+    if not head.any():
+        return float("nan")
+    blank = ndimage.binary_opening(values == data.min(), iterations=1)
+    border = ndimage.binary_dilation(head) & ~ndimage.binary_erosion(head)
+    return float((blank & ndimage.binary_dilation(head)).sum() / border.sum())

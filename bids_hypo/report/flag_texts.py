@@ -1,0 +1,61 @@
+"""What a quality flag means to the person who looks at the scan, and what to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bids_hypo.measure import quality
+from bids_hypo.measure.quality import FLAG_TEXTS
+
+TITLES: dict[str, str] = {
+    quality.SKULL_STRIPPED: "Skull-stripped",
+    quality.ICV_CUT: "ICV cut by the field of view",
+    quality.BORDER: "Touches the region's border",
+    quality.ASYMMETRIC: "Asymmetric",
+    quality.SMALL: "Too small",
+    quality.LARGE: "Too large",
+    quality.POSE: "Pose uncertain",
+    quality.COARSE: "Outside the resolution the models were made for",
+    quality.FOLDS: "Folds disagree",
+    quality.CONTRAST: "Poor contrast",
+    quality.MOTION: "Possible motion",
+    quality.DEFACED: "Defaced into the brain",
+}
+ADVICE: dict[str, str] = {
+    quality.SKULL_STRIPPED: "The hypothalamus can be judged. To normalise its volume, use the scan with its skull.",
+    quality.ICV_CUT: "See on the whole-head slices where the image ends.",
+    quality.BORDER: "See on the first and last coronal slices whether the outline is cut off.",
+    quality.ASYMMETRIC: "Compare the sides on the coronal slices: one may be missed, or displaced by a lesion.",
+    quality.SMALL: "See whether the outline leaves out tissue; a small brain or atrophy is a good reason too.",
+    quality.LARGE: "See whether the outline takes in the thalamus, the fornix above or the optic tract below.",
+    quality.POSE: "See whether the coronal slices cut the hypothalamus at the right place.",
+    quality.COARSE: "Volumes are less certain; do not mix such scans with finer ones without a check.",
+    quality.FOLDS: "The networks were not sure of this scan: follow the whole outline.",
+    quality.CONTRAST: "See whether the borders can be told at all with the outlines switched off.",
+    quality.MOTION: "Look for rings and ghosts on the whole-head slices; motion makes volumes smaller.",
+    quality.DEFACED: "See on the whole-head slices whether brain is missing; the ICV is then too small.",
+}
+
+
+@dataclass(frozen=True)
+class FlagText:
+    """A flag in words: its key, a title, what was found, what to look at."""
+
+    key: str
+    title: str
+    found: str
+    advice: str
+
+
+def describe_flags(flags: Iterable[str]) -> list[FlagText]:
+    """Flags in words; one that is not known (made by a newer version) stands for itself."""
+    return [
+        FlagText(
+            flag,
+            TITLES.get(flag, flag.replace("_", " ").capitalize()),
+            FLAG_TEXTS.get(flag, "not known to this version"),
+            ADVICE.get(flag, "Look at the scan."),
+        )
+        for flag in flags
+    ]

@@ -1,0 +1,120 @@
+"""The hypothalamus inside a translucent intracranial surface, as meshes that a browser can turn."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+from scipy import ndimage
+from skimage.measure import marching_cubes
+
+from bids_hypo.image.grid import Grid, apply_affine, as_shape, box_grid
+from bids_hypo.image.resample import resample
+from bids_hypo.image.volume import Volume
+from bids_hypo.report.mosaic import COLOURS, ICV, LEFT, RIGHT, mask_part
+
+# Coarse on purpose: a few thousand triangles turn smoothly on a laptop without a graphics card.
+SPACING_MM = {LEFT: 0.8, RIGHT: 0.8, ICV: 5.0}
+_SMOOTH_SD = {LEFT: 0.6, RIGHT: 0.6, ICV: 0.7}  # in steps of the mesh's grid; takes the steps of the voxels away
+_SCRIPT_FOLDERS = ("_assets/js", "plotting/data/js")  # newer and older releases of nilearn
+_SCRIPT_PATTERN = ("plotly-gl3d", ".min.js")
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A closed surface of triangles.
+
+    Attributes
+    ----------
+    vertices_mm : (N, 3) float, RAS mm
+    faces : (M, 3) int
+        Indices of vertices.
+    """
+
+    vertices_mm: np.ndarray
+    faces: np.ndarray
+
+
+def make_meshes(labels: np.ndarray, icv: np.ndarray, affine: np.ndarray) -> dict[str, Mesh]:
+    """Surfaces of both halves of the hypothalamus and of the intracranial volume.
+
+    Parameters
+    ----------
+    labels : (X, Y, Z) int
+        1 left, 2 right.
+    icv : (X, Y, Z) bool
+    affine : (4, 4) float, voxel to RAS mm
+
+    Returns
+    -------
+    dict of str to Mesh
+        ``left``, ``right``, ``icv``; without those that are empty.
+    """
+    space = Volume(labels, affine)
+    masks = {LEFT: labels == 1, RIGHT: labels == 2, ICV: icv}
+    found = {name: mask_mesh(space, mask, SPACING_MM[name], _SMOOTH_SD[name]) for name, mask in masks.items()}
+    return {name: mesh for name, mesh in found.items() if mesh is not None}
+
+
+def mask_mesh(space: Volume, mask: np.ndarray, spacing_mm: float, smooth_sd: float) -> Mesh | None:
+    """Surface of a mask by marching cubes on a grid of its own; None if there is nothing to draw.
+
+    Parameters
+    ----------
+    space : Volume
+        Gives the affine of the mask.
+    mask : (X, Y, Z) bool
+    spacing_mm : float
+        Of the grid that the surface is drawn on.
+    smooth_sd : float
+        Gaussian before drawing, in steps of that grid.
+    """
+    part = mask_part(space, mask)
+    values = ndimage.gaussian_filter(resample(part, _around(part, spacing_mm)).data, smooth_sd)
+    if values.max() <= 0.5:
+        return None
+    vertices, faces, _, _ = marching_cubes(values, 0.5)
+    return Mesh(apply_affine(_around(part, spacing_mm).affine, vertices), faces.astype(int))
+
+
+def _around(part: Volume, spacing_mm: float) -> Grid:
+    """A grid in scanner axes that holds a part with room to spare."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in part.data.shape])).reshape(3, -1).T
+    points = apply_affine(part.affine, corners)
+    low, high = points.min(axis=0), points.max(axis=0)
+    shape = as_shape(np.ceil((high - low) / spacing_mm) + 6)
+    return box_grid((low + high) / 2, np.eye(3), shape, np.full(3, spacing_mm))
+
+
+def pack_meshes(meshes: dict[str, Mesh]) -> bytes:
+    """Meshes as compressed JSON: vertices in tenths of a millimetre, and the colour of each."""
+    content = {
+        name: {
+            "colour": COLOURS[name],
+            "tenths": np.round(mesh.vertices_mm * 10).astype(int).T.tolist(),
+            "faces": mesh.faces.T.tolist(),
+        }
+        for name, mesh in meshes.items()
+    }
+    return gzip.compress(json.dumps(content, separators=(",", ":")).encode(), compresslevel=9, mtime=0)
+
+
+@lru_cache(maxsize=1)
+def viewer_script() -> bytes | None:
+    """The 3-D viewer as nilearn's installed package carries it (plotly.js, MIT), gzip-compressed; None if it has none.
+
+    Compressed, it takes a third of its size; the page unpacks it when the surface comes into view.
+    """
+    start, end = _SCRIPT_PATTERN
+    for folder in _SCRIPT_FOLDERS:
+        place = resources.files("nilearn").joinpath(folder)
+        if not place.is_dir():
+            continue
+        for entry in sorted(place.iterdir(), key=lambda e: e.name):
+            if entry.name.startswith(start) and entry.name.endswith(end):
+                return gzip.compress(entry.read_bytes(), compresslevel=9, mtime=0)
+    return None

@@ -1,0 +1,169 @@
+"""The end of a run: figures and pages are made, made again when old, and never cost a result."""
+
+import json
+import os
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_hypo.bids import sidecar
+from bids_hypo.bids.names import FIGURES
+from bids_hypo.bids.query import Selection
+from bids_hypo.errors import ExitCode
+from bids_hypo.execute.reporting import finish_reports
+from bids_hypo.execute.run import run_participant, summary_table
+from bids_hypo.workflow import drawing, reports
+from bids_hypo.workflow.options import RunOptions
+from bids_hypo.workflow.summary import read_result
+from tests.finished import finished_dataset
+from tests.phantoms import bids_errors
+
+
+@pytest.fixture
+def finished(tmp_path):
+    raw, out, names = finished_dataset(tmp_path, [{"sub": "01", "run": "1"}, {"sub": "01", "run": "2"}, {"sub": "02"}])
+    return RunOptions(raw, out), names
+
+
+def _by_name(results):
+    return {r.name: r for r in results}
+
+
+def test_a_run_without_work_makes_what_is_missing_and_then_nothing(finished):
+    options, names = finished
+    code, results = run_participant(options)
+    assert code is ExitCode.OK and {r.status for r in results} == {"kept"}
+    assert not any(r.report_error for r in results)
+    made = [*(n.figure(*f) for n in names for f in FIGURES.values()), *{n.report for n in names}]
+    assert all(p.is_file() for p in made)
+    assert {p.name for p in options.output_dir.glob("*.html")} == {"sub-01.html", "sub-02.html", "index.html"}
+    assert sorted(p.suffix for p in (options.output_dir / "logs").glob("CITATION.*")) == [".bib", ".md", ".tex"]
+    assert bids_errors(options.output_dir) == []
+    times = {p: p.stat().st_mtime_ns for p in made}
+    run_participant(options)
+    assert times == {p: p.stat().st_mtime_ns for p in made}
+
+
+def test_a_page_holds_all_runs_of_a_subject(finished):
+    options, names = finished
+    run_participant(options)
+    page = names[0].report.read_text()
+    assert names[0].report == names[1].report
+    assert all(f'<section id="{n.scan.name}"' in page for n in names[:2])
+    assert names[2].scan.name not in page
+
+
+def test_only_what_is_older_than_its_results_is_made_again(finished):
+    options, names = finished
+    run_participant(options)
+    times = {n.scan.name: n.figure(*FIGURES["head"]).stat().st_mtime_ns for n in names}
+    pages = {n.report: n.report.stat().st_mtime_ns for n in names}
+    late = sidecar(names[2].morph)
+    os.utime(late, ns=(10**9 + max(times.values()),) * 2)
+    run_participant(options)
+    changed = [n.scan.name for n in names if n.figure(*FIGURES["head"]).stat().st_mtime_ns != times[n.scan.name]]
+    assert changed == [names[2].scan.name]
+    assert {p.name for p, t in pages.items() if p.stat().st_mtime_ns != t} == {"sub-02.html"}
+
+
+def test_reports_only_makes_the_same_pages_again(finished):
+    options, _ = finished
+    run_participant(options)
+    before = {p: p.read_bytes() for p in options.output_dir.glob("*.html")}
+    for path in before:
+        path.unlink()
+    code, results = run_participant(replace(options, reports_only=True))
+    assert code is ExitCode.OK and {r.status for r in results} == {"redrawn"}
+    assert before == {p: p.read_bytes() for p in options.output_dir.glob("*.html")}
+
+
+def test_a_failure_in_drawing_is_told_and_costs_nothing(finished, monkeypatch):
+    options, names = finished
+    before = {p: p.read_bytes() for n in names for p in n.files}
+
+    def broken(*_args):
+        raise ValueError("no paint")
+
+    monkeypatch.setattr(reports, "draw_figures", broken)
+    code, results = run_participant(options)
+    assert code is ExitCode.OK and {r.status for r in results} == {"kept"}
+    assert all("no paint" in r.report_error for r in results)
+    table = summary_table(results)
+    assert table["report"].str.contains("no paint").all() and table["left_mm3"].notna().all()
+    assert before == {p: p.read_bytes() for p in before}
+    code, results = run_participant(replace(options, reports_only=True))
+    assert code is ExitCode.SCANS_FAILED and all("no paint" in r.error for r in results)
+
+
+def test_drawing_within_a_scan_never_raises(finished, monkeypatch, caplog):
+    _, (names, *_) = finished
+    monkeypatch.setattr(drawing, "make_mosaics", lambda *_: 1 / 0)
+    text = drawing.try_to_draw(names, None, None, None)
+    assert "ZeroDivisionError" in text and str(names.scan.path) in text and text in caplog.text
+
+
+def test_a_damaged_figure_costs_its_page_only(finished):
+    options, names = finished
+    run_participant(options)
+    names[2].figure(*FIGURES["coronal"]).write_bytes(b"\xff\xfe")
+    names[2].report.unlink()
+    _, results = run_participant(options)
+    found = _by_name(results)
+    assert "sub-02.html" in found["sub-02_T1w"].report_error
+    assert found["sub-01_run-1_T1w"].report_error is None
+    assert "sub-02_T1w" in (options.output_dir / "index.html").read_text()
+
+
+def test_a_scan_that_is_gone_is_a_failure_of_reports_only_alone(finished):
+    options, names = finished
+    names[2].scan.path.unlink()
+    result = finish_reports([read_result(n) for n in names], [n.scan for n in names], options, [])
+    assert _by_name(result)["sub-02_T1w"].status == "kept"
+    assert "sub-02_T1w.nii.gz" in _by_name(result)["sub-02_T1w"].report_error
+
+
+def test_corrected_masks_are_taken_in_on_request_only(finished):
+    options, names = finished
+    run_participant(options)
+    labels = np.asarray(nib.load(names[2].dseg).dataobj).copy()
+    labels[2:12, 2:12, 2] = 2
+    nib.save(nib.Nifti1Image(labels, nib.load(names[2].dseg).affine), names[2].edited_dseg)
+    automatic = read_result(names[2])
+    _, results = run_participant(options)
+    assert _by_name(results)["sub-02_T1w"].right_mm3 == automatic.right_mm3
+    code, results = run_participant(replace(options, use_edited=True))
+    edited = _by_name(results)["sub-02_T1w"]
+    assert code is ExitCode.OK and edited.status == "edited"
+    assert edited.right_mm3 == pytest.approx(automatic.right_mm3 + 100 * 27)
+    page = names[2].report.read_text()
+    assert "corrected by hand" in page and names[2].edited_dseg.name in page
+    assert "The masks of 1 scan were corrected" in (options.output_dir / "logs" / "CITATION.md").read_text()
+    _, results = run_participant(options)  # stays until it is taken away
+    assert _by_name(results)["sub-02_T1w"].right_mm3 == edited.right_mm3
+
+
+def test_a_corrected_mask_that_cannot_be_used_is_a_failure(finished):
+    options, names = finished
+    names[2].edited_dseg.write_bytes(b"nothing")
+    code, results = run_participant(replace(options, use_edited=True))
+    assert code is ExitCode.SCANS_FAILED
+    assert "desc-edited" in _by_name(results)["sub-02_T1w"].error
+    assert _by_name(results)["sub-01_run-1_T1w"].status == "kept"
+
+
+def test_a_selection_leaves_the_other_pages_alone_and_lists_all_scans(finished):
+    options, names = finished
+    run_participant(replace(options, selection=Selection(participant_labels=frozenset({"02"}))))
+    assert names[2].report.is_file() and not names[0].report.exists()
+    index = (options.output_dir / "index.html").read_text()
+    assert all(n.scan.name in index for n in names)
+
+
+def test_a_json_without_sources_does_not_stop_the_pages(finished):
+    options, names = finished
+    sidecar(names[0].morph).write_text(json.dumps({"Sources": 3}))
+    problems = reports.write_pages(options.output_dir, options.bids_dir, [])
+    assert names[0].scan.name not in problems
+    assert names[0].scan.name not in (options.output_dir / "index.html").read_text()

@@ -1,0 +1,71 @@
+"""One scan from file to figures, with the networks' part replaced: what is written, and what a failed figure costs."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from bids_hypo.bids import find_scans, output_names, outputs_complete, sidecar
+from bids_hypo.bids.names import FIGURES
+from bids_hypo.bids.selection import Selection
+from bids_hypo.bids.sidecars import read_head_axes
+from bids_hypo.measure.image_quality import image_quality
+from bids_hypo.measure.volumes import mask_volume_mm3
+from bids_hypo.models.catalog import find_bundles
+from bids_hypo.segment.delineate import Delineation
+from bids_hypo.segment.pose import Pose
+from bids_hypo.workflow import drawing, participant
+from tests.finished import masks_of
+from tests.phantoms import make_bids_dataset
+
+AXES = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+
+
+@pytest.fixture
+def scan_and_models(tmp_path, monkeypatch):
+    make_bids_dataset(tmp_path / "raw", [{"sub": "01"}])
+    (scan,), _ = find_scans(tmp_path / "raw", Selection())
+    bundles = find_bundles()
+    models = participant.Models(bundles, None, (), None, "cpu")
+
+    def found(volume, _models, **_kwargs):
+        labels, icv = masks_of(volume.data.shape, volume.affine)
+        left, right = (mask_volume_mm3(labels == side, 27.0) for side in (1, 2))
+        probability = np.stack([labels == 1, labels == 2], -1).astype(np.float32)
+        pose = Pose(AXES, np.zeros(3), 1.0, 2.0, ())
+        delineation = Delineation(
+            probability=probability, labels=labels, volumes_mm3=(left, right), volume_sd_mm3=None, region=volume.grid,
+            touches_border=False,
+        )  # fmt: skip
+        quality = image_quality(volume, labels, icv)
+        flags = ("defaced_into_brain",)
+        return participant.Segmentation(pose, None, icv, 27.0 * icv.sum(), delineation, (), flags, quality)
+
+    monkeypatch.setattr(participant, "segment_volume", found)
+    names = output_names(scan, tmp_path / "out")
+    return names, lambda: participant.process_scan(scan, names, models, fast=False, settings={"Fast": False})
+
+
+def _complete(names):
+    return outputs_complete(names, [b.weights_sha256 for b in find_bundles().values()], settings={"Fast": False})
+
+
+def test_figures_and_what_they_need_are_written(scan_and_models):
+    names, process = scan_and_models
+    result = process()
+    assert result.status == "done" and result.report_error is None and result.flags == ("defaced_into_brain",)
+    assert _complete(names) and "draw" in result.seconds
+    assert all(names.figure(*figure).stat().st_size > 1000 for figure in FIGURES.values())
+    record = json.loads(sidecar(names.morph).read_text())
+    np.testing.assert_array_equal(read_head_axes(record), AXES)
+    assert set(record["ImageQuality"]) == {"contrast", "contrast_to_noise", "ghosting", "removed_share"}
+    assert all(v is None or math.isfinite(v) for v in record["ImageQuality"].values())
+
+
+def test_a_failed_figure_costs_no_result(scan_and_models, monkeypatch):
+    names, process = scan_and_models
+    monkeypatch.setattr(drawing, "mosaic_svg", lambda *_: 1 / 0)
+    result = process()
+    assert result.status == "done" and "ZeroDivisionError" in result.report_error
+    assert _complete(names)
