@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from bids_hypo import __version__
+from bids_hypo.cli.group import add_group_options
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -18,10 +19,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="the BIDS dataset")
     parser.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="where the derivatives go")
-    parser.add_argument("level", metavar="{participant}", help="what to do: participant segments each scan")
+    parser.add_argument("level", metavar="{participant,group}",
+                        help="participant measures each scan; group compares groups from its results")  # fmt: skip
     _add_selection(parser.add_argument_group("which scans"))
-    _add_processing(parser.add_argument_group("how to process"))
-    _add_resources(parser.add_argument_group("resources"))
+    _add_processing(parser.add_argument_group("how to process (participant)"))
+    _add_resources(parser.add_argument_group("resources (participant)"))
+    add_group_options(parser.add_argument_group("what to compare (group)"))
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: everything)")
     parser.add_argument("--version", action="version", version=f"bids_hypo {__version__}")
     return parser
@@ -45,13 +48,16 @@ def _add_processing(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--derivatives", type=Path, nargs="+", default=[], metavar="DIR",
                        help="former output folders: complete results of the same models are taken over")  # fmt: skip
     group.add_argument("--fast", action="store_true",
-                       help="one pass of the hypothalamus network instead of two: quicker, less steady")  # fmt: skip
-    group.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
+                       help="one pass of one hypothalamus network: quicker, less steady")  # fmt: skip
+    group.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing (both levels)")
     how = group.add_mutually_exclusive_group()
     how.add_argument("--resume", action="store_true",
                      help="keep scans whose outputs are complete and made with the same models (default)")  # fmt: skip
     how.add_argument("--overwrite", action="store_true", help="do every scan again")
-    group.add_argument("--reports-only", action="store_true", help="draw the figures again from existing outputs")
+    group.add_argument("--reports-only", action="store_true",
+                       help="make the figures and pages again from existing outputs")  # fmt: skip
+    group.add_argument("--use-edited", action="store_true",
+                       help="count volumes in masks corrected by hand (desc-edited), without a network")  # fmt: skip
     group.add_argument("--stop-on-first-crash", action="store_true", help="stop at the first scan that fails")
 
 

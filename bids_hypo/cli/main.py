@@ -1,4 +1,4 @@
-"""`bids_hypo BIDS_DIR OUTPUT_DIR participant`: the BIDS App."""
+"""`bids_hypo BIDS_DIR OUTPUT_DIR {participant,group}`: the BIDS App."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from bids_hypo import __version__
+from bids_hypo.cli import group
 from bids_hypo.cli.arguments import build_parser
 from bids_hypo.errors import BidsHypoError, ExitCode, UsageError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("bids_hypo")
 
-LEVELS = ("participant",)
+LEVELS = ("participant", "group")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         logger.error("analysis level %r: expected one of: %s.", args.level, ", ".join(LEVELS))
         return int(ExitCode.INVALID_LEVEL)
     try:
-        return int(_participant(args))
+        return int(group.run(args) if args.level == "group" else _participant(args))
     except BidsHypoError as error:
         logger.error("%s", error)
         return int(error.exit_code)
@@ -96,6 +97,7 @@ def make_options(args: argparse.Namespace) -> RunOptions:
         stop_on_first_crash=args.stop_on_first_crash,
         fast=args.fast,
         reports_only=args.reports_only,
+        use_edited=args.use_edited,
         n_procs=args.nprocs,
         omp_nthreads=args.omp_nthreads,
         memory_gb=args.mem,

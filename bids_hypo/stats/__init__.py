@@ -1,0 +1,1 @@
+"""Statistics between groups of people: volumes in, one row a test out. Knows no files."""

@@ -1,0 +1,180 @@
+"""All tests of a study, in every sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from bids_hypo.stats.ancova import ancova
+from bids_hypo.stats.association import associate
+from bids_hypo.stats.compare import compare_many, compare_two, left_against_right
+from bids_hypo.stats.groups import Groups
+from bids_hypo.stats.longitudinal import change_over_time, choose_repeated
+from bids_hypo.stats.mixed import site_model
+from bids_hypo.stats.outliers import MAX_ICV_ERROR
+from bids_hypo.stats.results import TestResult, corrected, results_table
+from bids_hypo.stats.table import ASYMMETRY, HARMONISED, ICV, MEASURES, NORMALISED, RESIDUAL, SIDES, WHOLE, samples
+
+SMALLEST_GROUP = 2
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is tested.
+
+    Attributes
+    ----------
+    groups : Groups
+    covariates : tuple of str
+        Held equal in linear models and correlations.
+    scores : tuple of str
+        Clinical scores, correlated within each case group.
+    site : str or None
+        Column that names the scanner or centre.
+    outlier_rule : str
+        ``iqr`` or ``none``.
+    """
+
+    groups: Groups
+    covariates: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
+    site: str | None = None
+    outlier_rule: str = "iqr"
+
+    @property
+    def primary_sample(self) -> str:
+        """Name of the sample that the report speaks of."""
+        return "all" if self.outlier_rule == "none" else "no_outliers"
+
+
+def analyse(table: pd.DataFrame, design: Design) -> pd.DataFrame:
+    """Do every test in every sample.
+
+    Parameters
+    ----------
+    table : DataFrame
+        All scans, with the columns that `bids_hypo.stats.table` and `bids_hypo.stats.outliers` add.
+    design : Design
+
+    Returns
+    -------
+    DataFrame
+        See `bids_hypo.stats.results.COLUMNS`. Questions for which a sample has too few scans are left out.
+    """
+    tested = table[table["tested"] & table["group"].isin(design.groups.all)]
+    repeated = followed(table[table["group"].isin(design.groups.all)])
+    over_time = samples(repeated, outliers_removed=design.outlier_rule != "none")
+    rows: list[TestResult] = []
+    done: dict[tuple, list[TestResult]] = {}
+    for name, sample in samples(tested, outliers_removed=design.outlier_rule != "none").items():
+        key = (*sample.index, -1, *over_time[name].index)
+        if key not in done:
+            done[key] = corrected([*_across(sample, design), *_through_time(over_time[name], design)])
+        rows += [replace(r, sample=name, primary=name == design.primary_sample) for r in done[key]]
+    return results_table(rows)
+
+
+def followed(table: pd.DataFrame) -> pd.DataFrame:
+    """Scans for the analysis over time, with ``outlier`` as it is meant there.
+
+    A hypothalamus that has shrunk must not be an outlier for that: a later scan is one only by its ICV, which does not
+    change, or if the person's tested scan is one.
+    """
+    people = table.loc[table["tested"] & table["outlier"], "participant_id"]
+    repeated = choose_repeated(table)
+    by_icv = np.array([ICV in str(measures).split(";") for measures in repeated["outlier_of"]], dtype=bool)
+    return repeated.assign(outlier=repeated["participant_id"].isin(people) | by_icv)
+
+
+def measurable(sample: pd.DataFrame, measure: str, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Values of a measure in the groups that have at least two."""
+    values = {name: sample.loc[sample["group"] == name, measure].dropna().to_numpy(float) for name in names}
+    return {name: v for name, v in values.items() if len(v) >= SMALLEST_GROUP}
+
+
+def _across(sample: pd.DataFrame, design: Design) -> list[TestResult]:
+    """Everything that takes one scan a person."""
+    groups, rows = design.groups, []
+    for measure in MEASURES:
+        values = measurable(sample, measure, groups.all)
+        if len(values) > 2:
+            rows += compare_many(values, measure)
+        for a, b in groups.pairs:
+            if a in values and b in values:
+                rows += compare_two(values[a], values[b], measure, (a, b))
+                if b == groups.control and measure == NORMALISED:
+                    rows += _icv_error(values, (a, b))
+    rows += _linear_models(sample, design)
+    for name in groups.all:
+        both = sample[sample["group"] == name]
+        if len(both) >= SMALLEST_GROUP:
+            rows += left_against_right(both[SIDES[0]].to_numpy(float), both[SIDES[1]].to_numpy(float), name)
+    rows += _associations(sample, design)
+    return rows
+
+
+def _icv_error(values: dict[str, np.ndarray], pair: tuple[str, str]) -> list[TestResult]:
+    """The comparison of normalised volumes, were the ICV of the first group 5 % off throughout."""
+    rows = []
+    for error in (MAX_ICV_ERROR, -MAX_ICV_ERROR):
+        true = values[pair[0]] * (1 + error)
+        way = "large" if error > 0 else "small"
+        note = f"if the ICV of {pair[0]} had been measured {100 * abs(error):.0f} % too {way}"
+        chosen = next(r for r in compare_two(true, values[pair[1]], NORMALISED, pair) if r.chosen)
+        rows.append(replace(chosen, analysis="icv_error", note=note))
+    return rows
+
+
+def _linear_models(sample: pd.DataFrame, design: Design) -> list[TestResult]:
+    adjusted = [(NORMALISED, ()), (WHOLE, ()), (RESIDUAL, ()), (ASYMMETRY, ()), (WHOLE, (ICV,)),
+                *((side, (ICV,)) for side in SIDES)]  # fmt: skip
+    rows = []
+    for pair in design.groups.pairs:
+        for measure, extra in adjusted:
+            if design.covariates or extra:
+                rows += ancova(sample, measure, pair, [*design.covariates, *extra])
+            if design.site:
+                covariates = [c for c in (*design.covariates, *extra) if c != design.site]
+                rows += site_model(sample, measure, pair, covariates, design.site)[0]
+    return rows
+
+
+def _associations(sample: pd.DataFrame, design: Design) -> list[TestResult]:
+    rows = []
+    for group in design.groups.cases:
+        for score in design.scores:
+            covariates = [c for c in design.covariates if c != score]
+            for measure in (NORMALISED, WHOLE):
+                if sample.loc[sample["group"] == group, measure].notna().any():
+                    rows += associate(sample, measure, score, group, covariates)
+            if sample.loc[sample["group"] == group, ICV].notna().any():
+                rows += associate(sample, WHOLE, score, group, [*covariates, ICV])
+    return rows
+
+
+def _through_time(repeated: pd.DataFrame, design: Design) -> list[TestResult]:
+    if repeated.empty:
+        return []
+    groups, rows = design.groups, []
+    for measure in (NORMALISED, WHOLE, *SIDES, ICV):
+        rows += change_over_time(repeated, measure, groups.cases, groups.control, design.covariates)
+    return rows
+
+
+def harmonise(table: pd.DataFrame, design: Design) -> pd.DataFrame:
+    """Take out what each site adds to the normalised volume (to the plain one where no ICV is known).
+
+    The site's part is the random intercept of the mixed model with group and covariates, made from the tested scans of
+    the first case group and the controls and applied to all scans of the site: ``harmonised_mm3``.
+    """
+    if not design.site:
+        return table
+    pair = design.groups.pairs[0]
+    tested = table[table["tested"]]
+    measure = NORMALISED if len(measurable(tested, NORMALISED, pair)) == len(pair) else WHOLE
+    covariates = [c for c in design.covariates if c != design.site]
+    _, offsets = site_model(tested, measure, pair, covariates, design.site)
+    return table.assign(**{HARMONISED: table[measure] - table[design.site].map(offsets).astype(float)})

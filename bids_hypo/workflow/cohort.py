@@ -1,0 +1,274 @@
+"""Who is in a group-level run: scans joined with participants.tsv, sessions.tsv and ratings, and checked."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bids_hypo.bids.entities import shorten
+from bids_hypo.bids.selection import Selection
+from bids_hypo.bids.tables import (
+    TableError,
+    read_levels,
+    read_participants,
+    read_ratings,
+    read_sessions,
+    read_volumes,
+)
+from bids_hypo.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_COVARIATES = ("age", "sex", "gender")
+CATEGORIES = frozenset({"sex", "gender", "site", "scanner", "hand", "handedness", "center", "centre"})
+DAYS_PER_YEAR = 365.25
+RESERVED = frozenset({
+    "participant_id", "session_id", "run", "scan", "source_file", "report", "left_mm3", "right_mm3", "hypothalamus_mm3",
+    "icv_mm3", "hypothalamus_sd_mm3", "icv_sd_mm3", "flags", "manual", "models", "group", "years", "rating",
+    "rating_note", "not_tested", "tested", "flagged", "icv_doubtful", "ratio", "normalised_mm3", "residual_mm3",
+    "asymmetry_percent", "harmonised_mm3", "outlier", "outlier_of",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GroupOptions:
+    """What a group-level run was asked to do.
+
+    Attributes
+    ----------
+    bids_dir, output_dir : Path
+        The dataset with participants.tsv; the derivatives.
+    selection : Selection
+        Which scans.
+    group_column : str
+        Column of participants.tsv.
+    cases : tuple of str
+        Levels of it; empty for all but the control.
+    control : str or None
+        None looks for a well-known name.
+    covariates : tuple of str or None
+        None takes age and sex where they are there.
+    scores : tuple of str
+    site_column : str or None
+    ratings : Path or None
+        Scans rated bad are left out.
+    exclude_flagged, dry_run : bool
+    outlier_rule : str
+        ``iqr`` or ``none``.
+    """
+
+    bids_dir: Path
+    output_dir: Path
+    selection: Selection = field(default_factory=Selection)
+    group_column: str = "group"
+    cases: tuple[str, ...] = ()
+    control: str | None = None
+    covariates: tuple[str, ...] | None = None
+    scores: tuple[str, ...] = ()
+    site_column: str | None = None
+    ratings: Path | None = None
+    exclude_flagged: bool = False
+    outlier_rule: str = "iqr"
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The scans with what is known of their people.
+
+    Attributes
+    ----------
+    table : DataFrame
+        All scans: the columns of `bids_hypo.bids.tables.ScanTables`, group, covariates, scores, site, years, rating,
+        rating_note, and not_tested with the reason where one is known already.
+    covariates : tuple of str
+    problems : tuple of str
+        Tables that could not be read.
+    remarks : tuple of str
+        What a reader of the results has to know.
+    """
+
+    table: pd.DataFrame
+    covariates: tuple[str, ...]
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def load_cohort(options: GroupOptions) -> Cohort:
+    """Read and join everything.
+
+    Raises
+    ------
+    NoInputError, TableError, UsageError
+        See `bids_hypo.bids.tables`; and for columns that are missing, hold text where numbers are needed, or
+        participants that nobody lists.
+    """
+    participants = read_participants(options.bids_dir)
+    scans = read_volumes(options.output_dir, options.selection)
+    sessions = read_sessions(options.bids_dir, scans.table["participant_id"])
+    source = options.bids_dir / "participants.tsv"
+    covariates = _covariates(options, participants)
+    site = [options.site_column] if options.site_column else []
+    wanted = tuple(dict.fromkeys([*covariates, *options.scores, *site]))
+    _check_columns(options, wanted, participants, sessions, source)
+    shown = tuple(c for c in DEFAULT_COVARIATES if c in participants and c not in wanted and c != options.group_column)
+    table = _join(scans.table, participants, sessions, options.group_column, (*wanted, *shown))
+    remarks = [*_unmatched(table, participants, options.selection, source)]
+    categories = CATEGORIES | read_levels(options.bids_dir) | {options.site_column}
+    for name in wanted:
+        must = name == "age" or name in options.scores
+        table[name] = _typed(table[name], name, source, number=None if must else name not in categories)
+    for name in shown:  # for the page only: what cannot be read as an age is not worth an error
+        table[name] = pd.to_numeric(table[name], errors="coerce") if name == "age" else table[name]
+    table["years"] = years_since_first(table)
+    for column in ("left_mm3", "right_mm3", "hypothalamus_mm3", "icv_mm3", "hypothalamus_sd_mm3", "icv_sd_mm3"):
+        table[column] = table[column].astype(float)
+    table, more = _rate(table, options.ratings)
+    remarks += more
+    for name in covariates:
+        lacking = int(table.loc[table["not_tested"].isna(), name].isna().sum())
+        if lacking:
+            remarks.append(f"{lacking} scans have no {name}; models with that covariate leave them out.")
+    return Cohort(table.drop(columns=["acq_time", "session_age"]), covariates, scans.problems, tuple(remarks))
+
+
+def _covariates(options: GroupOptions, participants: pd.DataFrame) -> tuple[str, ...]:
+    if options.covariates is not None:
+        return tuple(dict.fromkeys(options.covariates))
+    found = [name for name in DEFAULT_COVARIATES if name in participants and name != options.group_column]
+    return tuple(name for name in found if name not in (*options.scores, options.site_column))
+
+
+def _check_columns(
+    options: GroupOptions, wanted: Iterable[str], participants: pd.DataFrame, sessions: pd.DataFrame, source: Path
+) -> None:
+    there = list(participants.columns)
+    if options.group_column not in there:
+        near = difflib.get_close_matches(options.group_column, there, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise TableError(
+            f"{source}: no column '{options.group_column}' for the groups; name another with --group-column. "
+            f"There are: {', '.join(there)}.{hint}"
+        )
+    lacking = [name for name in wanted if name not in there and name not in sessions]
+    if lacking:
+        both = list(dict.fromkeys([*there, *sessions.columns]))
+        columns = ", ".join(lacking)
+        raise TableError(f"{source}: no column {columns} there or in sessions.tsv. There are: {', '.join(both)}.")
+    clash = sorted(RESERVED.intersection(wanted))
+    if clash:
+        raise UsageError(f"column {', '.join(clash)}: group_volumes.tsv has one of that name. Rename it in {source}.")
+
+
+def _join(
+    scans: pd.DataFrame, participants: pd.DataFrame, sessions: pd.DataFrame, group_column: str, wanted: Iterable[str]
+) -> pd.DataFrame:
+    """Add group and columns of participants.tsv; what sessions.tsv says about a session comes first."""
+    wanted = list(wanted)
+    keys = ["participant_id", *(["session_id"] if "session_id" in participants else [])]
+    known = participants.assign(group=participants[group_column], listed=True)
+    known = known[list(dict.fromkeys([*keys, "group", "listed", *(c for c in wanted if c in participants)]))]
+    table = scans.merge(known, on=keys, how="left")
+    extra = [c for c in ("acq_time", "age", *wanted) if c in sessions]
+    by_session = scans[["participant_id", "session_id"]].merge(
+        sessions[list(dict.fromkeys(["participant_id", "session_id", *extra]))], on=["participant_id", "session_id"],
+        how="left",
+    )  # fmt: skip
+    by_session.index = table.index
+    for name in wanted:
+        if name in by_session:
+            table[name] = by_session[name].where(by_session[name].notna(), table.get(name))
+    table["acq_time"] = by_session.get("acq_time")
+    session_age = table.get("age") if "session_id" in participants else None
+    table["session_age"] = by_session.get("age", session_age)
+    listed = table.pop("listed").notna()
+    reason = pd.Series(None, index=table.index, dtype=object)
+    reason[table["group"].isna()] = "no group in participants.tsv"
+    reason[~listed] = "not in participants.tsv"
+    return table.assign(not_tested=reason)
+
+
+def _unmatched(table: pd.DataFrame, participants: pd.DataFrame, selection: Selection, source: Path) -> list[str]:
+    """Who is in only one of the two places."""
+    with_scan, listed = set(table["participant_id"]), set(participants["participant_id"])
+    if not with_scan & listed:
+        raise TableError(
+            f"{source}: lists none of the participants with results. Listed: {shorten(listed, at_most=5)}; "
+            f"with results: {shorten(with_scan, at_most=5)}. Is it the participants.tsv of this dataset?"
+        )
+    remarks = []
+    unlisted = sorted(with_scan - listed)
+    without = sorted(p for p in listed - with_scan if selection.accepts_subject(p.removeprefix("sub-")))
+    if unlisted:
+        remarks.append(f"{len(unlisted)} participants with results are not in participants.tsv and take no part in any "
+                       f"test: {shorten(unlisted)}.")  # fmt: skip
+    if without:
+        remarks.append(f"{len(without)} participants of participants.tsv have no results: {shorten(without)}.")
+    ungrouped = sorted(set(table.loc[table["not_tested"] == "no group in participants.tsv", "participant_id"]))
+    if ungrouped:
+        remarks.append(f"{len(ungrouped)} participants have no group and are not tested: {shorten(ungrouped)}.")
+    return remarks
+
+
+def _typed(column: pd.Series, name: str, source: Path, *, number: bool | None) -> pd.Series:
+    """A column as numbers or categories.
+
+    `number` None: it must be numbers; True: it is if at least half of it can be read as such; False: never.
+    """
+    text = column.astype(object).where(column.notna(), None)
+    values = pd.to_numeric(text, errors="coerce")
+    odd = values.isna() & text.notna()
+    if number is False or (number and odd.sum() * 2 > text.notna().sum()):
+        return text
+    if odd.any():
+        example = shorten({f"'{t}'" for t in text[odd]}, at_most=5)
+        raise TableError(
+            f"{source}: column {name} holds {example} in {int(odd.sum())} rows; expected numbers (a point for the "
+            f"decimals, n/a where unknown). Correct them, or leave the column out."
+        )
+    return values.astype(float)
+
+
+def years_since_first(table: pd.DataFrame) -> pd.Series:
+    """Years between a scan's session and the first session of the same person.
+
+    From acq_time of sessions.tsv if all the person's sessions have one; else from the ages given for each session (in
+    sessions.tsv, or in a participants.tsv with a row for every session); else unknown (NaN). Labels of sessions are
+    never read as times.
+    """
+    time = pd.to_datetime(table["acq_time"], errors="coerce", format="ISO8601", utc=True)
+    days = (time - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
+    ages = pd.to_numeric(table["session_age"], errors="coerce") if table["session_age"].notna().any() else days * np.nan
+    years = pd.Series(np.nan, index=table.index)
+    for _, rows in table.groupby("participant_id"):
+        for values in (days[rows.index] / DAYS_PER_YEAR, ages[rows.index]):
+            if values.notna().all():
+                years[rows.index] = values - values.min()
+                break
+    return years
+
+
+def _rate(table: pd.DataFrame, path: Path | None) -> tuple[pd.DataFrame, list[str]]:
+    """Add the ratings; scans rated bad are not tested."""
+    table = table.assign(rating=None, rating_note=None)
+    if path is None:
+        return table, []
+    ratings = read_ratings(path).set_index("source_file")
+    table["rating"] = table["source_file"].map(ratings["rating"])
+    table["rating_note"] = table["source_file"].map(ratings["note"])
+    bad = table["rating"] == "bad"
+    table.loc[bad & table["not_tested"].isna(), "not_tested"] = "rated bad"
+    remarks = []
+    unknown = set(ratings.index) - set(table["source_file"])
+    if unknown:
+        remarks.append(f"{len(unknown)} ratings belong to no scan with results: {shorten(unknown, at_most=5)}.")
+    unrated = int(table["rating"].isna().sum())
+    if unrated:
+        remarks.append(f"{unrated} of {len(table)} scans have no rating; they are used.")
+    return table, remarks

@@ -1,0 +1,222 @@
+"""Group level: collect the volumes, normalise, set outliers aside, test, report. Needs no image and no network."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from bids_hypo.bids.dataset import write_tsv
+from bids_hypo.bids.names import sidecar
+from bids_hypo.bids.sidecars import write_json
+from bids_hypo.bids.tables import (
+    GROUP_FIGURES,
+    GROUP_REPORT,
+    GROUP_STATISTICS,
+    GROUP_VOLUMES,
+    TableError,
+    dataset_name,
+)
+from bids_hypo.errors import ExitCode
+from bids_hypo.report.group import GroupStudy, write_group_report
+from bids_hypo.report.group_plots import write_figures
+from bids_hypo.report.group_text import summary_sentences
+from bids_hypo.stats import results
+from bids_hypo.stats.analysis import SMALLEST_GROUP, Design, analyse, harmonise
+from bids_hypo.stats.groups import Groups, choose_groups
+from bids_hypo.stats.outliers import acceptance, icv_doubtful, mark_outliers
+from bids_hypo.stats.table import ICV, NORMALISED, choose_tested, normalise
+from bids_hypo.workflow.cohort import Cohort, GroupOptions, load_cohort
+from bids_hypo.workflow.group_dictionary import VOLUME_COLUMNS, volumes_dictionary
+
+logger = logging.getLogger(__name__)
+
+FLAGGED = "flagged, left out as asked for"
+OTHER_GROUP = "in a group that is not compared"
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """What a group-level run tells its caller.
+
+    Attributes
+    ----------
+    exit_code : ExitCode
+        1 if a table of volumes had to be left out.
+    counts : DataFrame
+        One row a group: scans, outliers, acceptance.
+    sentences : tuple of str
+        The result in plain language.
+    remarks, problems : tuple of str
+    report : Path
+        The page.
+    """
+
+    exit_code: ExitCode
+    counts: pd.DataFrame
+    sentences: tuple[str, ...]
+    remarks: tuple[str, ...]
+    problems: tuple[str, ...]
+    report: Path
+
+
+def run_group(options: GroupOptions) -> GroupResult:
+    """Run the group level.
+
+    Parameters
+    ----------
+    options : GroupOptions
+
+    Returns
+    -------
+    GroupResult
+        Tables, figures and page are written beside the derivatives unless it is a dry run.
+
+    Raises
+    ------
+    BidsHypoError
+        For input that is missing or cannot be used.
+    """
+    cohort = load_cohort(options)
+    groups = choose_groups(
+        cohort.table["group"].dropna(), options.cases, options.control, column=options.group_column
+    )
+    design = Design(groups, cohort.covariates, options.scores, options.site_column, options.outlier_rule)
+    table, mean_icv = prepare_table(cohort, groups, options)
+    check_groups(table, groups)
+    table = harmonise(table, design)
+    remarks = (*cohort.remarks, *remarks_on(table, groups, design))
+    for remark in remarks:
+        logger.warning("%s", remark)
+    statistics = analyse(table, design)
+    study = GroupStudy(
+        name=dataset_name(options.bids_dir), group_column=options.group_column, design=design, table=table,
+        statistics=statistics, counts=acceptance(table, groups.all), mean_icv_mm3=mean_icv,
+        exclude_flagged=options.exclude_flagged, rated=options.ratings is not None, remarks=remarks,
+        problems=cohort.problems,
+    )  # fmt: skip
+    if not options.dry_run:
+        write_outputs(study, options)
+    code = ExitCode.SCANS_FAILED if cohort.problems else ExitCode.OK
+    sentences = tuple(summary_sentences(study))
+    return GroupResult(code, study.counts, sentences, remarks, cohort.problems, options.output_dir / GROUP_REPORT)
+
+
+def prepare_table(cohort: Cohort, groups: Groups, options: GroupOptions) -> tuple[pd.DataFrame, float | None]:
+    """Add everything that is computed for a scan; which one of a person is tested, and why others are not.
+
+    Returns
+    -------
+    table : DataFrame
+    mean_icv_mm3 : float or None
+        Of the tested controls.
+    """
+    table = cohort.table.copy()
+    kept = table[table["rating"] != "bad"]
+    table["icv_doubtful"] = icv_doubtful(kept).reindex(table.index, fill_value=False)
+    table["flagged"] = table["icv_doubtful"] | (table["flags"].map(len) > 0)
+    free = table["not_tested"].isna()
+    table.loc[free & ~table["group"].isin(groups.all), "not_tested"] = OTHER_GROUP
+    if options.exclude_flagged:
+        table.loc[table["not_tested"].isna() & table["flagged"], "not_tested"] = FLAGGED
+    table = choose_tested(table)
+    table, mean_icv = normalise(table, table["tested"] & (table["group"] == groups.control))
+    return mark_outliers(table, options.outlier_rule), mean_icv
+
+
+def check_groups(table: pd.DataFrame, groups: Groups) -> None:
+    """Refuse groups that cannot be compared.
+
+    Raises
+    ------
+    TableError
+        If a group has fewer than two participants whose scan may be tested; the message says what became of the rest.
+    """
+    tested = table.loc[table["tested"], "group"].value_counts()
+    for name in groups.all:
+        n = int(tested.get(name, 0))
+        if n >= SMALLEST_GROUP:
+            continue
+        here = table[table["group"] == name]
+        reasons = here.loc[~here["tested"], "not_tested"].value_counts()
+        fate = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "no other scans"
+        counts = ", ".join(f"'{g}' {int(tested.get(g, 0))}" for g in groups.all)
+        raise TableError(
+            f"group '{name}': {n} participants can be tested; expected at least {SMALLEST_GROUP}. Of its "
+            f"{len(here)} scans: {fate}. Participants per group: {counts}. Process more scans, or name other groups "
+            "with --case and --control."
+        )
+
+
+def remarks_on(table: pd.DataFrame, groups: Groups, design: Design) -> list[str]:
+    """What a reader of the results has to know about the scans."""
+    tested = table[table["tested"]]
+    out = []
+    if groups.left_out:
+        out.append(f"Groups that are not compared: {', '.join(groups.left_out)}.")
+    no_icv = int(tested[ICV].isna().sum())
+    if no_icv:
+        out.append(f"{no_icv} of {len(tested)} tested scans have no ICV (skull removed or image cut) and so no "
+                   "normalised volume; tests of plain volumes include them.")  # fmt: skip
+    if tested[NORMALISED].notna().sum() == 0:
+        out.append("No scan has a normalised volume: neither head size nor its effect on the volumes can be judged.")
+    if tested["models"].nunique() > 1:
+        made = "; ".join(f"{n} with {name or 'unnamed models'}" for name, n in tested["models"].value_counts().items())
+        out.append(f"Scans were measured with different models or settings ({made}); process them alike first.")
+    doubtful = int(tested["icv_doubtful"].sum())
+    if doubtful:
+        out.append(f"The ICV of {doubtful} tested scans may be more than 5 % wrong; they count as flagged.")
+    if design.site and tested[design.site].nunique() < 2:
+        out.append(f"Column {design.site} names fewer than two sites; there is nothing to harmonise.")
+    small = [f"{name} {n}" for name, n in tested["group"].value_counts().items() if n < 10]
+    if small:
+        out.append(f"Few participants ({', '.join(small)}): intervals are wide, and tests of normality see little.")
+    return out
+
+
+def write_outputs(study: GroupStudy, options: GroupOptions) -> None:
+    """Write both tables with their dictionaries, the figures and the page."""
+    folder = options.output_dir
+    volumes = export_volumes(study.table, extra_columns(study))
+    write_tsv(folder / GROUP_VOLUMES, volumes)
+    write_json(
+        sidecar(folder / GROUP_VOLUMES),
+        volumes_dictionary(list(volumes.columns), study.group_column, study.mean_icv_mm3, study.design.groups.control),
+    )
+    write_tsv(folder / GROUP_STATISTICS, _rounded(study.statistics))
+    described = {name: {"Description": text} for name, text in results.COLUMNS.items()}
+    write_json(sidecar(folder / GROUP_STATISTICS), described)
+    write_figures(study, folder / GROUP_FIGURES)
+    write_group_report(study, folder / GROUP_REPORT)
+
+
+def extra_columns(study: GroupStudy) -> list[str]:
+    """Columns joined from participants.tsv and sessions.tsv."""
+    design = study.design
+    known = [*design.covariates, *design.scores, *([design.site] if design.site else []), "age", "sex", "gender"]
+    return [name for name in dict.fromkeys(known) if name in study.table]
+
+
+def export_volumes(table: pd.DataFrame, extra: Sequence[str]) -> pd.DataFrame:
+    """The table of scans as it is written: columns in order, volumes to a thousandth of a mm3."""
+    first = [name for name in VOLUME_COLUMNS if name in table]
+    split = first.index("group") + 1
+    out = table[[*first[:split], *extra, *first[split:]]].copy()
+    out["flags"] = [";".join(flags) or None for flags in out["flags"]]
+    return _rounded(out)
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Volumes to a thousandth, other numbers to six significant digits, and true or false in small letters."""
+    out = table.copy()
+    for name in out:
+        column = out[name]
+        if pd.api.types.is_bool_dtype(column):
+            out[name] = column.map({True: "true", False: "false"})
+        elif pd.api.types.is_float_dtype(column):
+            volume = str(name).endswith("_mm3")
+            out[name] = column.round(3) if volume else [float(f"{value:.6g}") for value in column]
+    return out

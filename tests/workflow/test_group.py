@@ -1,0 +1,213 @@
+"""The group level on made-up derivatives: joins, times, who is tested, what is written."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_hypo.bids.tables import TableError
+from bids_hypo.errors import ExitCode
+from bids_hypo.stats.analysis import followed
+from bids_hypo.workflow.cohort import GroupOptions, load_cohort
+from bids_hypo.workflow.group import run_group
+from tests.group_cohorts import add_scan, write_cohort, write_participants
+
+
+def read(path):
+    return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Three cases and four controls with two sessions of one and two runs of another."""
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    rows = []
+    for i in range(7):
+        label = f"sub-{i + 1}"
+        name = f"{label}_ses-1" if i == 0 else f"{label}_run-1" if i == 1 else label
+        add_scan(raw, out, name, 800 + 10 * i, 1.4e6 + 2e4 * i, left=401 + 4 * i)
+        rows.append({"participant_id": label, "group": "ALS" if i < 3 else "CON", "age": 50 + i * i, "sex": "FM"[i % 2],
+                     "site": "AB"[i % 2], "score": 40 - i})  # fmt: skip
+    add_scan(raw, out, "sub-1_ses-2", 790, 1.4e6)
+    add_scan(raw, out, "sub-2_run-2", 811, 1.42e6)
+    write_participants(raw, rows)
+    return raw, out, rows
+
+
+def test_the_table_of_all_scans(small):
+    raw, out, _ = small
+    result = run_group(GroupOptions(raw, out))
+    assert result.exit_code == ExitCode.OK
+    table = read(out / "group_volumes.tsv").set_index("scan")
+    assert len(table) == 9
+    assert table["tested"].sum() == 7
+    assert table.loc["sub-1_ses-2_T1w", "not_tested"] == "later session"
+    assert table.loc["sub-2_run-2_T1w", "not_tested"] == "another scan of the session"
+    mean_icv = np.mean([1.4e6 + 2e4 * i for i in range(3, 7)])
+    assert table.loc["sub-3_T1w", "normalised_mm3"] == pytest.approx(820 / 1.44e6 * mean_icv, abs=1e-3)
+    assert table.loc["sub-3_T1w", "source_file"] == "sub-3/anat/sub-3_T1w.nii.gz"
+    about = json.loads((out / "group_volumes.json").read_text())
+    assert set(about) == set(table.reset_index().columns)
+    assert about["normalised_mm3"]["MeanControlICV"] == mean_icv
+
+
+def test_every_row_of_the_statistics_can_be_told_apart(small):
+    raw, out, _ = small
+    run_group(GroupOptions(raw, out, scores=("score",), site_column="site"))
+    table = read(out / "group_statistics.tsv")
+    key = ["analysis", "measure", "test", "sample", "group_a", "group_b", "term", "adjusted_for", "note"]
+    assert not table.duplicated(key).any()
+    assert set(table["sample"]) == {"all", "no_outliers", "no_flagged", "no_outliers_no_flagged"}
+    assert set(json.loads((out / "group_statistics.json").read_text())) == set(table.columns)
+
+
+def test_a_dry_run_writes_nothing_and_a_second_run_the_same_bytes(small):
+    raw, out, _ = small
+    before = sorted(out.rglob("*"))
+    run_group(GroupOptions(raw, out, dry_run=True))
+    assert sorted(out.rglob("*")) == before
+    written = []
+    for _ in range(2):
+        run_group(GroupOptions(raw, out))
+        written.append({p: p.read_bytes() for p in sorted([*out.glob("group*"), *out.glob("figures/*")])})
+    assert len(written[0]) == 11
+    assert written[0] == written[1]
+
+
+def test_ratings_and_flags_leave_scans_out(small, tmp_path):
+    raw, out, _ = small
+    add_scan(raw, out, "sub-4", 830, 1.46e6, ["asymmetric"])
+    ratings = tmp_path / "ratings.tsv"
+    ratings.write_text("source_file\trating\tnote\nsub-1/ses-1/anat/sub-1_ses-1_T1w.nii.gz\tbad\tmotion\n"
+                       "sub-5/anat/sub-5_T1w.nii.gz\tdoubtful\t\nsub-99/anat/x.nii.gz\tgood\t\n")  # fmt: skip
+    result = run_group(GroupOptions(raw, out, ratings=ratings, exclude_flagged=True))
+    table = read(out / "group_volumes.tsv").set_index("scan")
+    assert table.loc["sub-1_ses-1_T1w", "not_tested"] == "rated bad"
+    assert table.loc["sub-1_ses-1_T1w", "rating_note"] == "motion"
+    assert pd.isna(table.loc["sub-1_ses-2_T1w", "not_tested"])  # the second session takes its place
+    assert table.loc["sub-4_T1w", "not_tested"].startswith("flagged")
+    assert pd.isna(table.loc["sub-5_T1w", "not_tested"])
+    assert any("sub-99" in remark for remark in result.remarks)
+
+
+def test_people_in_only_one_place_are_told(small):
+    raw, out, rows = small
+    add_scan(raw, out, "sub-8", 800, 1.5e6)
+    write_participants(raw, [*rows, {**rows[0], "participant_id": "sub-9"}])
+    result = run_group(GroupOptions(raw, out))
+    assert any("sub-8" in r and "not in participants.tsv" in r for r in result.remarks)
+    assert any("sub-9" in r and "no results" in r for r in result.remarks)
+    table = read(out / "group_volumes.tsv").set_index("scan")
+    assert table.loc["sub-8_T1w", "not_tested"] == "not in participants.tsv"
+
+
+def test_scans_without_icv(small):
+    raw, out, rows = small
+    for i in (3, 4):
+        add_scan(raw, out, f"sub-{i}", 800 + i, None, icv_flags=["skull_stripped"])
+    result = run_group(GroupOptions(raw, out))
+    assert any("2 of 7 tested scans have no ICV" in r for r in result.remarks)
+    table = read(out / "group_statistics.tsv")
+    rows = table[(table["analysis"] == "comparison") & (table["sample"] == "all")].drop_duplicates("measure")
+    counts = rows.set_index("measure")[["n_a", "n_b"]]
+    assert counts.loc["hypothalamus_mm3"].tolist() == [3, 4]
+    assert counts.loc["normalised_mm3"].tolist() == [2, 3]
+
+
+def test_no_icv_at_all_still_compares_volumes(tmp_path):
+    rows = []
+    for i in range(6):
+        add_scan(tmp_path / "raw", tmp_path / "out", f"sub-{i}", 800 + i, None, icv_flags=["skull_stripped"])
+        rows.append({"participant_id": f"sub-{i}", "group": "depr" if i < 3 else "control"})
+    write_participants(tmp_path / "raw", rows)
+    result = run_group(GroupOptions(tmp_path / "raw", tmp_path / "out", cases=("depr",), control="control"))
+    assert "The hypothalamus was" in result.sentences[0]
+    assert "normalised_mm3" not in set(read(tmp_path / "out/group_statistics.tsv")["measure"])
+
+
+def test_a_broken_scan_is_recorded_and_the_others_go_on(small):
+    raw, out, _ = small
+    add_scan(raw, out, "sub-3", 800, 1.5e6).write_text("nothing")
+    result = run_group(GroupOptions(raw, out))
+    assert result.exit_code == ExitCode.SCANS_FAILED
+    assert "sub-3" in result.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "years"),
+    [
+        ({"sub-1": "session_id\tacq_time\nses-1\t2020-01-01T10:00:00\nses-2\t2021-01-01T10:00:00\n"},
+         [0, 366 / 365.25]),
+        ({"sub-1": "session_id\tage\nses-1\t50.5\nses-2\t52\n"}, [0, 1.5]),
+        ({"sub-1": "session_id\tacq_time\tage\nses-1\t2020-01-01\t50\nses-2\tn/a\t53\n"}, [0, 3]),
+        ({}, [np.nan, np.nan]),
+    ],
+    ids=["acq_time", "age", "acq_time incomplete", "labels are no times"],
+)
+def test_times(small, files, years):
+    raw, out, _ = small
+    for label, text in files.items():
+        (raw / label).mkdir(exist_ok=True)
+        (raw / label / f"{label}_sessions.tsv").write_text(text)
+    table = load_cohort(GroupOptions(raw, out)).table.set_index("scan")
+    found = table.loc[["sub-1_ses-1_T1w", "sub-1_ses-2_T1w"], "years"].tolist()
+    assert found == pytest.approx(years, abs=1e-3, nan_ok=True)
+
+
+def test_what_a_session_says_comes_before_the_participant(small):
+    raw, out, _ = small
+    (raw / "sub-1").mkdir(exist_ok=True)
+    (raw / "sub-1" / "sub-1_sessions.tsv").write_text("session_id\tage\tscore\nses-1\t50\t40\nses-2\t51\t31\n")
+    table = load_cohort(GroupOptions(raw, out, scores=("score",))).table.set_index("scan")
+    assert table.loc["sub-1_ses-2_T1w", ["age", "score"]].tolist() == [51, 31]
+    assert table.loc["sub-2_run-1_T1w", ["age", "score"]].tolist() == [51, 39]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "options", "words"),
+    [
+        ("age", ["89+", *range(50, 56)], {}, r"age holds '89\+'"),
+        ("age", ["old"] * 7, {}, "age holds 'old' in 9 rows"),
+        ("score", ["12,5", *range(6)], {"scores": ("score",)}, "12,5"),
+    ],
+)
+def test_text_where_numbers_are_needed(small, column, values, options, words):
+    raw, out, rows = small
+    write_participants(raw, [{**row, column: value} for row, value in zip(rows, values, strict=True)])
+    with pytest.raises(TableError, match=words):
+        load_cohort(GroupOptions(raw, out, **options))
+
+
+def test_numbers_that_are_names_stay_categories(small):
+    raw, out, rows = small
+    write_participants(raw, [{**row, "scanner": 1 + i % 2, "unit": 1 + i % 2} for i, row in enumerate(rows)])
+    (raw / "participants.json").write_text(json.dumps({"unit": {"Levels": {"1": "old", "2": "new"}}}))
+    table = load_cohort(GroupOptions(raw, out, covariates=("scanner", "unit", "age"))).table
+    assert [pd.api.types.is_numeric_dtype(table[c]) for c in ("scanner", "unit", "age")] == [False, False, True]
+
+
+def test_a_shrunken_hypothalamus_is_no_outlier_over_time():
+    table = pd.DataFrame({
+        "participant_id": ["a", "a", "b", "b", "c", "c"], "session_id": ["1", "2"] * 3, "years": [0.0, 1.0] * 3,
+        "scan": list("abcdef"), "flagged": False, "tested": [True, False] * 3,
+        "not_tested": [None, "later session"] * 3, "outlier": [False, True, True, False, False, True],
+        "outlier_of": [None, "hypothalamus_mm3", "hypothalamus_mm3", None, None, "icv_mm3;normalised_mm3"],
+    })  # fmt: skip
+    assert followed(table)["outlier"].tolist() == [False, False, True, True, False, True]
+
+
+def test_three_groups_are_compared_pair_by_pair(tmp_path):
+    raw, out = write_cohort(tmp_path, 12, 8, seed=1)
+    table = pd.read_csv(raw / "participants.tsv", sep="\t", keep_default_na=False)
+    table.loc[:5, "group"] = "PLS"
+    table.to_csv(raw / "participants.tsv", sep="\t", index=False)
+    run_group(GroupOptions(raw, out))
+    statistics = read(out / "group_statistics.tsv")
+    main = statistics[(statistics["sample"] == "all") & (statistics["measure"] == "normalised_mm3")]
+    assert set(main.loc[main["analysis"] == "omnibus", "test"]) == {"ANOVA", "Welch ANOVA", "Kruskal-Wallis H"}
+    pairs = main.loc[main["analysis"] == "comparison", ["group_a", "group_b"]].drop_duplicates()
+    assert set(pairs.itertuples(index=False, name=None)) == {("ALS", "CON"), ("PLS", "CON"), ("ALS", "PLS")}
+    run_group(GroupOptions(raw, out, cases=("PLS",)))
+    assert set(read(out / "group_statistics.tsv")["group_a"].dropna()) == {"PLS", "CON"}
+    assert (read(out / "group_volumes.tsv")["not_tested"] == "in a group that is not compared").sum() == 6
