@@ -34,9 +34,11 @@ demo/.made: $(wildcard bids_hypo/demo/*.py bids_hypo/cli/demo.py) | $(VENV)/.ins
 
 demo: $(VENV)/.installed demo/.made
 	$(BIN)/bids_hypo demo/data demo/out participant
+	$(BIN)/bids_hypo demo/data demo/out group
 	@echo
+	@echo "Scans:     $(CURDIR)/demo/out/index.html"
+	@echo "Groups:    $(CURDIR)/demo/out/group_report.html"
 	@echo "Results:   $(CURDIR)/demo/out"
-	@echo "Volumes:   $(CURDIR)/demo/out/sub-*/**/anat/*_desc-volumetric_morph.tsv"
 	@echo "Input:     $(CURDIR)/demo/data"
 
 lint: $(VENV)/.installed-dev

@@ -114,6 +114,10 @@ def _measure(args: argparse.Namespace) -> None:
     elif args.what == "hypothalamus":
         recipe = load_recipe("hypothalamus")
         table = accuracy.hypothalamus_accuracy(set_aside(_labelled(args, recipe), recipe[args.part]), models)
+    elif args.what == "shrinking":
+        recipe = load_recipe("hypothalamus")
+        table = accuracy.shrinking(set_aside(_labelled(args, recipe), recipe[args.part]), models)
+        print(f"slope {accuracy.slope(table['true_percent'], table['found_percent']):.3f}")
     else:
         if not args.scans:
             raise UsageError("measure steadiness: name the T1w images with --scans.")
@@ -170,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_measure(measure: argparse.ArgumentParser, fit: argparse.ArgumentParser) -> None:
     measure.set_defaults(run=_measure)
-    measure.add_argument("what", choices=("icv", "hypothalamus", "steadiness"))
+    measure.add_argument("what", choices=("icv", "hypothalamus", "steadiness", "shrinking"))
     measure.add_argument("--part", choices=("validation", "test"), default="validation")
     measure.add_argument("--n-contrasts", type=int, default=6, help="synthetic scans of each head map")
     measure.add_argument("--contrast", choices=("measured", "wide"), default="measured",

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 from scipy.interpolate import BSpline
+
+from bids_hypo.image.grid import apply_affine
+from bids_hypo.image.volume import Volume
 
 
 def spline_basis(n_points: int, n_controls: int) -> np.ndarray:
@@ -65,3 +69,32 @@ def random_affine(
     affine[:3, :3] = rotation @ shear @ np.diag(scale)
     affine[:3, 3] = rng.uniform(-max_shift, max_shift, 3)
     return affine
+
+
+def contract(volume: Volume, centre_mm: np.ndarray, factor: float, *, core_mm: float = 14.0) -> Volume:
+    """Shrink what lies around a point, smoothly back to no change at three times the radius of the core.
+
+    Parameters
+    ----------
+    volume : Volume
+    centre_mm : (3,) float, RAS mm
+    factor : float
+        Of the volume inside the core; lengths change by its cube root.
+    core_mm : float
+        Radius within which everything shrinks alike.
+
+    Returns
+    -------
+    Volume
+        On the same grid, interpolated by cubic splines.
+    """
+    index = np.moveaxis(np.indices(volume.data.shape, dtype=np.float32), 0, -1)
+    away = apply_affine(volume.affine, index) - centre_mm
+    beyond = np.clip((np.linalg.norm(away, axis=-1) - core_mm) / (2 * core_mm), 0, 1)
+    share = (1 - beyond) ** 2 * (1 + 2 * beyond)  # 1 in the core, 0 outside, smooth at both ends
+    near = share > 0
+    source = centre_mm + away[near] * (1 + share[near, None] * (1 / np.cbrt(factor) - 1))
+    where = apply_affine(np.linalg.inv(volume.affine), source)
+    data = volume.data.copy()
+    data[near] = ndimage.map_coordinates(volume.data, where.T, order=3, mode="nearest")
+    return Volume(data, volume.affine)

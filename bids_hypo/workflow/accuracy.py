@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import Grid, as_shape, box_grid
@@ -22,14 +23,17 @@ from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.measure.overlap import dice, volume_error_percent
 from bids_hypo.segment.anatomy import head_grid, run_anatomy
 from bids_hypo.segment.icv import native_icv
+from bids_hypo.train.deform import contract
 from bids_hypo.train.headmaps import load_head_map
 from bids_hypo.train.labelled import LabelledScan
+from bids_hypo.train.regions import label_centre_mm
 from bids_hypo.train.synthesis import MILD, T1W, synthesise_scan
 from bids_hypo.workflow.participant import Models, Segmentation, segment_volume
 
 logger = logging.getLogger(__name__)
 
 CONTRASTS = {"measured": T1W, "wide": MILD}
+SHRINK_PERCENT = (5, 10, 15)
 
 
 def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame:
@@ -64,8 +68,7 @@ def _compare(scan: Volume, truth: Parts, models: Models, what: str) -> dict[str,
         logger.error("%s", error)
         return row | {"volume_error_percent": np.nan}
     ours = Parts({side: Volume(found.probability[..., k], scan.affine) for k, side in enumerate(SIDES)})
-    grid = common_grid(truth)
-    grid = box_grid(grid.centre_mm(), _axes(grid), as_shape(np.add(grid.shape, 40)), grid.voxel_sizes_mm)
+    grid = _widened(common_grid(truth))
     ours_masks, true_masks = masks_on(ours, grid), masks_on(truth, grid)
     row["found_mm3"] = sum(found.volumes_mm3)
     row["dice_left"], row["dice_right"] = (dice(ours_masks[side], true_masks[side]) for side in SIDES)
@@ -74,8 +77,10 @@ def _compare(scan: Volume, truth: Parts, models: Models, what: str) -> dict[str,
     return row
 
 
-def _axes(grid: Grid) -> np.ndarray:
-    return grid.affine[:3, :3] / grid.voxel_sizes_mm
+def _widened(grid: Grid) -> Grid:
+    """The same lattice with 20 voxels more on each side."""
+    axes = grid.affine[:3, :3] / grid.voxel_sizes_mm
+    return box_grid(grid.centre_mm(), axes, as_shape(np.add(grid.shape, 40)), grid.voxel_sizes_mm)
 
 
 def icv_accuracy(
@@ -119,6 +124,45 @@ def icv_accuracy(
             )
             logger.info("%s", rows[-1])
     return pd.DataFrame(rows)
+
+
+def shrinking(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame:
+    """Whether a smaller hypothalamus is found smaller: scans are deformed so that it shrinks by 5, 10 and 15 %.
+
+    Parameters
+    ----------
+    items : sequence of LabelledScan
+        With labels, around whose centre the scan is contracted.
+    models : Models
+
+    Returns
+    -------
+    DataFrame
+        One row a scan and size: change of the labels' volume under the same deformation, and of what is found.
+    """
+    rows = []
+    for item in items:
+        scan = read_volume(item.scan.path)
+        truth = list(read_parts(item.files.paths, item.files.kind, None).of.values())
+        centre = label_centre_mm(truth)
+        before = segment_volume(scan, models, what=item.scan.name).hypothalamus.volumes_mm3
+        grid = _widened(truth[0].grid)
+        labels = [resample(part, grid) for part in truth]
+        for percent in SHRINK_PERCENT:
+            factor = 1 - percent / 100
+            after = segment_volume(contract(scan, centre, factor), models, what=item.scan.name).hypothalamus.volumes_mm3
+            smaller = sum(float(contract(part, centre, factor).data.sum()) for part in labels)
+            true_percent = volume_error_percent(smaller, sum(float(part.data.sum()) for part in labels))
+            found_percent = volume_error_percent(sum(after), sum(before))
+            row = {"dataset": item.dataset, "scan": item.scan.name, "true_percent": true_percent}
+            rows.append(row | {"found_percent": found_percent})
+            logger.info("%s", rows[-1])
+    return pd.DataFrame(rows)
+
+
+def slope(true_percent: pd.Series, found_percent: pd.Series) -> float:
+    """Slope of what is found on what is true, by least squares."""
+    return float(stats.linregress(true_percent, found_percent).slope)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_hypo.image.volume import Volume
 from bids_hypo.segment.pose import fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, soft_targets
-from bids_hypo.train.deform import random_affine, smooth_field, spline_basis
+from bids_hypo.train.deform import contract, random_affine, smooth_field, spline_basis
 from bids_hypo.train.headmaps import CLASS_NAMES, class_centroids, intracranial_mask, load_head_map
 from bids_hypo.train.pose_template import make_pose_template
 from bids_hypo.train.synthesis import T1W, make_examples, mirror, synthesise_scan, tissue_means
@@ -143,3 +144,15 @@ def test_recipes_are_consistent(name):
     assert json.loads(json.dumps(recipe)) == recipe
     if name == "anatomy":
         assert tuple(recipe["labels"]) == CLASS_NAMES
+
+
+def test_contraction_shrinks_by_what_it_says():
+    affine = np.diag([0.8, 1.0, 1.0, 1.0])
+    affine[:3, 3] = -40
+    points = np.stack(np.indices((100, 80, 80)), -1) * [0.8, 1, 1] - 40
+    ball = Volume((np.linalg.norm(points - [2, 1, -3], axis=-1) < 6).astype(np.float32), affine)
+    smaller = contract(ball, np.array([2.0, 1, -3]), 0.85)
+    assert smaller.data.sum() / ball.data.sum() == pytest.approx(0.85, abs=0.01)
+    far = np.linalg.norm(points - [2, 1, -3], axis=-1) > 43
+    noisy = Volume(np.random.default_rng(0).normal(5, 1, ball.data.shape).astype(np.float32), affine)
+    np.testing.assert_array_equal(contract(noisy, np.array([2.0, 1, -3]), 0.85).data[far], noisy.data[far])
