@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
 from bids_hypo import __version__
-from bids_hypo.errors import BidsHypoError, ExitCode
+from bids_hypo.cli.running import run_command
+from bids_hypo.errors import ExitCode
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", metavar="DIR", help="where to write it: a new or an empty folder")
     parser.add_argument("--subjects", type=int, default=8, metavar="N", help="how many subjects (default: 8)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same bytes (default: 0)")
-    parser.add_argument("-v", "--verbose", action="store_true", help="tell what is being done")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="tell what is being done")
     parser.add_argument("--version", action="version", version=f"bids_hypo {__version__}")
     return parser
 
@@ -39,20 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         An `ExitCode`: 0 done, 64 usage, 73 the folder cannot be made.
     """
-    try:
-        options = build_parser().parse_args(argv)
-    except SystemExit as stop:  # argparse ends with 2 on bad usage
-        return int(ExitCode.OK if not stop.code else ExitCode.USAGE)
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    return run_command(build_parser(), argv, _write)
+
+
+def _write(args: argparse.Namespace) -> int:
     from bids_hypo.demo import DemoSettings, write_demo_dataset
 
-    try:
-        written = write_demo_dataset(options.folder, DemoSettings(n_subjects=options.subjects, seed=options.seed))
-    except BidsHypoError as error:
-        print(f"bids_hypo_demo: {error}", file=sys.stderr)
-        return int(error.exit_code)
-    print(f"{options.folder}: {'written' if written else 'already complete, kept'}")
-    return int(ExitCode.OK)
+    written = write_demo_dataset(args.folder, DemoSettings(n_subjects=args.subjects, seed=args.seed))
+    print(f"{args.folder}: {'written' if written else 'already complete, kept'}")
+    return ExitCode.OK
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -11,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_hypo import __version__
-from bids_hypo.errors import BidsHypoError, ExitCode, UsageError
+from bids_hypo.cli.running import run_command
+from bids_hypo.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from bids_hypo.image.segmentation import Labels
     from bids_hypo.workflow.evaluate import Evaluation
     from bids_hypo.workflow.evaluation_plan import EvaluateOptions
-
-logger = logging.getLogger("bids_hypo")
 
 _RESERVED = ("truth", "hemisphere", "metric", "unit", "n")  # columns of the summary
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z+._ -]*")
@@ -69,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     scores.add_argument("--scores", nargs="+", default=[], metavar="COLUMN", help="only these columns")
     scores.add_argument("--covariates", nargs="+", default=[], metavar="COLUMN",
                         help="adjust the correlations for these columns, such as age sex")  # fmt: skip
-    parser.add_argument("-v", "--verbose", action="store_true", help="tell what is being done")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="tell what is being done")
     parser.add_argument("--version", action="version", version=f"bids_hypo {__version__}")
     return parser
 
@@ -87,26 +85,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         An `ExitCode`.
     """
-    try:
-        args = build_parser().parse_args(argv)
-    except SystemExit as stop:  # argparse ends with 2 on bad usage
-        return int(ExitCode.OK if not stop.code else ExitCode.USAGE)
-    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s: %(message)s",
-                        stream=sys.stderr, force=True)  # fmt: skip
-    for noisy in ("matplotlib", "bids"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    try:
-        options = make_options(args)
-        from bids_hypo.workflow.evaluate import evaluate
+    return run_command(build_parser(), argv, _evaluate)
 
-        evaluation = evaluate(options)
-    except BidsHypoError as error:
-        logger.error("%s", error)
-        return int(error.exit_code)
-    except OSError as error:
-        logger.error("%s", error)
-        return int(ExitCode.IO_ERROR)
-    return int(_report(evaluation, options))
+
+def _evaluate(args: argparse.Namespace) -> int:
+    options = make_options(args)
+    from bids_hypo.workflow.evaluate import evaluate
+
+    return _report(evaluate(options), options)
 
 
 def make_options(args: argparse.Namespace) -> EvaluateOptions:

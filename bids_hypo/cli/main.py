@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from bids_hypo import __version__
 from bids_hypo.cli import group
 from bids_hypo.cli.arguments import build_parser
-from bids_hypo.errors import BidsHypoError, ExitCode, UsageError
+from bids_hypo.cli.running import run_command
+from bids_hypo.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from bids_hypo.workflow.options import RunOptions
@@ -25,25 +26,15 @@ LEVELS = ("participant", "group")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the BIDS App; returns an exit code (see docs/usage)."""
-    try:
-        args = build_parser().parse_args(argv)
-    except SystemExit as stop:  # argparse says 2 for misuse; ours is 64
-        return int(ExitCode.USAGE) if stop.code not in (0, None) else 0
-    _set_up_logging(args.verbose)
+    return run_command(build_parser(), argv, _run_level)
+
+
+def _run_level(args: argparse.Namespace) -> int:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if args.verbose > 1 else "3")
     if args.level not in LEVELS:
         logger.error("analysis level %r: expected one of: %s.", args.level, ", ".join(LEVELS))
-        return int(ExitCode.INVALID_LEVEL)
-    try:
-        return int(group.run(args) if args.level == "group" else _participant(args))
-    except BidsHypoError as error:
-        logger.error("%s", error)
-        return int(error.exit_code)
-    except KeyboardInterrupt:
-        logger.error("interrupted; scans that were finished are kept, run the same command again to go on")
-        return 130
-    except OSError as error:
-        logger.error("%s", error)
-        return int(ExitCode.IO_ERROR)
+        return ExitCode.INVALID_LEVEL
+    return group.run(args) if args.level == "group" else _participant(args)
 
 
 def _participant(args: argparse.Namespace) -> ExitCode:
@@ -105,14 +96,6 @@ def make_options(args: argparse.Namespace) -> RunOptions:
         batch_size=args.batch_size,
         scheduler=args.scheduler,
     )
-
-
-def _set_up_logging(verbosity: int) -> None:
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
-    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
-    for noisy in ("matplotlib", "bids", "h5py", "tensorflow", "absl"):
-        logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbosity > 1 else "3")
 
 
 def _print_summary(results: list[ScanResult], options: RunOptions) -> None:

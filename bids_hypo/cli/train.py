@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_hypo.errors import BidsHypoError, ExitCode, UsageError
+from bids_hypo.cli.running import run_command
+from bids_hypo.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,17 +21,12 @@ logger = logging.getLogger("bids_hypo")
 
 def main(argv: list[str] | None = None) -> int:
     """Train or measure models; see ``bids_hypo_train --help``."""
-    try:
-        args = _parser().parse_args(argv)
-    except SystemExit as stop:
-        return int(ExitCode.USAGE) if stop.code not in (0, None) else 0
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    try:
-        args.run(args)
-    except BidsHypoError as error:
-        logger.error("%s", error)
-        return int(error.exit_code)
-    return 0
+    return run_command(_parser(), argv, _work, quiet=logging.INFO)
+
+
+def _work(args: argparse.Namespace) -> int:
+    args.run(args)
+    return ExitCode.OK
 
 
 def _fit(args: argparse.Namespace) -> None:
@@ -39,7 +35,7 @@ def _fit(args: argparse.Namespace) -> None:
     recipe = load_recipe(args.recipe, backbone=args.backbone)
     if recipe["examples"] == "synthesis":
         _need(args, "label_maps")
-        _configure(args)
+        _configure(args, recipe)
         train_anatomy(recipe, args.label_maps, args.work_dir)
     else:
         _fit_labelled(args, recipe)
@@ -59,16 +55,17 @@ def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
     weights = {"none": None, "imagenet": "imagenet"}.get(args.encoder_weights, Path(args.encoder_weights))
     options = TrainingOptions(n_folds, args.fold, weights)
     anatomy = find_bundle(ANATOMY, args.models)
-    _configure(args)
+    _configure(args, recipe)
     from bids_hypo.models.network import load_network
 
     train_labelled(recipe, items, anatomy, load_network(anatomy), args.work_dir, options)
 
 
-def _configure(args: argparse.Namespace) -> None:
+def _configure(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
     from bids_hypo.models.device import parse_device
-    from bids_hypo.models.network import configure_device
+    from bids_hypo.models.network import check_backbone, configure_device
 
+    check_backbone(recipe["architecture"]["backbone"])
     logger.info("device: %s", configure_device(parse_device(args.device), None))
 
 

@@ -57,8 +57,7 @@ def build_unet(architecture: dict[str, Any], encoder_weights: str | Path | None 
         If the backbone is unknown or the encoder weights cannot be had or do not fit.
     """
     backbone = architecture["backbone"]
-    if backbone not in sm.get_available_backbone_names():
-        raise UsageError(f"backbone {backbone!r}: expected one of {', '.join(sm.get_available_backbone_names())}.")
+    check_backbone(backbone)
     weights = None if encoder_weights is None else str(encoder_weights)
     try:
         with warnings.catch_warnings():  # it expects 1 or 3 channels, the neighbours of a slice make 5
@@ -83,6 +82,12 @@ def build_unet(architecture: dict[str, Any], encoder_weights: str | Path | None 
         ) from error
     probabilities = tf.keras.layers.Activation("softmax", dtype="float32", name="probabilities")(model.output)
     return tf.keras.Model(model.input, probabilities)
+
+
+def check_backbone(name: str) -> None:
+    """Raise a `UsageError` that lists the encoders if segmentation-models does not know this one."""
+    if name not in sm.get_available_backbone_names():
+        raise UsageError(f"backbone {name!r}: expected one of {', '.join(sm.get_available_backbone_names())}.")
 
 
 def _load_encoder(model: Any, path: Path) -> None:

@@ -146,8 +146,9 @@ def make_loss(spec: dict[str, Any]) -> Callable[[Any, Any], Any]:
     ----------
     spec : dict
         ``type`` ``soft labels`` (default): weighted cross entropy plus the Jaccard metric loss of Wang et al. (2023,
-        NeurIPS), ``JML(p, y) = 1 - (|p + y|_1 - |p - y|_1) / (|p + y|_1 + |p - y|_1)``, which unlike the soft Jaccard has
-        its minimum at p = y and does not reward too large an outline when y is not 0 or 1; needs ``class_weights``
+        NeurIPS), ``JML(p, y) = 1 - (|p + y|_1 - |p - y|_1) / (|p + y|_1 + |p - y|_1)``, which unlike the soft
+        Jaccard has its minimum at p = y and does not reward too large an outline when y is not 0 or 1; needs
+        ``class_weights``
         (K,), ``jaccard_groups`` (lists of class indices) and ``jaccard_weight``.
         ``type`` ``cross entropy + jaccard``: segmentation-models' losses of these names, as in Vernikouskaya 2023.
 

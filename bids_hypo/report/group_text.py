@@ -8,75 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 from bids_hypo import __version__
 from bids_hypo.report.group_study import NAMES, GroupStudy, interval, known, number, p_phrase, unit_of
+from bids_hypo.report.references import REFERENCES, listed
 from bids_hypo.stats.compare import MANN_WHITNEY
 from bids_hypo.stats.results import ALPHA
 
 LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "pingouin", "plotly", "matplotlib")
-
-REFERENCES: dict[str, str] = {
-    "vernikouskaya": (
-        "Vernikouskaya I, Müller H-P, Roselli F, Ludolph AC, Kassubek J, Rasche V (2023). AI-assisted "
-        "quantification of hypothalamic atrophy in amyotrophic lateral sclerosis by convolutional neural "
-        "network-based automatic segmentation. Scientific Reports 13:21505. doi:10.1038/s41598-023-48649-6"
-    ),
-    "shapiro": (
-        "Shapiro SS, Wilk MB (1965). An analysis of variance test for normality (complete samples). "
-        "Biometrika 52:591-611. doi:10.1093/biomet/52.3-4.591"
-    ),
-    "brown": (
-        "Brown MB, Forsythe AB (1974). Robust tests for the equality of variances. Journal of the American "
-        "Statistical Association 69:364-367. doi:10.1080/01621459.1974.10482955"
-    ),
-    "welch": (
-        "Welch BL (1947). The generalization of 'Student's' problem when several different population "
-        "variances are involved. Biometrika 34:28-35. doi:10.1093/biomet/34.1-2.28"
-    ),
-    "mann": (
-        "Mann HB, Whitney DR (1947). On a test of whether one of two random variables is stochastically "
-        "larger than the other. Annals of Mathematical Statistics 18:50-60. doi:10.1214/aoms/1177730491"
-    ),
-    "hedges": (
-        "Hedges LV (1981). Distribution theory for Glass's estimator of effect size and related estimators. "
-        "Journal of Educational Statistics 6:107-128. doi:10.3102/10769986006002107"
-    ),
-    "fieller": (
-        "Fieller EC (1954). Some problems in interval estimation. Journal of the Royal Statistical Society B "
-        "16:175-185. doi:10.1111/j.2517-6161.1954.tb00159.x"
-    ),
-    "hodges": (
-        "Hodges JL, Lehmann EL (1963). Estimates of location based on rank tests. Annals of Mathematical "
-        "Statistics 34:598-611. doi:10.1214/aoms/1177704172"
-    ),
-    "kruskal": (
-        "Kruskal WH, Wallis WA (1952). Use of ranks in one-criterion variance analysis. Journal of the "
-        "American Statistical Association 47:583-621. doi:10.1080/01621459.1952.10483441"
-    ),
-    "holm": (
-        "Holm S (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of "
-        "Statistics 6:65-70."
-    ),
-    "benjamini": (
-        "Benjamini Y, Hochberg Y (1995). Controlling the false discovery rate: a practical and powerful "
-        "approach to multiple testing. Journal of the Royal Statistical Society B 57:289-300. "
-        "doi:10.1111/j.2517-6161.1995.tb02031.x"
-    ),
-    "laird": (
-        "Laird NM, Ware JH (1982). Random-effects models for longitudinal data. Biometrics 38:963-974. "
-        "doi:10.2307/2529876"
-    ),
-    "scipy": (
-        "Virtanen P et al. (2020). SciPy 1.0: fundamental algorithms for scientific computing in Python. "
-        "Nature Methods 17:261-272. doi:10.1038/s41592-019-0686-2"
-    ),
-    "statsmodels": (
-        "Seabold S, Perktold J (2010). statsmodels: econometric and statistical modeling with Python. "
-        "Proceedings of the 9th Python in Science Conference, 92-96. doi:10.25080/Majora-92bf1922-011"
-    ),
-    "pingouin": (
-        "Vallat R (2018). Pingouin: statistics in Python. Journal of Open Source Software 3:1026. "
-        "doi:10.21105/joss.01026"
-    ),
-}
 
 
 def summary_sentences(study: GroupStudy) -> list[str]:
@@ -143,7 +79,7 @@ def methods_text(study: GroupStudy) -> tuple[str, list[str]]:
         cited = [numbers.setdefault(key, len(numbers) + 1) for key in keys]
         mark = f" [{', '.join(map(str, cited))}]" if cited else ""
         sentences.append(text.rstrip(".") + mark + ".")
-    return " ".join(sentences), [REFERENCES[key] for key in numbers]
+    return " ".join(sentences), [listed(REFERENCES[key]) for key in numbers]
 
 
 def _methods(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -158,22 +94,22 @@ def _methods(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
     if study.mean_icv_mm3 is not None:
         yield ("Volumes were normalised as V / ICV × mean ICV of the controls "
                f"({number(study.mean_icv_mm3 / 1000)} cm³); the residual method with the slope among the controls was "
-               "used as an alternative"), ("vernikouskaya",)  # fmt: skip
+               "used as an alternative"), ("vernikouskaya2023",)  # fmt: skip
     yield from _exclusions(study)
     if "comparison" in set(statistics["analysis"]):
         yield ("Normality was tested by Shapiro-Wilk and equality of variances by Brown-Forsythe tests"), (
-            "shapiro", "brown")  # fmt: skip
+            "shapiro1965", "brown1974")  # fmt: skip
         yield ("Two groups were compared by Student's t test, by Welch's t test where variances differed, and by the "
-               "Mann-Whitney test where a group was not normal (p < 0.05)"), ("welch", "mann")  # fmt: skip
+               "Mann-Whitney test where a group was not normal (p < 0.05)"), ("welch1947", "mann1947")  # fmt: skip
         yield ("Differences are given with 95 % confidence intervals, of means for t tests (percentages after "
                "Fieller) and as Hodges-Lehmann estimates for rank tests; effect sizes are Hedges' g"), (
-            "fieller", "hodges", "hedges")  # fmt: skip
+            "fieller1954", "hodges1963", "hedges1981")  # fmt: skip
     yield from _models(study)
     yield ("p values are two-sided; they were corrected for the number of tests of each analysis by Holm's method and "
-           "as false discovery rate"), ("holm", "benjamini")  # fmt: skip
+           "as false discovery rate"), ("holm1979", "benjamini1995")  # fmt: skip
     drawing = ("bids_hypo", "plotly", "matplotlib")
     versions = ", ".join(f"{name} {number}" for name, number in software().items() if name not in drawing)
-    yield f"Computations used {versions}", ("scipy", "statsmodels", "pingouin")
+    yield f"Computations used {versions}", ("virtanen2020", "seabold2010", "vallat2018")
 
 
 def _exclusions(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -185,7 +121,7 @@ def _exclusions(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
     if study.design.outlier_rule == "iqr":
         number_of = ", ".join(f"{row.group}: {row.outliers}" for row in counts.itertuples())
         yield ("Scans whose hypothalamus, ICV or normalised volume lay outside [Q1 − 1.5 IQR, Q3 + 1.5 IQR] of their "
-               f"group were set aside as outliers ({number_of})"), ("vernikouskaya",)  # fmt: skip
+               f"group were set aside as outliers ({number_of})"), ("vernikouskaya2023",)  # fmt: skip
 
 
 def _models(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -193,13 +129,14 @@ def _models(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
     covariates = _listed(list(study.design.covariates)) if study.design.covariates else ""
     if "omnibus" in done:
         yield ("All groups together were compared by ANOVA, Welch's ANOVA or the Kruskal-Wallis test, chosen by the "
-               "same rule"), ("kruskal",)  # fmt: skip
+               "same rule"), ("kruskal1952",)  # fmt: skip
     if "ancova" in done:
         with_icv = "; plain volumes also with the ICV as covariate instead of normalisation"
         what = f"linear models with {covariates} as covariates" if covariates else "linear models"
         yield f"Group differences were adjusted in {what}{with_icv if study.mean_icv_mm3 else ''}", ()
     if "site_mixed_model" in done:
-        yield f"Differences between sites (column {study.design.site}) were modelled as a random intercept", ("laird",)
+        site = f"column {study.design.site}"
+        yield f"Differences between sites ({site}) were modelled as a random intercept", ("laird1982",)
     if "asymmetry" in done:
         yield "Left and right were compared within groups by paired t or Wilcoxon signed-rank tests", ()
     if study.design.scores and "association" in done:
@@ -208,7 +145,7 @@ def _models(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
                f"partial Pearson or, where a variable was not normal, Spearman correlations{held}"), ()  # fmt: skip
     if "longitudinal" in done:
         yield ("Change over time was estimated by mixed models of the logarithm of the volume with time, group and "
-               "their product as fixed effects and a random intercept of the participant"), ("laird",)  # fmt: skip
+               "their product as fixed effects and a random intercept of the participant"), ("laird1982",)  # fmt: skip
 
 
 def sensitivity_lines(study: GroupStudy) -> list[dict[str, str]]:

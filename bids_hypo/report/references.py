@@ -1,4 +1,4 @@
-"""The papers that the methods text cites."""
+"""The papers that the methods texts cite."""
 
 from __future__ import annotations
 
@@ -88,6 +88,68 @@ _ALL = (
         "virtanen2020", "Virtanen et al. 2020", "Virtanen, Pauli and others",
         "SciPy 1.0: fundamental algorithms for scientific computing in Python",
         "2020", "Nature Methods", "17:261-272", "10.1038/s41592-019-0686-2",
+    ),
+    Reference(
+        "shapiro1965", "Shapiro and Wilk 1965", "Shapiro, Samuel S. and Wilk, Martin B.",
+        "An analysis of variance test for normality (complete samples)",
+        "1965", "Biometrika", "52:591-611", "10.1093/biomet/52.3-4.591",
+    ),
+    Reference(
+        "brown1974", "Brown and Forsythe 1974", "Brown, Morton B. and Forsythe, Alan B.",
+        "Robust tests for the equality of variances",
+        "1974", "Journal of the American Statistical Association", "69:364-367", "10.1080/01621459.1974.10482955",
+    ),
+    Reference(
+        "welch1947", "Welch 1947", "Welch, Bernard L.",
+        "The generalization of 'Student's' problem when several different population variances are involved",
+        "1947", "Biometrika", "34:28-35", "10.1093/biomet/34.1-2.28",
+    ),
+    Reference(
+        "mann1947", "Mann and Whitney 1947", "Mann, Henry B. and Whitney, Donald R.",
+        "On a test of whether one of two random variables is stochastically larger than the other",
+        "1947", "Annals of Mathematical Statistics", "18:50-60", "10.1214/aoms/1177730491",
+    ),
+    Reference(
+        "hedges1981", "Hedges 1981", "Hedges, Larry V.",
+        "Distribution theory for Glass's estimator of effect size and related estimators",
+        "1981", "Journal of Educational Statistics", "6:107-128", "10.3102/10769986006002107",
+    ),
+    Reference(
+        "fieller1954", "Fieller 1954", "Fieller, Edgar C.", "Some problems in interval estimation",
+        "1954", "Journal of the Royal Statistical Society B", "16:175-185", "10.1111/j.2517-6161.1954.tb00159.x",
+    ),
+    Reference(
+        "hodges1963", "Hodges and Lehmann 1963", "Hodges, Joseph L. and Lehmann, Erich L.",
+        "Estimates of location based on rank tests",
+        "1963", "Annals of Mathematical Statistics", "34:598-611", "10.1214/aoms/1177704172",
+    ),
+    Reference(
+        "kruskal1952", "Kruskal and Wallis 1952", "Kruskal, William H. and Wallis, W. Allen",
+        "Use of ranks in one-criterion variance analysis",
+        "1952", "Journal of the American Statistical Association", "47:583-621", "10.1080/01621459.1952.10483441",
+    ),
+    Reference(
+        "holm1979", "Holm 1979", "Holm, Sture", "A simple sequentially rejective multiple test procedure",
+        "1979", "Scandinavian Journal of Statistics", "6:65-70",
+    ),
+    Reference(
+        "benjamini1995", "Benjamini and Hochberg 1995", "Benjamini, Yoav and Hochberg, Yosef",
+        "Controlling the false discovery rate: a practical and powerful approach to multiple testing",
+        "1995", "Journal of the Royal Statistical Society B", "57:289-300", "10.1111/j.2517-6161.1995.tb02031.x",
+    ),
+    Reference(
+        "laird1982", "Laird and Ware 1982", "Laird, Nan M. and Ware, James H.",
+        "Random-effects models for longitudinal data", "1982", "Biometrics", "38:963-974", "10.2307/2529876",
+    ),
+    Reference(
+        "seabold2010", "Seabold and Perktold 2010", "Seabold, Skipper and Perktold, Josef",
+        "statsmodels: econometric and statistical modeling with Python",
+        "2010", "Proceedings of the 9th Python in Science Conference", "9:92-96", "10.25080/Majora-92bf1922-011",
+        "inproceedings",
+    ),
+    Reference(
+        "vallat2018", "Vallat 2018", "Vallat, Raphael", "Pingouin: statistics in Python",
+        "2018", "Journal of Open Source Software", "3:1026", "10.21105/joss.01026",
     ),
 )  # fmt: skip
 REFERENCES: dict[str, Reference] = {reference.key: reference for reference in _ALL}

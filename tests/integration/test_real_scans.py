@@ -6,6 +6,7 @@ import pytest
 
 from bids_hypo.execute.worker import load_models
 from bids_hypo.image.volume import read_volume
+from bids_hypo.train.labelled import find_labelled, set_aside
 from bids_hypo.workflow.accuracy import CHANGES, hypothalamus_accuracy
 from bids_hypo.workflow.participant import segment_volume
 from bids_hypo.workflow.training import load_recipe
@@ -23,7 +24,11 @@ def models():
 def test_agreement_with_the_labels(shared_data, models):
     aside = load_recipe("hypothalamus")["test"]
     assert all(s in aside[d] for d, subjects in TWO_PEOPLE["test"].items() for s in subjects)
-    table = hypothalamus_accuracy(TWO_PEOPLE, "test", shared_data, shared_data / "hypothalamus-labels", models)
+    items = []
+    for dataset in aside:
+        items += find_labelled(shared_data / dataset, shared_data / "hypothalamus-labels" / dataset)
+    table = hypothalamus_accuracy(set_aside(items, TWO_PEOPLE["test"]), models)
+    assert len(table) == 2
     assert (table.dice > 0.87).all()
     assert (table.volume_error_percent.abs() < 12).all()
 

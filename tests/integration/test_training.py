@@ -1,0 +1,55 @@
+"""Training as a user does it, with the outputs of one program as the labels: two folds of a tiny network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bids_hypo.cli.train import main
+from bids_hypo.models.bundle import load_bundle
+from bids_hypo.workflow.training import load_recipe
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped recipe on a small, coarse grid, for a handful of steps."""
+    small = load_recipe("hypothalamus")
+    small["preprocessing"] |= {"spacing_mm": [1.5, 3.0, 1.5], "shape": [32, 12, 32], "slice_offsets": [-1, 0, 1]}
+    small["architecture"] |= {"input_shape": [32, 32, 3], "decoder_filters": [16, 8, 8, 8, 8]}
+    small["training"] |= {"steps": 4, "warmup_steps": 1, "checkpoint_every": 2, "batch_size": 4, "batches_per_chunk": 2}
+    small["version"] = "tiny"
+    path = tmp_path_factory.mktemp("recipe") / "tiny.json"
+    path.write_text(json.dumps(small))
+    return path
+
+
+def test_folds_become_a_bundle(demo, segmented, recipe, tmp_path):
+    arguments = [str(recipe), "--data", str(demo), str(segmented), "-w", str(tmp_path / "work"), "--device", "cpu"]
+    target = tmp_path / "models" / "hypothalamus"
+    assert main(["fit", *arguments, "--folds", "2", "--stratify", "group", "--bundle", str(target)]) == 0
+    bundle = load_bundle(target)
+    assert len(bundle.weights) == 2
+    assert abs(bundle.constants["region_centre_mm"][0]) < 2
+    division = json.loads((tmp_path / "work" / "division.json").read_text())
+    for fold in division["folds"]:
+        people = [{name.split("_")[0] for name in fold[part]} for part in ("training", "validation")]
+        assert all(people) and not people[0] & people[1]
+    assert "| fold-2 | " in (target / "MODEL_CARD.md").read_text()
+    # the same command again goes on from the end: nothing is trained twice
+    curves = (tmp_path / "work" / "fold-1" / "curves.csv").read_text()
+    assert main(["fit", *arguments, "--folds", "2", "--fold", "1"]) == 0
+    assert (tmp_path / "work" / "fold-1" / "curves.csv").read_text() == curves
+
+
+def test_what_cannot_be_trained_is_said(demo, segmented, recipe, tmp_path, caplog):
+    arguments = [str(recipe), "--data", str(demo), str(segmented), "-w", str(tmp_path)]
+    assert main(["fit", *arguments, "--folds", "7"]) == 64
+    assert "found 2 labelled people" in caplog.text
+    assert main(["fit", *arguments, "--folds", "2", "--fold", "3"]) == 64
+    assert main(["fit", *arguments, "--folds", "2", "--backbone", "notone", "--device", "cpu"]) == 64
+    assert "backbone 'notone': expected one of" in caplog.text
+    assert main(["bundle", str(recipe), "-w", str(tmp_path), "--bundle", str(tmp_path / "b")]) == 64
