@@ -26,7 +26,7 @@ LOGGER = logging.getLogger(__name__)
 MAX_SUBJECTS = 99
 RECORD = "sourcedata/bids_hypo_demo.json"
 TRUTH = "sourcedata/truth.tsv"
-_GENERATION = 1
+_GENERATION = 2
 """Raised whenever the same settings would give other images, so that an old demo is not mistaken for a new one."""
 
 

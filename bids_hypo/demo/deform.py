@@ -2,8 +2,9 @@
 
 The way from template to subject is ``head position o smooth warp o local change``:
 
-- *local change*: about a centre on each side, an ellipsoid core is scaled uniformly by a linear factor k, so every
-  region inside the core changes its volume by exactly k^3; outside the core the change fades to nothing.
+- *local change*: an ellipsoid core around the whole hypothalamus is scaled about its centre by a linear factor k, one
+  for each side, so every region inside a half of the core changes its volume by exactly k^3; outside the core the
+  change fades to nothing.
 - *smooth warp*: random, 1 to 3 mm; its inverse is given in closed form (cubic B-splines), as resampling needs it.
 - *head position*: rotation, one scale, translation.
 
@@ -21,14 +22,16 @@ from scipy import ndimage
 from bids_hypo.demo.lattice import coarse_positions, upsample
 from bids_hypo.image.grid import Grid, apply_affine
 
+CORE_CENTRE_MM = np.array([0.0, -4.0, -11.0])
+CORE_RADII_MM = np.array([10.0, 10.0, 9.0])
+"""Semi-axes of the core, inside which the change is uniform on each side; it holds the whole hypothalamus."""
+FADE_END = 1.6
+"""Where the change has faded, in multiples of the core."""
+BLEND_MM = 1.5
+"""Half the width of the strip about the midline, in the third ventricle, where one side's k becomes the other's."""
 CENTRES_MM = {"L": np.array([-4.8, -4.0, -11.0]), "R": np.array([4.8, -4.0, -11.0])}
-"""Centres of the planted change, template space."""
-CORE_RADII_MM = np.array([3.2, 8.0, 6.5])
-"""Semi-axes of the core, inside which the change is uniform."""
 REFERENCE_RADII_MM = np.array([2.8, 6.2, 5.2])
-"""Semi-axes of the reference ellipsoid (378 mm3 a side) whose volume is the truth; it lies inside the core."""
-FADE_END = 1.5
-"""Where the change has faded, in multiples of the core: 4.8 mm along x, so that the sides never meet."""
+"""Reference ellipsoids (378 mm3 a side) whose volumes are the truth; each lies inside its half of the core."""
 
 _NODE_MM = 12.0
 _NODES_ORIGIN_MM = np.array([-132.0, -156.0, -168.0])
@@ -69,7 +72,7 @@ class Deformation:
         Rotation times one scale, and translation.
     warp : Warp
     core_scale : mapping of side ("L", "R") to float
-        Linear factor k of the planted change; the core's volume changes by k^3.
+        Linear factor k of the planted change; the volume of that half of the core changes by k^3.
     """
 
     position: np.ndarray
@@ -131,9 +134,7 @@ def template_coordinates(deformation: Deformation, grid: Grid) -> np.ndarray:
     coarse = placed + deformation.warp.displacement_mm(placed)
     fine = np.stack([upsample(coarse[:, k].reshape(lattice), grid.shape, _COORDINATE_STEP) for k in range(3)])
     reach = FADE_END * CORE_RADII_MM
-    centre = CENTRES_MM["R"]
-    near = (np.abs(fine[2] - centre[2]) < reach[2]) & (np.abs(fine[1] - centre[1]) < reach[1])
-    near &= np.abs(fine[0]) < abs(centre[0]) + reach[0]
+    near = np.logical_and.reduce([np.abs(fine[k] - CORE_CENTRE_MM[k]) < reach[k] for k in range(3)])
     fine[:, near] = _undo_local(deformation.core_scale, fine[:, near].T).T
     return fine
 
@@ -176,10 +177,10 @@ def core_scale_for(warp: Warp, side: str, factor: float) -> float:
     -------
     float
     """
-    offsets = ellipsoid_points(REFERENCE_RADII_MM)
+    offsets = CENTRES_MM[side] + ellipsoid_points(REFERENCE_RADII_MM) - CORE_CENTRE_MM
     scale = 1.0
     for _ in range(5):  # the warp hardly differs between the scaled ellipsoids: the change per round falls below 1e-9
-        scale = float(np.cbrt(factor / warp_factor(warp, CENTRES_MM[side] + scale * offsets)))
+        scale = float(np.cbrt(factor / warp_factor(warp, CORE_CENTRE_MM + scale * offsets)))
     return scale
 
 
@@ -202,33 +203,32 @@ def ellipsoid_points(radii_mm: np.ndarray, per_axis: int = 15) -> np.ndarray:
     return unit[(unit**2).sum(axis=1) <= 1] * radii_mm
 
 
-def _radial(scale: float, s: np.ndarray) -> np.ndarray:
-    """New radius for radius s, both in core radii: scale * s in the core, s beyond the fade."""
-    t = np.clip((s - 1) / (FADE_END - 1), 0, 1)
-    return s * (1 + (scale - 1) * (1 - t * t * (3 - 2 * t)))
+def _smooth_step(t: np.ndarray) -> np.ndarray:
+    t = np.clip(t, 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _local_shift_mm(core_scale: Mapping[str, float], points_mm: np.ndarray) -> np.ndarray:
+    """How far the local change moves points (N, 3) of template space."""
+    offset = points_mm - CORE_CENTRE_MM
+    s = np.linalg.norm(offset / CORE_RADII_MM, axis=1)
+    right = _smooth_step((offset[:, 0] + BLEND_MM) / (2 * BLEND_MM))
+    scale = core_scale["L"] * (1 - right) + core_scale["R"] * right
+    return offset * ((scale - 1) * (1 - _smooth_step((s - 1) / (FADE_END - 1))))[:, None]
 
 
 def _do_local(core_scale: Mapping[str, float], points_mm: np.ndarray) -> np.ndarray:
-    moved = np.array(points_mm, dtype=float)
-    for side, scale in core_scale.items():
-        offset = (np.asarray(points_mm, dtype=float) - CENTRES_MM[side]) / CORE_RADII_MM
-        s = np.linalg.norm(offset, axis=1)
-        near = (s < FADE_END) & (s > 0)
-        ratio = (_radial(scale, s[near]) / s[near])[:, None]
-        moved[near] = CENTRES_MM[side] + offset[near] * ratio * CORE_RADII_MM
-    return moved
+    points = np.asarray(points_mm, dtype=float)
+    return points + _local_shift_mm(core_scale, points)
 
 
 def _undo_local(core_scale: Mapping[str, float], points_mm: np.ndarray) -> np.ndarray:
-    before = np.linspace(0, FADE_END, 2001)
-    moved = np.array(points_mm, dtype=float)
-    for side, scale in core_scale.items():
-        offset = (np.asarray(points_mm, dtype=float) - CENTRES_MM[side]) / CORE_RADII_MM
-        s = np.linalg.norm(offset, axis=1)
-        near = (s < FADE_END) & (s > 0)
-        ratio = (np.interp(s[near], _radial(scale, before), before) / s[near])[:, None]
-        moved[near] = CENTRES_MM[side] + offset[near] * ratio * CORE_RADII_MM
-    return moved
+    """Solve p + shift(p) = point for p; contracts because the change is a few percent over many millimetres."""
+    points = np.asarray(points_mm, dtype=float)
+    before = points.copy()
+    for _ in range(14):
+        before = points - _local_shift_mm(core_scale, before)
+    return before
 
 
 def _apply_warp(warp: Warp, points_mm: np.ndarray) -> np.ndarray:

@@ -71,8 +71,8 @@ def random_affine(
     return affine
 
 
-def contract(volume: Volume, centre_mm: np.ndarray, factor: float, *, core_mm: float = 14.0) -> Volume:
-    """Shrink what lies around a point, smoothly back to no change at three times the radius of the core.
+def contract(volume: Volume, centre_mm: np.ndarray, factor: float, *, core_mm: float = 10.0) -> Volume:
+    """Shrink what lies around a point, smoothly back to no change at twice the radius of the core.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def contract(volume: Volume, centre_mm: np.ndarray, factor: float, *, core_mm: f
     factor : float
         Of the volume inside the core; lengths change by its cube root.
     core_mm : float
-        Radius within which everything shrinks alike.
+        Radius within which everything shrinks alike; 10 mm holds both halves of a hypothalamus and little else.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def contract(volume: Volume, centre_mm: np.ndarray, factor: float, *, core_mm: f
     """
     index = np.moveaxis(np.indices(volume.data.shape, dtype=np.float32), 0, -1)
     away = apply_affine(volume.affine, index) - centre_mm
-    beyond = np.clip((np.linalg.norm(away, axis=-1) - core_mm) / (2 * core_mm), 0, 1)
+    beyond = np.clip((np.linalg.norm(away, axis=-1) - core_mm) / core_mm, 0, 1)
     share = (1 - beyond) ** 2 * (1 + 2 * beyond)  # 1 in the core, 0 outside, smooth at both ends
     near = share > 0
     source = centre_mm + away[near] * (1 + share[near, None] * (1 / np.cbrt(factor) - 1))

@@ -81,7 +81,8 @@ def load_recipe(name: str, *, backbone: str | None = None) -> dict[str, Any]:
 def train_anatomy(recipe: dict[str, Any], label_maps: Path, folder: Path) -> Path:
     """Train the anatomy network on heads synthesised from label maps; returns the weights file.
 
-    The recipe's ``phases`` follow each other, each from the weights of the one before. The pose template is written
+    The recipe's ``phases`` follow each other, each from the weights of the one before, the first ones on a coarser
+    grid, where a step costs less. The pose template is written
     to ``constants.json`` in ``folder`` before training starts.
 
     Parameters
@@ -97,12 +98,25 @@ def train_anatomy(recipe: dict[str, Any], label_maps: Path, folder: Path) -> Pat
     _write_constants(folder, {"pose_template_mm": make_pose_template(heads)})
     weights: Path | None = None
     for phase in recipe["phases"]:
-        changed = {**recipe, **phase}
+        changed = on_grid({**recipe, **phase})
         source = AnatomyBatches(heads, changed)
-        weights = fit(source, recipe["architecture"], changed["loss"], changed["training"], folder / phase["name"],
+        weights = fit(source, changed["architecture"], changed["loss"], changed["training"], folder / phase["name"],
                       initial_weights=weights)  # fmt: skip
     assert weights is not None
     return Path(shutil.copyfile(weights, folder / "weights.npz"))
+
+
+def on_grid(phase: dict[str, Any]) -> dict[str, Any]:
+    """A phase with its own ``spacing_mm`` and ``shape``, if it has any: the same weights serve any grid."""
+    if "shape" not in phase:
+        return phase
+    x, _, z = phase["shape"]
+    channels = phase["architecture"]["input_shape"][2]
+    return {
+        **phase,
+        "preprocessing": {**phase["preprocessing"], "spacing_mm": phase["spacing_mm"], "shape": phase["shape"]},
+        "architecture": {**phase["architecture"], "input_shape": [x, z, channels]},
+    }
 
 
 def train_labelled(

@@ -7,7 +7,15 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from bids_hypo.demo import deform
-from bids_hypo.demo.deform import CENTRES_MM, CORE_RADII_MM, FADE_END, REFERENCE_RADII_MM, Deformation
+from bids_hypo.demo.deform import (
+    BLEND_MM,
+    CENTRES_MM,
+    CORE_CENTRE_MM,
+    CORE_RADII_MM,
+    FADE_END,
+    REFERENCE_RADII_MM,
+    Deformation,
+)
 from bids_hypo.image.grid import Grid
 
 
@@ -46,21 +54,21 @@ def test_warp_has_the_asked_amplitude(amplitude_mm: float) -> None:
 
 
 @pytest.mark.parametrize("side", ["L", "R"])
-def test_local_change_scales_its_core_uniformly_and_ends_before_the_midline(side: str) -> None:
+def test_local_change_scales_its_half_of_the_core_uniformly(side: str) -> None:
     warp = deform.random_warp(np.random.default_rng(0), 0.0)
-    scale = {"L": 1.0, "R": 1.0, side: 0.9}
-    deformation = Deformation(np.eye(4), warp, scale)
-    offsets = deform.ellipsoid_points(CORE_RADII_MM, 7)
-    moved = deform.to_subject(deformation, CENTRES_MM[side] + offsets)
-    np.testing.assert_allclose(moved - CENTRES_MM[side], 0.9 * offsets, atol=1e-9)
-    direction = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
-    beyond = CENTRES_MM[side] + direction * CORE_RADII_MM * FADE_END * 1.001
-    np.testing.assert_allclose(deform.to_subject(deformation, beyond), beyond, atol=1e-12)
-    other = {"L": "R", "R": "L"}[side]
-    there = CENTRES_MM[other] + offsets
+    deformation = Deformation(np.eye(4), warp, {"L": 1.0, "R": 1.0, side: 0.9})
+    core = deform.ellipsoid_points(CORE_RADII_MM, 9)
+    sign = {"L": -1, "R": 1}[side]
+    own, other = core[sign * core[:, 0] > BLEND_MM], core[sign * core[:, 0] < -BLEND_MM]
+    there = CORE_CENTRE_MM + own
+    np.testing.assert_allclose(deform.to_subject(deformation, there), CORE_CENTRE_MM + 0.9 * own, atol=1e-9)
+    there = CORE_CENTRE_MM + other
     np.testing.assert_allclose(deform.to_subject(deformation, there), there, atol=1e-12)
-    assert (REFERENCE_RADII_MM < CORE_RADII_MM).all()
-    assert FADE_END * CORE_RADII_MM[0] <= abs(CENTRES_MM[side][0]) + 1e-9
+    beyond = CORE_CENTRE_MM + np.eye(3) * CORE_RADII_MM * FADE_END * 1.001
+    np.testing.assert_allclose(deform.to_subject(deformation, beyond), beyond, atol=1e-12)
+    reference = CENTRES_MM[side] + deform.ellipsoid_points(REFERENCE_RADII_MM) - CORE_CENTRE_MM
+    assert (np.linalg.norm(reference / CORE_RADII_MM, axis=1) < 1).all()
+    assert (sign * reference[:, 0] > BLEND_MM).all()
 
 
 @pytest.mark.parametrize("factor", [0.8, 0.88, 1.0, 1.1])
