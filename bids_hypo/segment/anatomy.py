@@ -22,6 +22,8 @@ MIN_STRUCTURE_MM3 = 150.0
 TOP_MARGIN_MM = 12.0
 LEAK_RADIUS_MM = 6.0
 EDGE_MM = 4.0
+TISSUE = 0.3  # of the mean of the bright part of the image
+MIN_TISSUE_PIXELS = 30  # below, a slice cannot hold a part of the brain that counts
 MAX_CUT_SHARE = 0.02  # of a structure's voxels near the edge of the field of view
 
 Network = Callable[[np.ndarray], np.ndarray]
@@ -114,7 +116,7 @@ def run_anatomy(volume: Volume, grid: Grid, bundle: ModelBundle, network: Networ
     """
     pre = bundle.preprocessing
     image = INTENSITY_RULES[pre.intensity](resample(volume, grid).data)
-    probabilities = unstack(network(stack_neighbours(image, pre.slice_offsets)))
+    probabilities = _probabilities(image, pre.slice_offsets, network)
     icv = 1 - probabilities[..., 0]
     head = largest_component(icv > 0.5)
     if head.sum() * grid.voxel_volume_mm3 < 50e3:
@@ -125,6 +127,18 @@ def run_anatomy(volume: Volume, grid: Grid, bundle: ModelBundle, network: Networ
     near = without_leaks(head, grid.voxel_sizes_mm)
     centroids = _centroids(labels, grid, bundle.labels, _near_edge_of_view(volume.grid, grid))
     return Anatomy(np.where(near, icv, 0).astype(np.float32), labels, grid, centroids, image)
+
+
+def _probabilities(image: np.ndarray, offsets: tuple[int, ...], network: Network) -> np.ndarray:
+    """Class probabilities (X, Y, Z, K); slices without tissue are background and need no network."""
+    occupied = np.flatnonzero((image > TISSUE).sum(axis=(0, 2)) >= MIN_TISSUE_PIXELS)
+    if len(occupied) == 0:
+        occupied = np.arange(1)
+    found = network(stack_neighbours(image, offsets, occupied))
+    probabilities = np.zeros((*image.shape, found.shape[-1]), np.float32)
+    probabilities[..., 0] = 1
+    probabilities[:, occupied] = unstack(found)
+    return probabilities
 
 
 def without_leaks(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:

@@ -51,6 +51,20 @@ def test_the_grid_follows_the_head_and_structures_are_found(centre):
     assert icv.sum() * 8 == pytest.approx(4 / 3 * np.pi * 70**3, rel=0.03)
 
 
+def test_slices_without_tissue_are_not_sent_to_the_network():
+    scan = _ball_scan(np.zeros(3), radius=50.0)
+    grid, seen = head_grid(scan, BUNDLE), []
+
+    def counting(x):
+        seen.append(len(x))
+        return _network(x)
+
+    found = run_anatomy(scan, grid, BUNDLE, counting)
+    assert sum(seen) < 0.6 * grid.shape[1]
+    whole = native_icv(found.icv_probability, grid, scan.grid)
+    assert whole.sum() * 8 == pytest.approx(4 / 3 * np.pi * 50**3, rel=0.03)
+
+
 def test_a_structure_cut_by_the_field_of_view_gives_no_centroid():
     scan = _ball_scan(np.zeros(3))
     cut = Volume(scan.data[40:], scan.affine @ np.array([[1, 0, 0, 40.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
