@@ -21,6 +21,7 @@ FIRST_STRUCTURE = 2  # after background and intracranial
 MIN_STRUCTURE_MM3 = 150.0
 TOP_MARGIN_MM = 12.0
 LEAK_RADIUS_MM = 6.0
+WIDENED_MM = 3.0
 EDGE_MM = 4.0
 TISSUE = 0.3  # of the mean of the bright part of the image
 MIN_TISSUE_PIXELS = 30  # below, a slice cannot hold a part of the brain that counts
@@ -154,8 +155,16 @@ def without_leaks(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     (X, Y, Z) bool
         Up to 3 mm wider than the opened mask, so that the border itself is left as it is.
     """
-    core = largest_component(ndimage.distance_transform_edt(mask, sampling=spacing_mm) > LEAK_RADIUS_MM)
-    return ndimage.distance_transform_edt(~core, sampling=spacing_mm) <= LEAK_RADIUS_MM + 3.0
+    reach = LEAK_RADIUS_MM + WIDENED_MM
+    found = ndimage.find_objects(mask.astype(np.uint8))
+    near = np.zeros(mask.shape, bool)
+    if not found:
+        return near
+    margin = np.ceil(reach / np.asarray(spacing_mm)).astype(int)  # work in the mask's box: it is half the grid
+    box = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(found[0], margin, strict=True))
+    core = largest_component(ndimage.distance_transform_edt(mask[box], sampling=spacing_mm) > LEAK_RADIUS_MM)
+    near[box] = ndimage.distance_transform_edt(~core, sampling=spacing_mm) <= reach
+    return near
 
 
 def _near_edge_of_view(native: Grid, grid: Grid) -> np.ndarray:
