@@ -18,15 +18,15 @@ class Curves:
     Parameters
     ----------
     folder : Path
-    until : int
+    until : int, optional
         The step that training goes on from; rows of later steps, whose weights were lost, are dropped.
     """
 
-    def __init__(self, folder: Path, *, until: int = 0) -> None:
+    def __init__(self, folder: Path, *, until: int | None = None) -> None:
         self._folder = folder
         path = folder / "curves.csv"
         table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=list(COLUMNS))
-        self.table = table[table["step"] <= until].astype(float)
+        self.table = (table if until is None else table[table["step"] <= until]).astype(float)
 
     def add(self, step: int, loss: float, validation_loss: float | None, validation_iou: float | None) -> None:
         """Add a checkpoint and write the file."""

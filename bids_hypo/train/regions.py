@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from bids_hypo.image.grid import Grid, box_grid
+from bids_hypo.image.grid import Grid, apply_affine, box_grid
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.resample import resample
 from bids_hypo.image.slices import stack_neighbours
@@ -61,11 +61,10 @@ def sharpen(probability: np.ndarray, slope: float) -> np.ndarray:
 
 
 def label_centre_mm(labels: Sequence[Volume]) -> np.ndarray:
-    """(3,) float, RAS mm: the centre of all foreground labels together."""
-    first = labels[0]
-    together = sum((resample(label, first.grid).data for label in labels[1:]), first.data)
-    centre = np.array(ndimage.center_of_mass(together > 0.5))
-    return first.affine[:3, :3] @ centre + first.affine[:3, 3]
+    """(3,) float, RAS mm: the centre of all foreground labels together, each on its own grid."""
+    points = [apply_affine(label.affine, np.argwhere(label.data > 0.5)) for label in labels]
+    weights = [len(inside) * label.grid.voxel_volume_mm3 for inside, label in zip(points, labels, strict=True)]
+    return np.average([inside.mean(axis=0) for inside in points], axis=0, weights=weights)
 
 
 def is_deformed(recipe: dict[str, Any]) -> bool:

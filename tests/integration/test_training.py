@@ -45,11 +45,11 @@ def test_folds_become_a_bundle(demo, segmented, recipe, tmp_path):
     assert (tmp_path / "work" / "fold-1" / "curves.csv").read_text() == curves
 
 
-def test_what_cannot_be_trained_is_said(demo, segmented, recipe, tmp_path, caplog):
+def test_what_cannot_be_trained_is_said(demo, segmented, recipe, tmp_path, capsys):
     arguments = [str(recipe), "--data", str(demo), str(segmented), "-w", str(tmp_path)]
     assert main(["fit", *arguments, "--folds", "7"]) == 64
-    assert "found 2 labelled people" in caplog.text
+    assert "found 2 labelled people" in capsys.readouterr().err
     assert main(["fit", *arguments, "--folds", "2", "--fold", "3"]) == 64
     assert main(["fit", *arguments, "--folds", "2", "--backbone", "notone", "--device", "cpu"]) == 64
-    assert "backbone 'notone': expected one of" in caplog.text
+    assert "backbone 'notone': expected one of" in capsys.readouterr().err
     assert main(["bundle", str(recipe), "-w", str(tmp_path), "--bundle", str(tmp_path / "b")]) == 64

@@ -44,6 +44,12 @@ def _region(recipe, name="x", rotation=None):
     return cut_region(name, scan, labels, pose, store_grid(label_centre_mm(labels), pose.rotation, recipe))
 
 
+def _shift(voxels):
+    moved = np.eye(4)
+    moved[0, 3] = voxels
+    return moved
+
+
 def _paper(recipe):
     """The paper's way on a small grid: two classes, no deformation, every slice."""
     small = load_recipe("vernikouskaya2023")
@@ -61,6 +67,9 @@ def test_sharpening_keeps_the_outline_and_takes_off_the_tail():
 def test_a_region_holds_the_labels_where_they_are(recipe):
     _, labels = _labelled()
     np.testing.assert_allclose(label_centre_mm(labels), [0, 2, 0], atol=0.05)
+    boxes = (slice(0, 32), slice(28, 60))
+    cut = [Volume(v.data[s], v.affine @ _shift(s.start)) for v, s in zip(labels, boxes, strict=True)]
+    np.testing.assert_allclose(label_centre_mm(cut), [0, 2, 0], atol=0.05)  # as labels are read: cut to their boxes
     angle = np.radians(90)
     rotation = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     region = _region(recipe, rotation=rotation)
