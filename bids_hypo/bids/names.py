@@ -144,9 +144,8 @@ def find_written(output_dir: str | Path, dataset_root: str | Path) -> list[Outpu
         In the order of their names.
     """
     output_dir, root = Path(output_dir), Path(dataset_root)
-    pattern = f"anat/*_desc-{TABLE_DESC}_morph.json"
     found = []
-    for path in [*output_dir.glob(f"sub-*/{pattern}"), *output_dir.glob(f"sub-*/ses-*/{pattern}")]:
+    for path in closing_files(output_dir):
         try:
             source = json.loads(path.read_text(encoding="utf-8"))["Sources"][0]
             entities, suffix, _ = split_name(source.rpartition("/")[2])
@@ -155,6 +154,12 @@ def find_written(output_dir: str | Path, dataset_root: str | Path) -> list[Outpu
         scan = Scan(root / source.removeprefix(f"bids:{RAW_LINK}:"), entities, suffix, root)
         found.append(output_names(scan, output_dir))
     return sorted(found, key=lambda names: names.scan.name)
+
+
+def closing_files(output_dir: str | Path) -> list[Path]:
+    """The files that close the set of each scan of a derivative dataset (the JSON of its table), in no order."""
+    pattern, root = f"anat/*_desc-{TABLE_DESC}_morph.json", Path(output_dir)
+    return [*root.glob(f"sub-*/{pattern}"), *root.glob(f"sub-*/ses-*/{pattern}")]
 
 
 def _edited(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`python -m bids_hypo.cli.bench`: seconds and shares of each stage, and peak memory, measured in one run."""
+"""`python -m bids_hypo.cli.bench`: seconds and shares of each stage, peak memory, and what overlapping scans gains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Time participant level on some scans; the demo dataset if none are named."""
+    """Time participant level on some scans, one after the other and overlapping; the demo dataset if none are named."""
     parser = argparse.ArgumentParser("python -m bids_hypo.cli.bench", description=__doc__)
     parser.add_argument("bids_dir", type=Path, nargs="?", help="a BIDS dataset; by default the demo dataset")
     parser.add_argument("--n-scans", type=int, default=6)
@@ -35,14 +35,19 @@ def _run(bids_dir: Path, out: Path, n_scans: int, device: str) -> None:
 
     from bids_hypo.bids import find_scans, output_names, prepare_output
     from bids_hypo.bids.query import Selection
-    from bids_hypo.execute.worker import load_models
+    from bids_hypo.execute.local import OVERLAP, overlapping
+    from bids_hypo.execute.worker import models_for
+    from bids_hypo.workflow.options import RunOptions
     from bids_hypo.workflow.participant import process_scan
 
+    overlapped_out = out.with_name("overlapped")
+    options = RunOptions(bids_dir, overlapped_out, device=device)
     start = time.perf_counter()
-    models = load_models(device, None, None, 16)
+    models = models_for(options)
     start_up = time.perf_counter() - start
     scans = find_scans(bids_dir, Selection())[0][: n_scans + 1]
-    prepare_output(out, bids_dir, command_version="bench")
+    for folder in (out, overlapped_out):
+        prepare_output(folder, bids_dir, command_version="bench")
     rows = []
     for scan in scans:
         before = time.perf_counter()
@@ -54,7 +59,16 @@ def _run(bids_dir: Path, out: Path, n_scans: int, device: str) -> None:
     print(f"{len(timed)} scans on {models.device}; {left_out}")
     print(table.to_string(float_format=lambda x: f"{x:.2f}"))
     print(f"slowest scan {timed['all'].max():.2f} s")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
+    print(f"peak memory {_peak_gb():.2f} GB")
+    start = time.perf_counter()
+    list(overlapping(scans[1:], options, OVERLAP))
+    overlapped = (time.perf_counter() - start) / max(len(scans) - 1, 1)
+    gain = timed["all"].mean() / overlapped
+    print(f"{OVERLAP} scans overlapping: {overlapped:.2f} s a scan, {gain:.2f} times as many; peak {_peak_gb():.2f} GB")
+
+
+def _peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 if __name__ == "__main__":

@@ -1,33 +1,80 @@
-"""Work in this process, or in several processes of this machine."""
+"""Work in this process, several scans overlapping, or in several processes of this machine."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 from bids_hypo.bids.query import Scan
-from bids_hypo.execute.worker import record_failure, work
+from bids_hypo.execute.worker import models_for, record_failure, work
+from bids_hypo.models.device import has_gpu_driver, parse_device
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.participant import ScanResult
 
 logger = logging.getLogger(__name__)
 
 MEMORY_PER_PROCESS_GB = 2.5
+MEMORY_PER_SCAN_GB = 0.7  # beside the first, in the same process
+OVERLAP = 2  # scans in work in one process: one is read, prepared or written while the networks have the other
 
 
 def run_here(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanResult]:
-    """Process scans, several at a time as far as ``--nprocs`` and ``--mem`` allow."""
+    """Process scans, several at a time as far as ``--nprocs`` and ``--mem`` allow.
+
+    On the CPU ``--nprocs`` is the number of processes. A GPU has one process and one TensorFlow, which the scans in
+    work share.
+    """
     n_procs = min(options.n_procs, len(todo))
+    if n_procs > 1 and _on_gpu(options):
+        yield from overlapping(todo, options, _affordable(n_procs, options))
+        return
     if options.memory_gb is not None:
         n_procs = min(n_procs, int(options.memory_gb // MEMORY_PER_PROCESS_GB))
     if n_procs > 1:
         yield from _in_processes(todo, options, n_procs)
     else:
-        for scan in todo:
-            yield work(scan, options)
+        yield from overlapping(todo, options, _affordable(OVERLAP, options))
+
+
+def _on_gpu(options: RunOptions) -> bool:
+    if parse_device(options.device).kind == "cpu" or not has_gpu_driver():
+        return False  # known without TensorFlow, which only the worker processes should load
+    return models_for(options).device != "cpu"
+
+
+def _affordable(n_scans: int, options: RunOptions) -> int:
+    if options.memory_gb is None:
+        return n_scans
+    return max(min(n_scans, 1 + int((options.memory_gb - MEMORY_PER_PROCESS_GB) // MEMORY_PER_SCAN_GB)), 1)
+
+
+def overlapping(todo: Sequence[Scan], options: RunOptions, n_scans: int) -> Iterator[ScanResult]:
+    """Process scans in threads that share the networks.
+
+    Parameters
+    ----------
+    todo : sequence of Scan
+    options : RunOptions
+    n_scans : int
+        In work at a time; 1 is one scan after the other.
+
+    Yields
+    ------
+    ScanResult
+        As they finish.
+    """
+    models_for(options)  # here, not in a thread: an unusable device or model ends the run, not each scan
+    with ThreadPoolExecutor(n_scans, thread_name_prefix="scan") as pool:
+        futures = [pool.submit(work, scan, options) for scan in todo]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:  # stopped at the first failure, or interrupted: what has not begun is left
+            for future in futures:
+                future.cancel()
 
 
 def _in_processes(todo: Sequence[Scan], options: RunOptions, n_procs: int) -> Iterator[ScanResult]:

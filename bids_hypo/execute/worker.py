@@ -4,41 +4,55 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from bids_hypo.bids.dataset import clear_crash, write_crash
 from bids_hypo.bids.names import output_names
 from bids_hypo.bids.query import Scan
+from bids_hypo.bids.resume import claim, outputs_complete
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS, ICV, find_bundles
 from bids_hypo.models.device import parse_device
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.participant import Models, ScanResult, process_scan
+from bids_hypo.workflow.summary import read_result
 
 logger = logging.getLogger(__name__)
 
 
-def work(scan: Scan, options: RunOptions) -> ScanResult:
+def work(
+    scan: Scan, options: RunOptions, *, raise_if: Callable[[BaseException], bool] = lambda _: False
+) -> ScanResult:
     """Process a scan; a failure becomes a record and a crash file, never the end of the run.
 
     Parameters
     ----------
     scan : Scan
     options : RunOptions
+    raise_if : callable
+        Errors for which it is true are raised rather than recorded, because the caller will try again.
 
     Returns
     -------
     ScanResult
-        With status ``done`` or ``failed``.
+        With status ``done``, ``failed``, or ``kept`` if another job finished the scan in the meantime.
     """
-    models = load_models(options.device, options.omp_nthreads, options.models_dir, options.batch_size)
+    models = models_for(options)
     try:
         names = output_names(scan, options.output_dir)
-        result = process_scan(scan, names, models, fast=options.fast, settings=options.settings)
-    except BidsHypoError as error:
-        return record_failure(scan, options.output_dir, str(error))
-    except Exception as error:  # noqa: BLE001 - one scan, whatever it does, must not end the others
+        digests = [bundle.weights_sha256 for bundle in models.bundles.values()]
+        with claim(names):
+            if not options.overwrite and outputs_complete(names, digests, settings=options.settings):
+                result = read_result(names)
+            else:
+                result = process_scan(scan, names, models, fast=options.fast, settings=options.settings)
+    except Exception as error:  # one scan, whatever it does, must not end the others
+        if raise_if(error):
+            raise
+        if isinstance(error, BidsHypoError):
+            return record_failure(scan, options.output_dir, str(error))
         first = f"{scan.path}: unexpected {type(error).__name__}: {error}"
         return record_failure(scan, options.output_dir, f"{first}\n\n{traceback.format_exc()}")
     clear_crash(options.output_dir, scan)
@@ -53,18 +67,27 @@ def record_failure(scan: Scan, output_dir: Path, text: str) -> ScanResult:
     return ScanResult(scan.name, "failed", error=message)
 
 
+def models_for(options: RunOptions) -> Models:
+    """The models of a run, loaded at the first call in a process."""
+    return load_models(options.device, options.omp_nthreads, options.models_dir, options.batch_size)
+
+
 @lru_cache(maxsize=1)
 def load_models(device: str, n_threads: int | None, models_dir: Path | None, batch_size: int) -> Models:
     """Choose the device and load the networks, once per process; TensorFlow is imported here and nowhere earlier."""
-    from bids_hypo.models.network import configure_device, load_network, load_networks
+    from bids_hypo.models.network import configure_device, load_networks, mean_network
 
     used = configure_device(parse_device(device), n_threads)
     logger.info("device: %s", used)
     bundles = find_bundles(models_dir)
+    networks = {
+        name: load_networks(bundle, batch_size=batch_size, on_cpu=used == "cpu") for name, bundle in bundles.items()
+    }
     return Models(
         bundles,
-        load_network(bundles[ANATOMY], batch_size=batch_size),
-        load_networks(bundles[HYPOTHALAMUS], batch_size=batch_size),
-        load_network(bundles[ICV], batch_size=batch_size) if ICV in bundles else None,
+        mean_network(networks[ANATOMY]),
+        networks[HYPOTHALAMUS],
+        mean_network(networks[ICV]) if ICV in networks else None,
         used,
+        tuple(network for several in networks.values() for network in several),
     )

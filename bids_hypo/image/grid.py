@@ -65,6 +65,31 @@ def box_grid(centre_mm: np.ndarray, axes: np.ndarray, shape: Shape, spacing_mm: 
     return Grid(as_shape(shape), affine)
 
 
+def bounding_box(mask: np.ndarray, margin: int | np.ndarray = 0) -> tuple[slice, slice, slice]:
+    """The box around what is not 0 in a mask, cut at the edges of the image; empty slices for an empty mask.
+
+    Parameters
+    ----------
+    mask : (X, Y, Z) bool or int
+    margin : int or (3,) int
+        Voxels added on each side.
+
+    Returns
+    -------
+    tuple of 3 slices
+    """
+    box = [slice(0, n) for n in mask.shape]
+    margins = np.broadcast_to(margin, 3)
+    for axis in range(3):  # each axis looks only at what the ones before have left: most of a head image is empty
+        others = tuple(k for k in range(3) if k != axis)
+        found = np.flatnonzero(mask[tuple(box)].any(axis=others))
+        if not len(found):
+            return slice(0, 0), slice(0, 0), slice(0, 0)
+        box[axis] = slice(int(found[0]), int(found[-1]) + 1)
+    x, y, z = (slice(max(s.start - int(m), 0), s.stop + int(m)) for s, m in zip(box, margins, strict=True))
+    return x, y, z
+
+
 def as_shape(numbers: Iterable[float]) -> Shape:
     """Three whole numbers as the shape of a grid."""
     x, y, z = (int(n) for n in numbers)

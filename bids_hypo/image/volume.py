@@ -17,6 +17,7 @@ from bids_hypo.image.grid import Grid, as_shape
 
 MIN_VOXEL_MM = 0.3
 MAX_VOXEL_MM = 3.0
+COMPRESSION = 2  # most of a mask is empty: higher levels take twice the time for files that are hardly smaller
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def write_nifti(path: str | Path, data: np.ndarray, affine: np.ndarray, *, like:
         image.set_qform(None, code=0)
     payload = image.to_bytes()
     if path.name.endswith(".gz"):
-        payload = gzip.compress(payload, compresslevel=4, mtime=0)
+        payload = gzip.compress(payload, compresslevel=COMPRESSION, mtime=0)
     write_bytes(path, payload)
 
 

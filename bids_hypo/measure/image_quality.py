@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bids_hypo.image.grid import apply_affine
+from bids_hypo.image.grid import bounding_box
 from bids_hypo.image.volume import Volume
 
 NEAR_MM = 20.0  # around the hypothalamus
@@ -70,11 +70,7 @@ def near_contrast(volume: Volume, labels: np.ndarray, icv: np.ndarray) -> tuple[
     The noise is the median absolute second difference along an axis, the largest of the three axes (images are often
     interpolated along the others), scaled to a standard deviation for Gaussian noise.
     """
-    found = ndimage.find_objects((labels > 0).astype(np.uint8))
-    if not found:
-        return float("nan"), float("nan")
-    margin = np.ceil(NEAR_MM / volume.grid.voxel_sizes_mm).astype(int)
-    box = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(found[0], margin, strict=True))
+    box = bounding_box(labels, np.ceil(NEAR_MM / volume.grid.voxel_sizes_mm))
     near = volume.data[box]
     inside = near[icv[box]]
     if inside.size < 100:
@@ -98,12 +94,15 @@ def ghosting(volume: Volume, icv: np.ndarray, step: np.ndarray) -> float:
     head = icv[thin]
     if not head.any():
         return float("nan")
-    index = np.moveaxis(np.indices(head.shape), 0, -1).astype(np.float32) * step
-    height = apply_affine(volume.affine, index)[..., 2]
+    x, y, z = np.ogrid[tuple(slice(0, n * s, s) for n, s in zip(head.shape, step, strict=True))]
+    up = volume.affine[2]
+    height = up[0] * x + up[1] * y + up[2] * z + up[3]
     levels = height[head]
-    inside = np.all((index >= 2) & (index < np.array(volume.data.shape) - 3), axis=-1)
-    far = ndimage.distance_transform_edt(~head, sampling=sizes) > AIR_FROM_MM
-    air = far & inside & (height > (levels.min() + levels.max()) / 2 + 5.0) & (volume.data[thin] > 0)
+    within = [(i >= 2) & (i < n - 3) for i, n in zip((x, y, z), volume.data.shape, strict=True)]
+    inside = within[0] & within[1] & within[2]
+    air = inside & ~head & (height > (levels.min() + levels.max()) / 2 + 5.0) & (volume.data[thin] > 0)
+    if air.sum() * np.prod(sizes) >= MIN_AIR_MM3:  # there may be enough; how much of it is far from the head?
+        air &= ndimage.distance_transform_edt(~head, sampling=sizes) > AIR_FROM_MM
     if air.sum() * np.prod(sizes) < MIN_AIR_MM3:
         return float("nan")
     averaged = ndimage.uniform_filter(volume.data, 3)[thin][air]

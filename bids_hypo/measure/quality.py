@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from bids_hypo.image.grid import Grid
+from bids_hypo.image.grid import Grid, bounding_box
 from bids_hypo.measure.image_quality import ImageQuality
 
 SKULL_STRIPPED = "skull_stripped"
@@ -159,13 +159,17 @@ def tissue_outside(image: np.ndarray, icv: np.ndarray, grid: Grid) -> float:
     """
     if not icv.any():
         return 0.0
-    distance = ndimage.distance_transform_edt(~icv, sampling=grid.voxel_sizes_mm)
+    reach = np.ceil(_SHELL_MM[1] / grid.voxel_sizes_mm).astype(int)
+    x, y, z = bounding_box(icv, reach)
+    levels = bounding_box(icv)[2]
+    middle = (levels.start + levels.stop - 1) // 2
+    z = slice(max(middle - reach[2], 0), z.stop)
+    distance = ndimage.distance_transform_edt(~icv[x, y, z], sampling=grid.voxel_sizes_mm)
     shell = (distance > _SHELL_MM[0]) & (distance < _SHELL_MM[1])
-    levels = np.flatnonzero(icv.any(axis=(0, 1)))
-    shell[:, :, : (levels[0] + levels[-1]) // 2] = False
+    shell[:, :, : middle - z.start] = False
     if not shell.any():
         return 0.0
-    return float((image[shell] > 0.2 * np.median(image[icv])).mean())
+    return float((image[x, y, z][shell] > 0.2 * np.median(image[icv])).mean())
 
 
 def cut_area_mm2(mask: np.ndarray, grid: Grid) -> float:

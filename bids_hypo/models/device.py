@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from bids_hypo.errors import UsageError
+
+DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows' Linux
 
 
 @dataclass(frozen=True)
@@ -36,3 +39,8 @@ def parse_device(text: str) -> DeviceRequest:
     if not match or (match[2] is not None and match[1] != "gpu"):
         raise UsageError(f"--device {text}: expected auto, cpu, gpu or gpu:N (such as gpu:0).")
     return DeviceRequest(match[1], None if match[2] is None else int(match[2]))
+
+
+def has_gpu_driver() -> bool:
+    """Whether a GPU may be here, by the files of its driver; whether it works, only TensorFlow can tell."""
+    return any(Path(name).exists() for name in DRIVER_FILES)

@@ -16,7 +16,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import contextlib
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from bids_hypo.errors import UsageError
+from bids_hypo.models.batches import SharedNetwork
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.models.device import DeviceRequest
 
@@ -115,51 +117,52 @@ def load_weights(model: Any, path: Path) -> None:
         model.set_weights([stored[name].astype(np.float32) for name in sorted(stored.files)])
 
 
-def load_networks(bundle: ModelBundle, *, batch_size: int = 16) -> tuple[Network, ...]:
-    """Build a bundle's networks, one for each set of weights (fold), as plain callables.
+def load_networks(bundle: ModelBundle, *, batch_size: int = 16, on_cpu: bool = False) -> tuple[SharedNetwork, ...]:
+    """Build a bundle's networks, one for each set of weights (fold).
 
     Parameters
     ----------
     bundle : ModelBundle
     batch_size : int
-        Slices at a time; the last batch is padded, so that one graph serves all.
+        Slices at a time.
+    on_cpu : bool
+        Stay away from a GPU that TensorFlow sees.
 
     Returns
     -------
-    tuple of callable
-        Each (N, H, W, C) float32 to (N, H, W, K) float32.
+    tuple of SharedNetwork
+        Each (N, H, W, C) float32 to (N, H, W, K) float32, from any thread.
     """
-    model = build_unet(bundle.architecture)
+    names = [name for name, _ in bundle.weights]
+    n_classes = int(bundle.architecture["classes"])
     networks = []
-    for name, _ in bundle.weights:
-        load_weights(model, bundle.folder / name)
-        call = _frozen(model, (batch_size, *bundle.architecture["input_shape"]))
-        networks.append(_in_batches(call, batch_size, int(bundle.architecture["classes"])))
+    for fold, weights in enumerate(names, start=1):
+        name = bundle.name if len(names) == 1 else f"{bundle.name}, fold {fold}"
+        make_call = partial(_make_call, bundle, weights)
+        networks.append(SharedNetwork(make_call, batch_size=batch_size, n_classes=n_classes, name=name, on_cpu=on_cpu))
     return tuple(networks)
 
 
-def load_network(bundle: ModelBundle, *, batch_size: int = 16) -> Network:
-    """Build a bundle's network as one callable, the average over its sets of weights; see `load_networks`."""
-    networks = load_networks(bundle, batch_size=batch_size)
+def _make_call(bundle: ModelBundle, weights: str, on_cpu: bool) -> Network:
+    with tf.device("/CPU:0") if on_cpu else contextlib.nullcontext():
+        model = build_unet(bundle.architecture)
+        load_weights(model, bundle.folder / weights)
+        return _frozen(model, (None, *bundle.architecture["input_shape"]))
+
+
+def mean_network(networks: Sequence[Network]) -> Network:
+    """The average of several networks as one callable."""
     if len(networks) == 1:
         return networks[0]
     return lambda x: np.mean([network(x) for network in networks], axis=0)
 
 
-def _in_batches(call: Network, batch_size: int, n_classes: int) -> Network:
-    def network(x: np.ndarray) -> np.ndarray:
-        out = np.empty((len(x), *x.shape[1:3], n_classes), np.float32)
-        for start in range(0, len(x), batch_size):
-            part = x[start : start + batch_size]
-            short = batch_size - len(part)
-            padded = np.pad(part, [(0, short), (0, 0), (0, 0), (0, 0)]) if short else part
-            out[start : start + len(part)] = call(padded)[: len(part)]
-        return out
-
-    return network
+def load_network(bundle: ModelBundle, *, batch_size: int = 16) -> Network:
+    """Build a bundle's network as one callable, the average over its sets of weights; see `load_networks`."""
+    return mean_network(load_networks(bundle, batch_size=batch_size))
 
 
-def _frozen(model: Any, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
+def _frozen(model: Any, shape: tuple[int | None, ...]) -> Network:
     """Freeze a model into a graph of constants, where batch normalisation is folded into the convolutions."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -168,7 +171,11 @@ def _frozen(model: Any, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.nda
     graph = convert_variables_to_constants_v2(concrete)
 
     def call(x: np.ndarray) -> np.ndarray:
-        return np.asarray(graph(tf.constant(x, tf.float32))[0])
+        try:
+            # by its name: otherwise TensorFlow first prints the whole input into a message that it throws away
+            return np.asarray(graph(x=tf.constant(x, tf.float32))[0])
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(str(error.message).split("\n")[0]) from error
 
     return call
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import approximate_polygon, find_contours
 
-from bids_hypo.image.grid import Grid, Shape, apply_affine, box_grid
+from bids_hypo.image.grid import Grid, Shape, apply_affine, bounding_box, box_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
 
@@ -112,10 +112,9 @@ def make_mosaics(volume: Volume, labels: np.ndarray, icv: np.ndarray, axes: np.n
 
 def mask_part(volume: Volume, mask: np.ndarray) -> Volume:
     """The box of a mask as a volume of its own, so that resampling it costs little."""
-    found = ndimage.find_objects(mask.astype(np.uint8))
-    if not found:
+    box = bounding_box(mask, 2)
+    if box[0].stop == 0:
         return Volume(np.zeros((2, 2, 2), np.float32), volume.affine)
-    box = tuple(slice(max(s.start - 2, 0), s.stop + 2) for s in found[0])
     return _cut(Volume(mask, volume.affine), box)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,21 +10,25 @@ import numpy as np
 from scipy import ndimage
 
 from bids_hypo.errors import SegmentationError
-from bids_hypo.image.grid import Grid, apply_affine, box_grid
+from bids_hypo.image.grid import Grid, apply_affine, bounding_box, box_grid
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.resample import resample
-from bids_hypo.image.slices import stack_neighbours, unstack
+from bids_hypo.image.slices import stack_neighbours
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.segment.cleanup import largest_component
 
+logger = logging.getLogger(__name__)
+
 FIRST_STRUCTURE = 2  # after background and intracranial
 MIN_STRUCTURE_MM3 = 150.0
-TOP_MARGIN_MM = 12.0
+TOP_MARGIN_MM = 8.0
+MIN_CUT_MM2 = 300.0  # of intracranial volume on a face of the grid: more than a spinal canal or a stray voxel
 LEAK_RADIUS_MM = 6.0
 WIDENED_MM = 3.0
 EDGE_MM = 4.0
 TISSUE = 0.3  # of the mean of the bright part of the image
+SLAB = 48  # slices whose class probabilities are in memory at a time
 MIN_TISSUE_PIXELS = 30  # below, a slice cannot hold a part of the brain that counts
 MAX_CUT_SHARE = 0.02  # of a structure's voxels near the edge of the field of view
 
@@ -91,6 +96,56 @@ def head_grid(volume: Volume, bundle: ModelBundle) -> Grid:
     return box_grid(centre, np.eye(3), shape, spacing)
 
 
+def find_anatomy(volume: Volume, bundle: ModelBundle, network: Network, *, what: str = "scan") -> Anatomy:
+    """Segment the head in a scan, wherever it lies.
+
+    The grid is laid by `head_grid`. Should the intracranial volume reach the edge of the grid where the scan goes on
+    (a hand above the head, a very tall field of view), the grid is moved to its middle and the head segmented again.
+
+    Parameters
+    ----------
+    volume : Volume
+        The scan on its own grid.
+    bundle : ModelBundle
+    network : callable
+        (N, H, W, C) to (N, H, W, K).
+    what : str
+        Named in errors.
+
+    Returns
+    -------
+    Anatomy
+
+    Raises
+    ------
+    SegmentationError
+        If nothing intracranial was found.
+    """
+    found = run_anatomy(volume, head_grid(volume, bundle), bundle, network, what=what)
+    if not _cut_by_grid(found, volume.grid):
+        return found
+    centre = apply_affine(found.grid.affine, np.array(ndimage.center_of_mass(found.icv_probability > 0.5)))
+    pre = bundle.preprocessing
+    moved: Grid = box_grid(centre, np.eye(3), pre.shape, np.asarray(pre.spacing_mm))
+    logger.debug("%s: the head reaches the edge of the grid; laid again around %s mm", what, np.round(centre))
+    again = run_anatomy(volume, moved, bundle, network, what=what)
+    return again if again.icv_probability.sum() > found.icv_probability.sum() else found
+
+
+def _cut_by_grid(found: Anatomy, native: Grid) -> bool:
+    """Whether the intracranial volume reaches a face of the grid that lies inside the scan's field of view."""
+    inside = found.icv_probability > 0.5
+    spacing = found.grid.voxel_sizes_mm
+    outside_view = _near_edge_of_view(native, found.grid)
+    for axis in range(3):
+        area_mm2 = float(np.prod(np.delete(spacing, axis)))
+        for end in (0, -1):
+            face = inside.take(end, axis) & ~outside_view.take(end, axis)
+            if face.sum() * area_mm2 > MIN_CUT_MM2:
+                return True
+    return False
+
+
 def run_anatomy(volume: Volume, grid: Grid, bundle: ModelBundle, network: Network, *, what: str = "scan") -> Anatomy:
     """Segment a head on a grid.
 
@@ -117,29 +172,32 @@ def run_anatomy(volume: Volume, grid: Grid, bundle: ModelBundle, network: Networ
     """
     pre = bundle.preprocessing
     image = INTENSITY_RULES[pre.intensity](resample(volume, grid).data)
-    probabilities = _probabilities(image, pre.slice_offsets, network)
-    icv = 1 - probabilities[..., 0]
+    icv, classes = _segment(image, pre.slice_offsets, network)
     head = largest_component(icv > 0.5)
     if head.sum() * grid.voxel_volume_mm3 < 50e3:
         raise SegmentationError(
             f"{what}: found no brain in the image; expected a T1w scan that holds the middle of a head. Look at it."
         )
-    labels = np.argmax(probabilities, axis=-1).astype(np.uint8) * head
+    labels = classes * head
     near = without_leaks(head, grid.voxel_sizes_mm)
     centroids = _centroids(labels, grid, bundle.labels, _near_edge_of_view(volume.grid, grid))
     return Anatomy(np.where(near, icv, 0).astype(np.float32), labels, grid, centroids, image)
 
 
-def _probabilities(image: np.ndarray, offsets: tuple[int, ...], network: Network) -> np.ndarray:
-    """Class probabilities (X, Y, Z, K); slices without tissue are background and need no network."""
+def _segment(image: np.ndarray, offsets: tuple[int, ...], network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of the intracranial volume and the most probable class, both (X, Y, Z).
+
+    Slices without tissue are background and need no network; the others are worked on in slabs, because the
+    probabilities of all classes in a whole head would take more memory than everything else.
+    """
+    icv, classes = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.uint8)
     occupied = np.flatnonzero((image > TISSUE).sum(axis=(0, 2)) >= MIN_TISSUE_PIXELS)
-    if len(occupied) == 0:
-        occupied = np.arange(1)
-    found = network(stack_neighbours(image, offsets, occupied))
-    probabilities = np.zeros((*image.shape, found.shape[-1]), np.float32)
-    probabilities[..., 0] = 1
-    probabilities[:, occupied] = unstack(found)
-    return probabilities
+    for start in range(0, len(occupied), SLAB):
+        slices = occupied[start : start + SLAB]
+        found = network(stack_neighbours(image, offsets, slices))
+        icv[:, slices] = np.moveaxis(1 - found[..., 0], 0, 1)
+        classes[:, slices] = np.moveaxis(found.argmax(axis=-1), 0, 1)
+    return icv, classes
 
 
 def without_leaks(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
@@ -156,12 +214,10 @@ def without_leaks(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
         Up to 3 mm wider than the opened mask, so that the border itself is left as it is.
     """
     reach = LEAK_RADIUS_MM + WIDENED_MM
-    found = ndimage.find_objects(mask.astype(np.uint8))
     near = np.zeros(mask.shape, bool)
-    if not found:
+    if not mask.any():
         return near
-    margin = np.ceil(reach / np.asarray(spacing_mm)).astype(int)  # work in the mask's box: it is half the grid
-    box = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(found[0], margin, strict=True))
+    box = bounding_box(mask, np.ceil(reach / np.asarray(spacing_mm)))  # work in the mask's box: it is half the grid
     core = largest_component(ndimage.distance_transform_edt(mask[box], sampling=spacing_mm) > LEAK_RADIUS_MM)
     near[box] = ndimage.distance_transform_edt(~core, sampling=spacing_mm) <= reach
     return near

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from bids_hypo.image.grid import bounding_box
+
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
     """The largest face-connected component of a mask, same shape; an empty mask stays empty."""
@@ -16,11 +18,9 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
 
 def fill_holes(mask: np.ndarray) -> np.ndarray:
     """Fill what is enclosed in 3-D, working in the mask's box only."""
-    found = ndimage.find_objects(mask.astype(np.uint8))
-    if not found:
-        return mask
+    box = bounding_box(mask)
     out = mask.copy()
-    out[found[0]] = ndimage.binary_fill_holes(mask[found[0]])
+    out[box] = ndimage.binary_fill_holes(mask[box])
     return out
 
 

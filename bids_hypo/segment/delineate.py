@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_hypo.errors import SegmentationError
-from bids_hypo.image.grid import Grid, box_grid
+from bids_hypo.image.grid import Grid, bounding_box, box_grid
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.resample import resample, resample_probability
 from bids_hypo.image.slices import stack_neighbours, through, unstack
@@ -143,13 +143,13 @@ def delineate(folds: np.ndarray, region: Grid, native: Grid, *, what: str = "sca
     """
     kept = clean_region(folds.mean(axis=0), region, what=what)
     touches = _touches_border(kept)
-    probability = np.zeros((*native.shape, 2), np.float32)
+    probability = np.zeros((*native.shape, 2), np.float32, order="F")  # as it will lie in the file
     for side in range(2):
         values, box = resample_probability(kept[..., side], region.affine, native)
         probability[(*box, side)] = np.clip(values, 0, 1)
     labels = np.zeros(native.shape, np.uint8)
     volumes = []
-    found = _box(probability.sum(-1) > 0)
+    found = bounding_box(probability.max(axis=-1))
     near = probability[found]
     for side in range(2):
         own = near[..., side] * _ahead(near, side)
@@ -213,8 +213,3 @@ def _ahead(probability: np.ndarray, side: int) -> np.ndarray:
 def _touches_border(kept: np.ndarray) -> bool:
     inside = kept.max(-1) > 0.5
     return any(bool(inside.take(i, axis=a).any()) for a in range(3) for i in (0, -1))
-
-
-def _box(mask: np.ndarray) -> tuple[slice, ...]:
-    found = ndimage.find_objects(mask.astype(np.uint8))
-    return found[0] if found else (slice(0, 0),) * 3

@@ -88,8 +88,16 @@ def soft_targets(target: np.ndarray, icv_fraction: np.ndarray, n_classes: int) -
     return y
 
 
-def load_training_heads(folder: Path, left_out: list[str]) -> tuple[HeadMap, ...]:
+def load_training_heads(folder: Path, left_out: list[str], *, n_wider: int = 0) -> tuple[HeadMap, ...]:
     """Read every label map of a folder except those set aside.
+
+    Parameters
+    ----------
+    folder : Path
+    left_out : list of str
+        Names without ending.
+    n_wider : int
+        Additional copies of each head with wider spaces of fluid (`bids_hypo.train.headmaps.widen_fluid`).
 
     Raises
     ------
@@ -99,5 +107,11 @@ def load_training_heads(folder: Path, left_out: list[str]) -> tuple[HeadMap, ...
     paths = sorted(p for p in folder.glob("*.nii.gz") if p.name.split(".")[0] not in left_out)
     if not paths:
         raise NoInputError(f"{folder}: found no label maps (*.nii.gz); expected FreeSurfer-numbered head maps of 1 mm.")
+    wanted = [(path, copy, number) for number, path in enumerate(paths) for copy in range(1 + n_wider)]
     with ProcessPoolExecutor() as pool:
-        return tuple(pool.map(load_head_map, paths))
+        return tuple(pool.map(_load, wanted))
+
+
+def _load(wanted: tuple[Path, int, int]) -> HeadMap:
+    path, copy, number = wanted
+    return load_head_map(path, wider_fluid=np.random.default_rng([number, copy]) if copy else None)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_hypo.segment.cleanup import largest_component
+from bids_hypo.train.deform import smooth_field
 
 # FreeSurfer numbers of each class of the anatomy network; what else lies inside the skull is "intracranial".
 ANATOMY_CLASSES: dict[str, tuple[int, ...]] = {
@@ -34,7 +35,11 @@ ANATOMY_CLASSES: dict[str, tuple[int, ...]] = {
 }
 CLASS_NAMES = tuple(ANATOMY_CLASSES)
 CEREBELLUM = (7, 8, 46, 47)
+CORTEX = (3, 42)
+WHITE_MATTER = (2, 41)
+LATERAL_VENTRICLES = (4, 43)
 CSF = 24
+MAX_WIDENING_MM = {"cortex": 2.0, "cerebellum": 8.0, "ventricles": 5.0}
 FIRST_OUTSIDE = 500
 STRIP_RINGS_MM = (0.0, 1.0, 2.0, 3.5, 5.0)
 
@@ -96,13 +101,46 @@ def intracranial_mask(labels: np.ndarray) -> np.ndarray:
     return largest_component(ndimage.gaussian_filter(inside.astype(np.float32), 1.0) > 0.5)
 
 
-def load_head_map(path: Path) -> HeadMap:
+def widen_fluid(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same head with less brain in it, as in an older person: wider sulci, ventricles and cisterns.
+
+    Brain next to fluid becomes fluid to a depth that varies smoothly over the head: up to 2 mm of cortex, 8 mm of
+    cerebellum (a large cisterna magna is common in healthy people) and 5 mm of white matter around the lateral
+    ventricles. The skull stays where it is.
+
+    Parameters
+    ----------
+    labels : (X, Y, Z) int
+        FreeSurfer numbers, 1 mm.
+    rng : numpy Generator
+
+    Returns
+    -------
+    (X, Y, Z) int
+    """
+    wider = labels.copy()
+    field = smooth_field(labels.shape, (5, 6, 5), rng)
+    field -= field.min()
+    field /= field.max()
+    strength = {name: mm * rng.uniform(0.2, 1.0) for name, mm in MAX_WIDENING_MM.items()}
+    from_csf = ndimage.distance_transform_edt(labels != CSF)
+    wider[np.isin(labels, CORTEX) & (from_csf <= strength["cortex"] * field)] = CSF
+    wider[np.isin(labels, CEREBELLUM) & (from_csf <= strength["cerebellum"] * field)] = CSF
+    for ventricle, white in zip(LATERAL_VENTRICLES, WHITE_MATTER, strict=True):
+        near = ndimage.distance_transform_edt(labels != ventricle) <= strength["ventricles"] * field
+        wider[(labels == white) & near] = ventricle
+    return wider
+
+
+def load_head_map(path: Path, *, wider_fluid: np.random.Generator | None = None) -> HeadMap:
     """Read a label map (any orientation, 1 mm) and prepare it for synthesis.
 
     Parameters
     ----------
     path : Path
         NIfTI with FreeSurfer numbers inside the skull, 500 and above outside of it.
+    wider_fluid : numpy Generator, optional
+        Widen the fluid spaces at random (`widen_fluid`) inside the same intracranial volume.
 
     Returns
     -------
@@ -112,6 +150,8 @@ def load_head_map(path: Path) -> HeadMap:
     labels = np.asanyarray(image.dataobj).astype(np.int16)
     labels = np.pad(labels[_box(labels > 0)], 2)
     icv = intracranial_mask(labels)
+    if wider_fluid is not None:
+        labels = widen_fluid(labels, wider_fluid)
     target = icv.astype(np.uint8)
     for number, numbers in enumerate(ANATOMY_CLASSES.values()):
         if numbers:

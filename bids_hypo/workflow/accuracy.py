@@ -21,7 +21,7 @@ from bids_hypo.image.resample import resample
 from bids_hypo.image.segmentation import BOTH, SIDES, Parts, common_grid, masks_on, read_parts
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.measure.overlap import dice, volume_error_percent
-from bids_hypo.segment.anatomy import head_grid, run_anatomy
+from bids_hypo.segment.anatomy import find_anatomy
 from bids_hypo.segment.icv import native_icv
 from bids_hypo.train.deform import contract
 from bids_hypo.train.headmaps import load_head_map
@@ -109,9 +109,8 @@ def icv_accuracy(
         head = load_head_map(label_maps / f"{name}.nii.gz")
         for number in range(n_contrasts):
             scan, truth = synthesise_scan(head, np.random.default_rng([7, number]), CONTRASTS[contrast])
-            grid = head_grid(scan, models.anatomy)
-            anatomy = run_anatomy(scan, grid, models.anatomy, models.anatomy_network)
-            found = native_icv(anatomy.icv_probability, grid, scan.grid)
+            anatomy = find_anatomy(scan, models.anatomy, models.anatomy_network)
+            found = native_icv(anatomy.icv_probability, anatomy.grid, scan.grid)
             true = truth.data > 0.5
             rows.append(
                 {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from threading import Lock
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from bids_hypo.report.mosaic import make_mosaics
 from bids_hypo.report.surface import make_meshes, pack_meshes
 
 logger = logging.getLogger(__name__)
+_drawing = Lock()  # matplotlib is not made for threads
 
 
 def draw_figures(
@@ -45,7 +47,8 @@ def try_to_draw(
 ) -> str | None:
     """Like `draw_figures`; what goes wrong is logged and returned, for the scan's numbers do not depend on it."""
     try:
-        draw_figures(names, volume, labels, icv, axes)
+        with _drawing:
+            draw_figures(names, volume, labels, icv, axes)
     except Exception as error:  # no mistake in drawing may cost the result of a scan
         text = f"{names.scan.path}: the figures could not be drawn ({type(error).__name__}: {error})"
         logger.warning("%s", text, exc_info=logger.isEnabledFor(logging.DEBUG))

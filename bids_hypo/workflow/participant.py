@@ -29,9 +29,10 @@ from bids_hypo.image.volume import Volume, read_volume, write_nifti
 from bids_hypo.measure.image_quality import ImageQuality, image_quality
 from bids_hypo.measure.quality import ICV_NOT_MEASURABLE, SKULL_STRIPPED, hypothalamus_flags, icv_flags, image_flags
 from bids_hypo.measure.volumes import mask_volume_mm3, volume_table
+from bids_hypo.models.batches import SharedNetwork
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS, ICV
-from bids_hypo.segment.anatomy import Anatomy, head_grid, pose_template, run_anatomy
+from bids_hypo.segment.anatomy import Anatomy, find_anatomy, pose_template
 from bids_hypo.segment.delineate import Delineation, delineate, region_grid, region_probabilities
 from bids_hypo.segment.icv import icv_by_own_model, native_icv
 from bids_hypo.segment.pose import Pose, fit_pose
@@ -40,6 +41,8 @@ from bids_hypo.workflow.drawing import try_to_draw
 logger = logging.getLogger(__name__)
 
 Network = Callable[[np.ndarray], np.ndarray]
+
+_stage_listeners: list[Callable[[str], None]] = []
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Models:
     icv_network : callable or None
     device : str
         Where they run.
+    shared : tuple of SharedNetwork
+        All networks behind these callables.
     """
 
     bundles: dict[str, ModelBundle]
@@ -64,6 +69,7 @@ class Models:
     hypothalamus_networks: tuple[Network, ...]
     icv_network: Network | None
     device: str
+    shared: tuple[SharedNetwork, ...] = ()
 
     @property
     def anatomy(self) -> ModelBundle:
@@ -141,11 +147,23 @@ class Stopwatch:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add the time of the block to a stage."""
+        for listener in tuple(_stage_listeners):
+            listener(name)
         start = time.perf_counter()
         try:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@contextmanager
+def telling_stages(listener: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, tell a listener the name of each stage that begins in this process."""
+    _stage_listeners.append(listener)
+    try:
+        yield
+    finally:
+        _stage_listeners.remove(listener)
 
 
 def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, settings: dict) -> ScanResult:
@@ -218,9 +236,7 @@ def segment_volume(
     """
     watch = watch or Stopwatch()
     with watch.stage("anatomy"):
-        anatomy = run_anatomy(
-            volume, head_grid(volume, models.anatomy), models.anatomy, models.anatomy_network, what=what
-        )
+        anatomy = find_anatomy(volume, models.anatomy, models.anatomy_network, what=what)
     with watch.stage("pose"):
         pose = fit_pose(anatomy.centroids_mm, pose_template(models.anatomy), what=what)
         region = region_grid(pose, models.hypothalamus)
@@ -285,7 +301,7 @@ def provenance(models: Models, watch: Stopwatch, settings: dict) -> Provenance:
     return Provenance(
         software_version=__version__,
         device=models.device,
-        fallbacks=(),
+        fallbacks=tuple(what for network in models.shared for what in network.fallbacks),
         seconds=dict(watch.seconds),
         models=used,
         settings=settings,

@@ -16,7 +16,7 @@ import numpy as np
 from bids_hypo.errors import NoInputError, UsageError
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.models.bundle import ModelBundle, save_bundle
-from bids_hypo.segment.anatomy import head_grid, pose_template, run_anatomy
+from bids_hypo.segment.anatomy import find_anatomy, pose_template
 from bids_hypo.segment.pose import Pose, fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, load_training_heads
 from bids_hypo.train.card import Fold, model_card
@@ -93,11 +93,12 @@ def train_anatomy(recipe: dict[str, Any], label_maps: Path, folder: Path) -> Pat
     folder : Path
         Gets a folder for each phase with its checkpoints, and the final ``weights.npz``.
     """
-    logger.info("preparing the label maps of %s", label_maps)
-    heads = load_training_heads(label_maps, recipe["validation"])
-    _write_constants(folder, {"pose_template_mm": make_pose_template(heads)})
     weights: Path | None = None
     for phase in recipe["phases"]:
+        logger.info("preparing the label maps of %s for phase '%s'", label_maps, phase["name"])
+        heads = load_training_heads(label_maps, recipe["validation"], n_wider=phase.get("wider_fluid_copies", 0))
+        if weights is None:
+            _write_constants(folder, {"pose_template_mm": make_pose_template(heads)})
         changed = on_grid({**recipe, **phase})
         source = AnatomyBatches(heads, changed)
         weights = fit(source, changed["architecture"], changed["loss"], changed["training"], folder / phase["name"],
@@ -187,7 +188,7 @@ def resolved_schedule(recipe: dict[str, Any], n_scans: int) -> dict[str, Any]:
 
 def pose_of(volume: Volume, anatomy: ModelBundle, network: Network, *, what: str) -> Pose:
     """The pose of a scan by the anatomy network."""
-    found = run_anatomy(volume, head_grid(volume, anatomy), anatomy, network)
+    found = find_anatomy(volume, anatomy, network, what=what)
     return fit_pose(found.centroids_mm, pose_template(anatomy), what=what)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_hypo.bids import Scan, find_scans, output_names
+from bids_hypo.bids import Scan, find_scans, output_names, prepare_output
 from bids_hypo.bids.query import Selection
 from bids_hypo.cli.main import main
 from bids_hypo.execute import local
@@ -22,6 +22,14 @@ def _same_bytes(demo: Path, one: Path, other: Path) -> None:
     for scan in scans:
         for a, b in zip(output_names(scan, one).images, output_names(scan, other).images, strict=True):
             assert a.read_bytes() == b.read_bytes()
+
+
+def test_overlapping_scans_give_the_same_bytes(demo, segmented, tmp_path):
+    scans, _ = find_scans(demo, Selection(participant_labels=("01",)))
+    prepare_output(tmp_path / "out", demo, command_version="0")
+    results = list(local.overlapping(scans, RunOptions(demo, tmp_path / "out", device="cpu"), 1))
+    assert {r.status for r in results} == {"done"}
+    _same_bytes(demo, segmented, tmp_path / "out")
 
 
 def test_a_dask_cluster_gives_the_same_bytes(demo, segmented, tmp_path):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.ndimage import center_of_mass
 
 from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle, Preprocessing
-from bids_hypo.segment.anatomy import head_grid, run_anatomy, without_leaks
+from bids_hypo.segment.anatomy import find_anatomy, head_grid, run_anatomy, without_leaks
 from bids_hypo.segment.icv import native_icv
 
 LABELS = ("background", "intracranial", "left thalamus", "right thalamus")
@@ -49,6 +52,35 @@ def test_the_grid_follows_the_head_and_structures_are_found(centre):
     np.testing.assert_allclose(found.centroids_mm["right thalamus"], np.add(centre, [14, -10, 0]), atol=1)
     icv = native_icv(found.icv_probability, found.grid, scan.grid)
     assert icv.sum() * 8 == pytest.approx(4 / 3 * np.pi * 70**3, rel=0.03)
+
+
+def test_a_grid_that_cuts_the_head_is_laid_again():
+    scan = _ball_scan(np.array([0, 0, -20]), radius=70.0, shape=(100, 110, 150))
+    raised = scan.data.copy()
+    raised[45:65, 50:70, 60:148] = 110.0  # a hand on the head: the grid is hung from its top
+    scan = Volume(raised, scan.affine)
+    small = replace(BUNDLE, preprocessing=replace(PRE, shape=(96, 112, 80)))
+    first = head_grid(scan, small)
+
+    def only_the_head(x):  # what the network makes of it
+        out = _network(x)
+        z = apply_affine(scan_of[-1].affine, np.stack(np.indices((1, 1, x.shape[2])), -1))[0, 0, :, 2]
+        out[:, :, z > 45] = [1, 0, 0, 0]
+        return out
+
+    scan_of = [first]
+    cut = run_anatomy(scan, first, small, only_the_head)
+    centre = apply_affine(first.affine, np.array(center_of_mass(cut.icv_probability > 0.5)))
+    scan_of = [first, box_grid(centre, np.eye(3), (96, 112, 80), np.full(3, 2.0))]
+    calls = iter(scan_of)
+
+    def network(x):
+        scan_of.append(next(calls))
+        return only_the_head(x)
+
+    found = find_anatomy(scan, small, network)
+    assert found.icv_probability.sum() > 1.15 * cut.icv_probability.sum()
+    assert found.grid.centre_mm()[2] < first.centre_mm()[2] - 15
 
 
 def test_slices_without_tissue_are_not_sent_to_the_network():
