@@ -1,5 +1,6 @@
 # make demo   a synthetic dataset, segmented end to end      make test   lint, types, layers, tests, docs
 # make bench  seconds per stage                             make docs   the pages in docs/_build/html
+# make image  the container image of the cpu target, with its tests (needs docker or podman)
 # Another interpreter: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --no-input --quiet -c constraints.txt
 
-.PHONY: demo test lint docs bench clean distclean
+.PHONY: demo test lint docs bench image clean distclean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -57,6 +58,9 @@ docs: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bids_hypo.cli.bench
+
+image: $(VENV)/.installed-dev
+	BIDS_HYPO_TEST_IMAGES=1 $(BIN)/python -m pytest -m container tests/container
 
 clean:
 	rm -rf demo build dist docs/_build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \

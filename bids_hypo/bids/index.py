@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bids.layout import BIDSLayout
 
 DATABASE_FILE = "layout_index.sqlite"
+_FEW = 20  # subjects that are asked for by name; a query of more is slower than one of all
 _log = logging.getLogger(__name__)
 
 
@@ -87,8 +88,8 @@ def image_paths(bids_dir: Path, subjects: Collection[str], *, database_dir: Path
     subjects : collection of str
         Labels that exist in the dataset, without ``sub-``.
     database_dir : Path, optional
-        An index on disk: used if present, made for the whole dataset if not. Subjects that it does not know
-        (added later) are looked up afresh; other changes since then are not seen until the folder is deleted.
+        An index on disk: used if present, made for the whole dataset if not. Subjects that it does not know, and
+        those whose folders have changed since, are looked up afresh.
 
     Returns
     -------
@@ -99,36 +100,61 @@ def image_paths(bids_dir: Path, subjects: Collection[str], *, database_dir: Path
         return []
     if database_dir is None:
         return _images_in(build_index(bids_dir, subjects))
-    known = _images_in(_stored_index(bids_dir, database_dir))
-    folders = {bids_dir / f"sub-{label}": label for label in subjects}
-    found: list[Path] = []
-    unseen = dict(folders)
-    for path in known:
-        folder = bids_dir / path.relative_to(bids_dir).parts[0]
-        if folder in folders and os.path.lexists(path):
-            found.append(path)
-            unseen.pop(folder, None)
-    if unseen:
-        found += _images_in(build_index(bids_dir, list(unseen.values())))
+    layout, made_ns = _stored_index(bids_dir, database_dir)
+    known: dict[str, list[Path]] = {label: [] for label in subjects}
+    for path in _images_in(layout, subjects if len(known) <= _FEW else None):
+        label = path.relative_to(bids_dir).parts[0].removeprefix("sub-")
+        if label in known:
+            known[label].append(path)
+    afresh = [label for label, paths in known.items() if not paths or _changed(bids_dir / f"sub-{label}", made_ns)]
+    n_changed = sum(bool(known[label]) for label in afresh)
+    if n_changed > max(_FEW, 0.1 * len(known)):
+        _log.warning(
+            "%s: %d of %d subjects have changed since this index was made and are looked up again; delete the folder "
+            "to have it built anew.", database_dir, n_changed, len(known),
+        )  # fmt: skip
+    found = [path for label in known.keys() - set(afresh) for path in known[label]]
+    if afresh:
+        found += _images_in(build_index(bids_dir, afresh))
     return sorted(found)
 
 
-def _images_in(layout: BIDSLayout) -> list[Path]:
-    files = layout.get(return_type="filename", suffix="T1w", extension=list(IMAGE_EXTENSIONS))
+def _changed(folder: Path, since_ns: int) -> bool:
+    """Whether files may have come or gone where the images of a subject lie."""
+    sessions = [Path(entry.path) for entry in os.scandir(folder) if entry.name.startswith("ses-")]
+    places = [folder, folder / "anat", *sessions, *(session / "anat" for session in sessions)]
+    return any(_mtime_ns(place) > since_ns for place in places)
+
+
+def _mtime_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _images_in(layout: BIDSLayout, subjects: Collection[str] | None = None) -> list[Path]:
+    only = {} if subjects is None else {"subject": list(subjects)}
+    files = layout.get(return_type="filename", suffix="T1w", extension=list(IMAGE_EXTENSIONS), **only)
     return sorted(Path(name) for name in files)
 
 
-def _stored_index(bids_dir: Path, database_dir: Path) -> BIDSLayout:
-    """Open the index on disk, or build it beside and rename it, so that parallel jobs never read half of one."""
+def _stored_index(bids_dir: Path, database_dir: Path) -> tuple[BIDSLayout, int]:
+    """Open the index on disk, or build it beside and rename it, so that parallel jobs never read half of one.
+
+    The second value is the time that the dataset was looked at, in ns: the modification time of the index.
+    """
     stored = database_dir / DATABASE_FILE
     if stored.exists():
+        made_ns = _mtime_ns(stored)
         layout = _opened(bids_dir, database_dir)
         if layout is not None:
-            return layout
+            return layout, made_ns
         _log.warning("%s: not a usable pybids index; it is built again.", stored)
     try:
         database_dir.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=database_dir))
+        begun_ns = _mtime_ns(building)  # by the clock of the file system
     except OSError as error:
         raise CannotCreateError(
             f"{database_dir}: the folder for the pybids index cannot be written ({error}). Choose another "
@@ -137,10 +163,11 @@ def _stored_index(bids_dir: Path, database_dir: Path) -> BIDSLayout:
     try:
         layout = build_index(bids_dir, None, database_dir=building)
         layout.connection_manager.session.close()
+        os.utime(building / DATABASE_FILE, ns=(begun_ns, begun_ns))
         os.replace(building / DATABASE_FILE, stored)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return build_index(bids_dir, None, database_dir=database_dir)
+    return build_index(bids_dir, None, database_dir=database_dir), begun_ns
 
 
 def _opened(bids_dir: Path, database_dir: Path) -> BIDSLayout | None:

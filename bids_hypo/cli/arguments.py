@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 
 from bids_hypo import __version__
@@ -28,6 +29,35 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: everything)")
     parser.add_argument("--version", action="version", version=f"bids_hypo {__version__}")
     return parser
+
+
+def spell_options(args: argparse.Namespace, *, leave_out: Collection[str] = ()) -> list[str]:
+    """Spell the options of a parsed command line again, for another process that may start in another folder.
+
+    Parameters
+    ----------
+    args : Namespace
+        By `build_parser`.
+    leave_out : collection of str
+        Names of attributes of `args`.
+
+    Returns
+    -------
+    list of str
+        Only options that differ from what holds unless told; paths absolute.
+    """
+    words: list[str] = []
+    for action in build_parser()._actions:
+        value = getattr(args, action.dest, None)
+        if not action.option_strings or action.dest in leave_out or value is None or value == action.default:
+            continue
+        option = max(action.option_strings, key=len) if action.dest == "verbose" else action.option_strings[0]
+        if action.nargs == 0:
+            words += [option] * int(value)
+        else:
+            values = value if isinstance(value, list) else [value]
+            words += [option, *(str(v.resolve()) if isinstance(v, Path) else str(v) for v in values)]
+    return words
 
 
 def _add_selection(group: argparse._ArgumentGroup) -> None:
@@ -56,6 +86,8 @@ def _add_processing(group: argparse._ArgumentGroup) -> None:
     how.add_argument("--overwrite", action="store_true", help="do every scan again")
     group.add_argument("--reports-only", action="store_true",
                        help="make the figures and pages again from existing outputs")  # fmt: skip
+    group.add_argument("--no-reports", action="store_true",
+                       help="leave the pages to a later run (for many jobs on one OUTPUT_DIR)")  # fmt: skip
     group.add_argument("--use-edited", action="store_true",
                        help="count volumes in masks corrected by hand (desc-edited), without a network")  # fmt: skip
     group.add_argument("--stop-on-first-crash", action="store_true", help="stop at the first scan that fails")
@@ -69,5 +101,10 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--mem", "--mem-gb", type=float, metavar="GB", help="memory for all processes together")
     group.add_argument("--batch-size", type=int, default=16, metavar="N", help="slices per call of a network")
     group.add_argument("--scheduler", metavar="ADDRESS",
-                       help="work on this Dask cluster (tcp://host:8786) instead of this machine")  # fmt: skip
+                       help="work on this Dask cluster (tcp://host:8786) instead of this machine; or on jobs of a "
+                       "queue (slurm, pbs, sge) described by --scheduler-config")  # fmt: skip
+    group.add_argument("--scheduler-config", type=Path, metavar="FILE",
+                       help="YAML with jobs, cores, memory, walltime and other settings of dask-jobqueue")  # fmt: skip
+    group.add_argument("--array-script", choices=("slurm", "pbs", "parallel"),
+                       help="print a script that processes the scans as an array of jobs, and end")  # fmt: skip
     group.add_argument("-w", "--work-dir", type=Path, metavar="DIR", help="folder for temporary files")

@@ -6,13 +6,13 @@ import argparse
 import logging
 import os
 import sys
-import tempfile
 from typing import TYPE_CHECKING
 
 from bids_hypo import __version__
-from bids_hypo.cli import group
-from bids_hypo.cli.arguments import build_parser
+from bids_hypo.cli import group, gui
+from bids_hypo.cli.arguments import build_parser, spell_options
 from bids_hypo.cli.running import run_command
+from bids_hypo.cli.scratch import choose_scratch
 from bids_hypo.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ LEVELS = ("participant", "group")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the BIDS App; returns an exit code (see docs/usage)."""
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == ["gui"] and not (given[1:] and not given[1].startswith("-")):  # else a dataset called gui
+        return gui.main(given[1:])
     return run_command(build_parser(), argv, _run_level)
 
 
@@ -34,16 +37,27 @@ def _run_level(args: argparse.Namespace) -> int:
     if args.level not in LEVELS:
         logger.error("analysis level %r: expected one of: %s.", args.level, ", ".join(LEVELS))
         return ExitCode.INVALID_LEVEL
+    if not args.array_script:
+        choose_scratch(args.work_dir, args.output_dir)
     return group.run(args) if args.level == "group" else _participant(args)
 
 
 def _participant(args: argparse.Namespace) -> ExitCode:
     options = make_options(args)
+    if args.array_script:
+        return _print_array_script(args, options)
     from bids_hypo.execute.run import run_participant
 
     code, results = run_participant(options)
     _print_summary(results, options)
     return code
+
+
+def _print_array_script(args: argparse.Namespace, options: RunOptions) -> ExitCode:
+    from bids_hypo.execute.array_script import HANDLED, array_script
+
+    print(array_script(args.array_script, options, spell_options(args, leave_out=HANDLED)), end="")
+    return ExitCode.OK
 
 
 def make_options(args: argparse.Namespace) -> RunOptions:
@@ -65,9 +79,10 @@ def make_options(args: argparse.Namespace) -> RunOptions:
         raise UsageError(f"--mem {args.mem}: expected gigabytes above 0.")
     if args.reports_only and args.overwrite:
         raise UsageError("--reports-only draws from existing outputs; it cannot be combined with --overwrite.")
-    if args.work_dir is not None:
-        args.work_dir.mkdir(parents=True, exist_ok=True)
-        tempfile.tempdir = str(args.work_dir.resolve())
+    if args.reports_only and args.no_reports:
+        raise UsageError("--reports-only and --no-reports contradict each other; leave one out.")
+    if args.scheduler_config is not None and args.scheduler is None:
+        raise UsageError("--scheduler-config describes the jobs of a queue; give --scheduler slurm, pbs or sge, too.")
     selection = Selection(
         participant_labels=normalise_labels(args.participant_label, "sub"),
         session_labels=normalise_labels(args.session_label, "ses"),
@@ -89,12 +104,14 @@ def make_options(args: argparse.Namespace) -> RunOptions:
         fast=args.fast,
         reports_only=args.reports_only,
         use_edited=args.use_edited,
+        no_reports=args.no_reports,
         n_procs=args.nprocs,
         omp_nthreads=args.omp_nthreads,
         memory_gb=args.mem,
         device=args.device,
         batch_size=args.batch_size,
         scheduler=args.scheduler,
+        scheduler_config=args.scheduler_config,
     )
 
 

@@ -6,7 +6,9 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from bids_hypo.cli.scratch import choose_scratch
 from bids_hypo.errors import BidsHypoError, ExitCode
 
 logger = logging.getLogger("bids_hypo")
@@ -46,6 +48,7 @@ def run_command(
     for name in NOISY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     try:
+        choose_scratch(None, Path())
         return int(work(args))
     except BidsHypoError as error:
         logger.error("%s", error)

@@ -1,1 +1,1 @@
-"""Where the work runs: this process or several local ones."""
+"""Where the work runs: this process, several local ones, a Dask cluster, an array of jobs."""

@@ -36,7 +36,7 @@ def finish_reports(
         All scans of the run.
     options : RunOptions
         With ``use_edited``, masks that were corrected by hand are taken in first; with ``reports_only``, all figures
-        and pages are made again, else what is missing or older than its results.
+        and pages are made again, else what is missing or older than its results. With ``no_reports``, none is.
     bundles : sequence of ModelBundle
 
     Returns
@@ -49,6 +49,8 @@ def finish_reports(
     if options.use_edited:
         of |= {scan.name: _with_edited(scan, of[scan.name], options) for scan in complete}
         complete = [scan for scan in complete if of[scan.name].status != "failed"]
+    if options.no_reports:
+        return list(of.values())
     undrawn = [scan for scan in complete if options.reports_only or _needs_figures(scan, of[scan.name], options)]
     for drawn in _redraw_all(undrawn, options):
         before = of[drawn.name]

@@ -22,6 +22,8 @@ class RunOptions:
     derivatives : tuple of Path
         Former output folders whose complete results are taken over.
     skip_bids_validation, dry_run, overwrite, stop_on_first_crash, fast, reports_only, use_edited : bool
+    no_reports : bool
+        Leave pages and methods text to a later run; for many jobs on one output folder.
     n_procs : int
         Scans at a time.
     omp_nthreads : int or None
@@ -33,7 +35,9 @@ class RunOptions:
     batch_size : int
         Slices per call of a network.
     scheduler : str or None
-        Address of a Dask scheduler to work on.
+        Address of a Dask scheduler to work on, or the kind of queue to start one for (slurm, pbs, sge).
+    scheduler_config : Path or None
+        Describes the jobs of such a queue.
     """
 
     bids_dir: Path
@@ -49,12 +53,14 @@ class RunOptions:
     fast: bool = False
     reports_only: bool = False
     use_edited: bool = False
+    no_reports: bool = False
     n_procs: int = 1
     omp_nthreads: int | None = None
     memory_gb: float | None = None
     device: str = "auto"
     batch_size: int = 16
     scheduler: str | None = None
+    scheduler_config: Path | None = None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Collection, Hashable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from bids_hypo.bids.names import FIGURES, OutputNames, citation_file, find_written, index_file, sidecar
+from bids_hypo.bids.names import FIGURES, OutputNames, citation_file, closing_files, find_written, index_file, sidecar
 from bids_hypo.bids.query import Scan
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import read_head_axes, read_record
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 Rows = dict[str, dict[str, Any]]
 
+_ROUNDS = 20  # of writing the pages, while other jobs finish scans
+
 
 def redraw(scan: Scan, names: OutputNames) -> ScanResult:
     """Draw a complete scan's figures from its images; returns its result, or a failure."""
@@ -47,7 +50,10 @@ def redraw(scan: Scan, names: OutputNames) -> ScanResult:
 
 def figures_missing_or_old(names: OutputNames) -> bool:
     """Whether a scan's figures are not all there, or older than its table."""
-    made = sidecar(names.morph).stat().st_mtime_ns
+    try:
+        made = sidecar(names.morph).stat().st_mtime_ns
+    except FileNotFoundError:  # another job is doing the scan again just now, and will draw it
+        return False
     return any(_older(names.figure(*figure), made) for figure in FIGURES.values())
 
 
@@ -74,10 +80,30 @@ def write_pages(
     dict of str to str
         For scans whose page could not be made, by name, why.
     """
+    for _ in range(_ROUNDS):
+        state = _written_state(output_dir)
+        problems = _write_pages_once(output_dir, bids_dir, bundles, subset)
+        if _written_state(output_dir) == state:
+            break  # else another job has finished a scan meanwhile, and may have written its list before ours
+    return problems
+
+
+def _written_state(output_dir: Path) -> set[tuple[str, int]]:
+    """The closing files of all scans with their times, to see whether something was finished in the meantime."""
+    state = set()
+    for path in closing_files(output_dir):
+        with contextlib.suppress(FileNotFoundError):
+            state.add((str(path), path.stat().st_mtime_ns))
+    return state
+
+
+def _write_pages_once(
+    output_dir: Path, bids_dir: Path, bundles: Sequence[ModelBundle], subset: Collection[str] | None
+) -> dict[str, str]:
+    problems: dict[str, str] = {}
     written = find_written(output_dir, bids_dir)
     if not written:
-        return {}
-    problems: dict[str, str] = {}
+        return problems
     table = scan_rows(output_dir)
     dataset, doi = _dataset(output_dir, bids_dir)
     pages: dict[Path, list[OutputNames]] = {}
@@ -178,11 +204,16 @@ def write_methods(
     bundles: Sequence[ModelBundle],
 ) -> None:  # fmt: skip
     """Write ``logs/CITATION`` as Markdown, BibTeX and LaTeX; see `write_pages`."""
-    kept = [names for names in written if names.scan.name in table]
+    subjects, records = set(), []
+    for names in written:
+        if names.scan.name in table:
+            with contextlib.suppress(FileNotFoundError):  # being done again by another job
+                records.append(read_record(sidecar(names.morph)))
+                subjects.add(names.scan.subject)
     recorded = Recorded(
         *dataset,
-        n_subjects=len({names.scan.subject for names in kept}),
-        records=[read_record(sidecar(names.morph)) for names in kept],
+        n_subjects=len(subjects),
+        records=records,
         n_without_icv=sum(row["icv_mm3"] is None for row in table.values()),
         bundles=bundles,
     )

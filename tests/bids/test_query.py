@@ -222,6 +222,24 @@ def test_database_is_reused_and_completed(make_dataset, tmp_path: Path, monkeypa
     assert [record.subject for record in missing] == ["02", "04"]
 
 
+def test_a_stale_database_is_noticed(make_dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = make_dataset([f"sub-{n:02d}_ses-1_T1w.nii.gz" for n in range(30)])
+    expected = names(find_scans(root, Selection(), database_dir=tmp_path / "db")[0])
+    later = root / "sub-07" / "ses-2" / "anat" / "sub-07_ses-2_T1w.nii.gz"
+    later.parent.mkdir(parents=True)
+    later.touch()
+    (root / "sub-08" / "ses-1" / "anat" / "sub-08_ses-1_run-2_T1w.nii").touch()
+    scans, missing = find_scans(root, Selection(), database_dir=tmp_path / "db")
+    assert missing == [] and set(names(scans)) - set(expected) == {later.name, "sub-08_ses-1_run-2_T1w.nii"}
+    one, _ = find_scans(root, Selection(participant_labels=("07",)), database_dir=tmp_path / "db")
+    assert names(one) == ["sub-07_ses-1_T1w.nii.gz", later.name]
+    assert "have changed" not in caplog.text
+    for subject in range(30):
+        (root / f"sub-{subject:02d}" / "ses-1" / "anat" / f"sub-{subject:02d}_ses-1_run-3_T1w.nii").touch()
+    scans, _ = find_scans(root, Selection(), database_dir=tmp_path / "db")
+    assert len(scans) == 62 and "30 of 30 subjects have changed" in caplog.text
+
+
 def test_database_of_another_dataset_is_refused(make_dataset, tmp_path: Path) -> None:
     find_scans(make_dataset(FILES, "a"), Selection(), database_dir=tmp_path / "db")
     with pytest.raises(UsageError, match="was made for"):

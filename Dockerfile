@@ -1,0 +1,67 @@
+# bids_hypo as a container image.
+#
+#   docker build -t bids_hypo:0.1.0 .                      gpu: TensorFlow with its CUDA libraries; runs without a GPU too
+#   docker build --target cpu -t bids_hypo:0.1.0-cpu .     cpu: less than half the size
+#
+# How to run it: docs/container.md.
+
+ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+WORKDIR /src
+COPY setup.cfg constraints.txt ./
+COPY container ./container
+
+FROM build AS package
+COPY . .
+RUN sh container/install.sh package /package
+
+FROM build AS dependencies-cpu
+RUN sh container/install.sh dependencies cpu
+
+FROM ${PYTHON_IMAGE} AS runtime
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=unknown
+RUN python3 -m pip uninstall --yes --quiet pip setuptools wheel \
+ && useradd --uid 1000 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin bids_hypo
+# HOME is a folder that any user may write to, and USER a name for those who have none: `--user` may be any number.
+# One thread for BLAS and OpenMP: TensorFlow's own threads do the work, and follow --omp-nthreads.
+ENV PATH=/opt/bids_hypo/bin:/usr/local/bin:/usr/bin:/bin \
+    LANG=C.UTF-8 \
+    HOME=/tmp \
+    USER=bids_hypo \
+    PYTHONNOUSERSITE=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    MPLBACKEND=Agg \
+    OMP_NUM_THREADS=1 \
+    OPENBLAS_NUM_THREADS=1 \
+    GRADIO_ANALYTICS_ENABLED=False \
+    HF_HUB_OFFLINE=1 \
+    BIDS_HYPO_CONTAINER=docker:bids_hypo:${VERSION}
+LABEL org.opencontainers.image.title="bids_hypo" \
+      org.opencontainers.image.description="Hypothalamus and intracranial volumes from T1-weighted MRI, as a BIDS App" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.licenses="Apache-2.0 AND GPL-3.0-only" \
+      org.opencontainers.image.base.name="docker.io/library/python:3.11.14-slim-bookworm"
+# The page of `bids_hypo gui`.
+EXPOSE 7860
+USER 1000:1000
+ENTRYPOINT ["/opt/bids_hypo/bin/bids_hypo"]
+CMD ["--help"]
+
+FROM runtime AS cpu
+COPY --from=dependencies-cpu /opt/bids_hypo /opt/bids_hypo
+COPY --from=package /package /
+
+FROM build AS dependencies-gpu
+RUN sh container/install.sh dependencies gpu
+
+FROM runtime AS gpu
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --from=dependencies-gpu /opt/bids_hypo /opt/bids_hypo
+COPY --from=package /package /

@@ -1,0 +1,137 @@
+"""``bids_hypo_gui`` (or ``bids_hypo gui``): the page for people who do not program."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_hypo import __version__
+from bids_hypo.cli.running import run_command
+from bids_hypo.errors import ExitCode, NoInputError, UsageError
+
+if TYPE_CHECKING:
+    from bids_hypo.gui.options import GuiOptions
+
+MAX_PORT = 65535
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="bids_hypo_gui",
+        description="Open a page in the browser to measure scans without typing commands. Uploads stay on this "
+        "computer and are deleted when the page is closed.",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS",
+        help="where to listen (default: 127.0.0.1, this computer only; 0.0.0.0: everywhere)",
+    )  # fmt: skip
+    parser.add_argument("--port", type=int, default=7860, metavar="N", help="port (default: 7860)")
+    parser.add_argument("--auth", metavar="USER:PASSWORD-FILE",
+                        help="ask for this user and the password in the first line of the file")  # fmt: skip
+    parser.add_argument("--max-upload-mb", type=int, default=500, metavar="MB",
+                        help="largest file that is taken (default: 500)")  # fmt: skip
+    parser.add_argument("--data", type=Path, metavar="DIR",
+                        help="BIDS folders may be chosen inside DIR only; without it, anywhere if only this computer "
+                        "can reach the page, else nowhere")  # fmt: skip
+    parser.add_argument("--models", type=Path, metavar="DIR", help="a folder of model bundles to use instead of ours")
+    parser.add_argument("--device", default="auto", metavar="{auto,cpu,gpu,gpu:N}", help="as in bids_hypo")
+    parser.add_argument("--omp-nthreads", type=int, metavar="N", help="threads to compute with")
+    parser.add_argument(
+        "-w", "--work-dir", type=Path, metavar="DIR",
+        help="where uploads and results lie while a page is open (default: the temporary folder)",
+    )  # fmt: skip
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: everything)")
+    parser.add_argument("--version", action="version", version=f"bids_hypo {__version__}")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the program's name; those of the process unless told.
+
+    Returns
+    -------
+    int
+        An `ExitCode`: 0 stopped by the user, 64 usage, 66 no password file, 73 the port is taken.
+    """
+    return run_command(build_parser(), argv, _serve)
+
+
+def make_options(args: argparse.Namespace) -> GuiOptions:
+    """Turn parsed arguments into `GuiOptions`.
+
+    Raises
+    ------
+    UsageError
+        For values that cannot be used.
+    NoInputError
+        If the password file or the data folder cannot be read.
+    """
+    from bids_hypo.gui.options import GuiOptions, Limits
+    from bids_hypo.models.device import parse_device
+
+    parse_device(args.device)
+    if not 1 <= args.port <= MAX_PORT:
+        raise UsageError(f"--port {args.port}: expected 1 to {MAX_PORT}.")
+    for name in ("max_upload_mb", "omp_nthreads"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: expected a number of at least 1.")
+    if args.data is not None and not args.data.is_dir():
+        raise NoInputError(f"--data {args.data}: there is no such folder.")
+    if args.work_dir is not None:
+        args.work_dir.mkdir(parents=True, exist_ok=True)
+    return GuiOptions(
+        host=args.host, port=args.port, auth=None if args.auth is None else read_auth(args.auth),
+        limits=Limits(upload_mb=args.max_upload_mb, unpacked_mb=4 * args.max_upload_mb), device=args.device,
+        omp_nthreads=args.omp_nthreads, models_dir=args.models, data_root=args.data,
+        work_dir=None if args.work_dir is None else args.work_dir.resolve(),
+    )  # fmt: skip
+
+
+def read_auth(given: str) -> tuple[str, str]:
+    """User and password from ``USER:PASSWORD-FILE``; a password among the arguments could be seen by others.
+
+    Raises
+    ------
+    UsageError
+        If the form is another, or the password is empty.
+    NoInputError
+        If the file cannot be read.
+    """
+    user, _, name = given.partition(":")
+    if not user or not name:
+        raise UsageError(f"--auth {given}: expected USER:PASSWORD-FILE, such as clinic:/run/secrets/password.")
+    try:
+        lines = Path(name).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoInputError(f"--auth: the password file {name} cannot be read ({error}).") from error
+    password = lines[0].strip() if lines else ""
+    if not password:
+        raise UsageError(f"--auth: the first line of {name} is empty; it has to be the password.")
+    return user, password
+
+
+def _serve(args: argparse.Namespace) -> int:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    options = make_options(args)
+    from bids_hypo.gui.server import serve
+
+    for name in ("httpx", "httpcore", "uvicorn", "asyncio"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    serve(options, started=lambda address: print(f"Open {address} in a browser. Ctrl-C stops it.", flush=True))
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

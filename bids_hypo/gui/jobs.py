@@ -1,0 +1,194 @@
+"""Jobs: one at a time, in one thread that keeps the networks, told about as they go on."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_hypo.bids.names import OutputNames, output_names
+from bids_hypo.bids.query import check_dataset, find_scans
+from bids_hypo.bids.selection import Selection
+from bids_hypo.demo import DemoSettings, write_demo_dataset
+from bids_hypo.errors import BidsHypoError, UsageError
+from bids_hypo.execute.local import MEMORY_PER_PROCESS_GB  # room for one scan at a time
+from bids_hypo.execute.run import run_participant
+from bids_hypo.execute.worker import load_models
+from bids_hypo.gui.options import GuiOptions
+from bids_hypo.gui.sessions import Session, Sessions
+from bids_hypo.gui.texts import text
+from bids_hypo.workflow.options import RunOptions
+from bids_hypo.workflow.participant import ScanResult, telling_stages
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 1.0
+EXAMPLES = ("sub-01/anat/sub-01_T1w.nii.gz", "sub-02/ses-01/anat/sub-02_ses-01_T1w.nii.gz")
+_FIRST_STAGE = "read"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is being done: a key of the texts' ``progress``, and the scan that it is done to."""
+
+    key: str
+    number: int = 0
+    total: int = 0
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class ScanDone:
+    """A scan is finished; ``names`` is None if it never was one."""
+
+    result: ScanResult
+    names: OutputNames | None
+
+
+@dataclass(frozen=True)
+class JobFailed:
+    """The whole job ended with a message for the user."""
+
+    message: str
+
+
+Event = Stage | ScanDone | JobFailed
+Tell = Callable[[Event], None]
+
+
+class Runner:
+    """Runs jobs one after another.
+
+    Parameters
+    ----------
+    options : GuiOptions
+    sessions : Sessions
+    """
+
+    def __init__(self, options: GuiOptions, sessions: Sessions) -> None:
+        self.options = options
+        self.sessions = sessions
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="job")
+        self._examples = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Load the networks and make the examples before anyone asks."""
+        self._pool.submit(_logged, self._load)
+        threading.Thread(target=_logged, args=(lambda: self.example(0),), daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more jobs; the running one is not waited for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self) -> None:
+        run = self._run_options(Path(), Path())
+        load_models(run.device, run.omp_nthreads, run.models_dir, run.batch_size)
+
+    def _run_options(self, bids_dir: Path, output_dir: Path, selection: Selection | None = None) -> RunOptions:
+        return RunOptions(
+            bids_dir, output_dir, selection=selection or Selection(), models_dir=self.options.models_dir,
+            device=self.options.device, omp_nthreads=self.options.omp_nthreads, memory_gb=MEMORY_PER_PROCESS_GB,
+        )  # fmt: skip
+
+    def example(self, number: int) -> Path:
+        """The image of an example; the demo dataset is written on first use."""
+        folder = self.sessions.root / "examples"
+        with self._examples:
+            write_demo_dataset(folder, DemoSettings(n_subjects=len(EXAMPLES)))
+        return folder / EXAMPLES[number]
+
+    def follow(self, session: Session, work: Callable[[Tell], None]) -> Iterator[Event | None]:
+        """Run a job and yield what it tells; None about once a second, so that a page can show that time passes.
+
+        Parameters
+        ----------
+        session : Session
+            Deleted no earlier than the job is over.
+        work : callable
+            Takes the function to tell events with. A `BidsHypoError` of it becomes a `JobFailed`, and so does anything
+            else, in general words.
+        """
+        events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self.sessions.begin(session)
+        try:
+            future = self._pool.submit(self._guarded, session, work, events.put)
+        except RuntimeError:  # the server is going down
+            self.sessions.finish(session)
+            yield JobFailed(text("error.ended"))
+            return
+        yield Stage("queued")
+        while not (future.done() and events.empty()):
+            try:
+                yield events.get(timeout=TICK_S)
+            except queue.Empty:
+                yield None
+
+    def _guarded(self, session: Session, work: Callable[[Tell], None], tell: Tell) -> None:
+        try:
+            if not session.ended:
+                work(tell)
+        except BidsHypoError as error:
+            tell(JobFailed(str(error)))
+        except Exception as error:  # whatever one upload does, the server goes on
+            logger.exception("a job failed")
+            tell(JobFailed(text("error.unexpected", kind=type(error).__name__)))
+        finally:
+            self.sessions.finish(session)
+
+    def measure(self, session: Session, bids_dir: Path, output_dir: Path, tell: Tell) -> None:
+        """Run the participant level on a dataset, a participant at a time, and tell each scan as it finishes.
+
+        Parameters
+        ----------
+        session : Session
+            The job stops between participants when it has ended.
+        bids_dir, output_dir : Path
+        tell : callable
+
+        Raises
+        ------
+        BidsHypoError
+            For what concerns the whole dataset.
+        """
+        check_dataset(bids_dir)
+        scans, missing = find_scans(bids_dir, Selection())
+        tell(Stage("loading", 0, len(scans)))
+        self._load()
+        begun = 0
+
+        def on_stage(stage: str) -> None:
+            nonlocal begun
+            begun += stage == _FIRST_STAGE
+            number = min(max(begun, 1), len(scans))
+            tell(Stage(stage, number, len(scans), scans[number - 1].name))
+
+        by_name = {scan.name: scan for scan in scans}
+        for label in dict.fromkeys([*(scan.subject for scan in scans), *(m.subject for m in missing)]):
+            if session.ended:
+                raise UsageError(text("error.ended"))
+            options = self._run_options(bids_dir, output_dir, Selection(participant_labels=(label,)))
+            with telling_stages(on_stage):
+                results = _run_one(options)
+            for result in results:
+                scan = by_name.get(result.name)
+                tell(ScanDone(result, None if scan is None else output_names(scan, output_dir)))
+
+
+def _run_one(options: RunOptions) -> list[ScanResult]:
+    """A participant's results; one whose folder holds no scan fails alone."""
+    try:
+        return run_participant(options)[1]
+    except BidsHypoError as error:
+        label = options.selection.participant_labels[0]
+        return [ScanResult(f"sub-{label}", "failed", error=str(error))]
+
+
+def _logged(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except Exception:  # told when somebody needs it
+        logger.exception("warming up failed")

@@ -1,0 +1,83 @@
+"""What the page was started with."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+LOCALHOST = "127.0.0.1"
+MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is taken in.
+
+    Attributes
+    ----------
+    upload_mb : int
+        Of one file.
+    unpacked_mb : int
+        Of all members of a zip together.
+    members : int
+        Of a zip.
+    files : int
+        At a time.
+    megavoxels : int
+        Of one image; 512 x 512 x 512 is 134.
+    waiting : int
+        Jobs in the queue; further ones are told to come back.
+    """
+
+    upload_mb: int = 500
+    unpacked_mb: int = 2000
+    members: int = 10_000
+    files: int = 100
+    megavoxels: int = 150
+    waiting: int = 20
+
+
+@dataclass(frozen=True)
+class GuiOptions:
+    """Options of the page.
+
+    Attributes
+    ----------
+    host, port : str, int
+        Where it listens.
+    auth : tuple of str, optional
+        User and password.
+    limits : Limits
+    device : str
+        As of the participant level, like the two that follow.
+    omp_nthreads : int or None
+    models_dir : Path or None
+    data_root : Path or None
+        Folder in which BIDS datasets may be chosen by their path.
+    work_dir : Path or None
+        Where uploads and results lie while a session lasts; the system's temporary folder if not given.
+    """
+
+    host: str = LOCALHOST
+    port: int = 7860
+    auth: tuple[str, str] | None = None
+    limits: Limits = Limits()
+    device: str = "auto"
+    omp_nthreads: int | None = None
+    models_dir: Path | None = None
+    data_root: Path | None = None
+    work_dir: Path | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether only this computer can reach the page."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def folders_allowed(self) -> bool:
+        """Whether a BIDS folder may be named: anyone on this computer, others only inside ``data_root``."""
+        return self.local or self.data_root is not None

@@ -1,0 +1,151 @@
+"""Starts the page, keeps it private, and deletes everything when it stops."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from bids_hypo.errors import CannotCreateError, UsageError
+from bids_hypo.gui.options import MB, GuiOptions
+
+logger = logging.getLogger(__name__)
+
+# Read by Gradio and its Hugging Face client when they are imported.
+QUIET = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_RUN_HISTORY": "False",
+    "GRADIO_SSR_MODE": "False",
+    "GRADIO_MCP_SERVER": "False",
+    "GRADIO_SHARE": "False",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+}
+# The browser itself refuses whatever does not come from this server.
+HEADERS = {
+    b"content-security-policy": (
+        b"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'; form-action 'self'; "
+        b"base-uri 'self'; object-src 'none'"
+    ),
+    b"referrer-policy": b"same-origin",
+    b"x-content-type-options": b"nosniff",
+}
+_Message = MutableMapping[str, Any]
+_Send = Callable[[_Message], Awaitable[None]]
+_Receive = Callable[[], Awaitable[_Message]]
+_App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
+
+
+class PrivateHeaders:
+    """ASGI middleware that adds `HEADERS` to every answer."""
+
+    def __init__(self, app: _App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        """Pass a request on and add to its answer."""
+
+        async def add(message: _Message) -> None:
+            if message["type"] == "http.response.start":
+                kept = [(k, v) for k, v in message.get("headers", []) if k.lower() not in HEADERS]
+                message["headers"] = [*kept, *HEADERS.items()]
+            await send(message)
+
+        await self.app(scope, receive, add if scope["type"] == "http" else send)
+
+
+def serve(options: GuiOptions, *, started: Callable[[str], None], block: bool = True) -> Callable[[], None]:
+    """Start the page.
+
+    Parameters
+    ----------
+    options : GuiOptions
+    started : callable
+        Takes the address once the page can be opened.
+    block : bool
+        Whether to stay until interrupted; then everything is deleted.
+
+    Returns
+    -------
+    callable
+        Stops the page and deletes everything; done already if `block`.
+
+    Raises
+    ------
+    UsageError
+        If Gradio is not installed.
+    CannotCreateError
+        If the port is taken or there is no place for temporary files.
+    """
+    try:
+        root = Path(tempfile.mkdtemp(prefix="bids_hypo_gui-", dir=options.work_dir))
+    except OSError as error:
+        raise CannotCreateError(f"{options.work_dir}: no place for temporary files ({error}).") from error
+    os.environ.update(QUIET)
+    os.environ["GRADIO_TEMP_DIR"] = str(root)
+    try:
+        import gradio  # noqa: F401 - after the settings above
+    except ImportError as error:
+        root.rmdir()
+        raise UsageError(f"the page needs Gradio ({error}): pip install 'bids_hypo[gui]'.") from error
+    from bids_hypo.gui.jobs import Runner
+    from bids_hypo.gui.sessions import Sessions
+
+    sessions = Sessions(root)
+    runner = Runner(options, sessions)
+    close: Callable[[], None] = sessions.close
+    try:
+        close = _launch(runner, options, started)
+        if block:
+            _stay()
+    except OSError as error:
+        raise CannotCreateError(
+            f"{options.host}:{options.port}: cannot listen there ({error}). Is the page running already? Try --port."
+        ) from error
+    finally:
+        if block:
+            close()
+            sessions.close()
+    return close
+
+
+def _launch(runner: Any, options: GuiOptions, started: Callable[[str], None]) -> Callable[[], None]:
+    from starlette.middleware import Middleware
+
+    from bids_hypo.gui.app import build, theme
+    from bids_hypo.gui.html import CSS
+
+    page = build(runner)
+    _, address, _ = page.launch(
+        server_name=options.host, server_port=options.port, auth=options.auth, share=False, inbrowser=False,
+        prevent_thread_lock=True, quiet=True, max_file_size=options.limits.upload_mb * MB, footer_links=[],
+        run_history=False, enable_monitoring=False, pwa=False, mcp_server=False, ssr_mode=False, strict_cors=True,
+        app_kwargs={"middleware": [Middleware(PrivateHeaders)], "docs_url": None, "redoc_url": None},
+        theme=theme(), css=CSS,
+    )  # fmt: skip
+    if not options.local and options.auth is None:
+        logger.warning("anyone who reaches %s can use this page: give --auth, or listen on 127.0.0.1", options.host)
+    runner.warm_up()
+    started(address)
+
+    def close() -> None:
+        runner.close()
+        page.close(verbose=False)
+        runner.sessions.close()
+
+    return close
+
+
+def _stay() -> None:
+    """Wait until the program is interrupted."""
+    import signal
+    import threading
+
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    asked.wait()

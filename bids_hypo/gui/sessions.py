@@ -1,0 +1,136 @@
+"""Private temporary folders, one for each open page, and their deletion."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bids_hypo.bids.names import OutputNames
+
+BROKEN_OFF_SECONDS = 600
+KEEP_SECONDS = 12 * 3600
+"""A page that was left open, or whose closing was not noticed, is ended after so long without use."""
+
+
+@dataclass
+class Session:
+    """What belongs to one open page.
+
+    Attributes
+    ----------
+    folder : Path
+        Readable by the owner of the server's process only.
+    uploads : dict of Path to int
+        Files that the web server stored for it, with their times: the same file given again is another's.
+    results : dict of str to (OutputNames, Path)
+        Finished scans that can be looked at: their files, and the folder of their views.
+    used : float
+        Time of last use, monotonic seconds.
+    jobs : int
+        Jobs that are waiting or running.
+    ended : bool
+    """
+
+    folder: Path
+    uploads: dict[Path, int] = field(default_factory=dict)
+    results: dict[str, tuple[OutputNames, Path]] = field(default_factory=dict)
+    used: float = field(default_factory=time.monotonic)
+    jobs: int = 0
+    ended: bool = False
+
+    def new_folder(self, prefix: str) -> Path:
+        """An empty folder in the session's own."""
+        return Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=self.folder))
+
+
+class Sessions:
+    """All open pages, by the hash that the web server gives each of them.
+
+    Parameters
+    ----------
+    root : Path
+        Everything of all sessions lies below it, uploads too; `close` deletes it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._sessions: dict[str, Session] = {}
+        self._lock = threading.RLock()
+
+    def get(self, key: str) -> Session:
+        """The session of a page, made on first use."""
+        self.sweep()
+        with self._lock:
+            session = self._sessions.get(key)
+            if session is None:
+                folder = self.root / f"session-{secrets.token_hex(16)}"
+                folder.mkdir(mode=0o700, parents=True)
+                session = self._sessions[key] = Session(folder)
+            session.used = time.monotonic()
+            return session
+
+    def hold(self, key: str, uploads: list[Path]) -> Session:
+        """Note which stored uploads belong to a session, so that they go with it."""
+        session = self.get(key)
+        with self._lock:
+            session.uploads.update({path: _time_ns(path) for path in uploads})
+        return session
+
+    def begin(self, session: Session) -> None:
+        """Note that a job of the session waits or runs."""
+        with self._lock:
+            session.jobs += 1
+
+    def finish(self, session: Session) -> None:
+        """Note that a job is over; what it left of a session that has ended meanwhile is deleted."""
+        with self._lock:
+            session.jobs -= 1
+            session.used = time.monotonic()
+            if session.ended and session.jobs == 0:
+                shutil.rmtree(session.folder, ignore_errors=True)
+
+    def end(self, key: str) -> None:
+        """Delete everything of a session: its folder, and its uploads unless another page holds the same."""
+        with self._lock:
+            session = self._sessions.pop(key, None)
+            if session is None:
+                return
+            session.ended = True
+            shutil.rmtree(session.folder, ignore_errors=True)
+            held = {path for other in self._sessions.values() for path in other.uploads}
+            for path in [p for p, time_ns in session.uploads.items() if p not in held and _time_ns(p) == time_ns]:
+                path.unlink(missing_ok=True)
+                with suppress(OSError):  # its folder may hold the same content under another name
+                    path.parent.rmdir()
+
+    def sweep(self, older_than_s: float = KEEP_SECONDS) -> None:
+        """End sessions that were not used for long and have no job."""
+        now = time.monotonic()
+        with self._lock:
+            old = [k for k, s in self._sessions.items() if now - s.used > older_than_s and not s.jobs]
+            for key in old:
+                self.end(key)
+            for path in self.root.glob("tmp*"):  # uploads that were broken off or too large
+                with suppress(OSError):
+                    if path.is_file() and time.time() - path.stat().st_mtime > BROKEN_OFF_SECONDS:
+                        path.unlink()
+
+    def close(self) -> None:
+        """Delete everything of all sessions."""
+        with self._lock:
+            for key in list(self._sessions):
+                self.end(key)
+            shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _time_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,153 @@
+"""Second tab: several scans, a table that fills as they finish, and its downloads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from bids_hypo.bids.names import OutputNames
+from bids_hypo.errors import BidsHypoError
+from bids_hypo.gui import html, results
+from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage, Tell
+from bids_hypo.gui.sessions import Session
+from bids_hypo.gui.tab_single import JOB, LIGHT, ZIP_NAME
+from bids_hypo.gui.texts import all_texts, text
+from bids_hypo.gui.uploads import Upload, in_words, receive
+
+TABLE_NAME = "volumes.tsv"
+_HEAD = ("file", "participant", "session", "status", "left", "right", "whole", "icv", "flags")
+
+
+@dataclass
+class Row:
+    """A line of the table: the file, and what became of it."""
+
+    upload: Upload
+    status: str
+    names: OutputNames | None = None
+    error: str = ""
+
+
+class BatchTab:
+    """The components of the tab and what they do.
+
+    Parameters
+    ----------
+    runner : Runner
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        gr.Markdown(text("batch.intro"))
+        label = text("batch.files", limit=runner.options.limits.upload_mb)
+        self.files = gr.File(label=label, file_count="multiple", elem_id="batch-files", height=170)
+        gr.Markdown(text("batch.names_hint"))
+        self.start = gr.Button(text("batch.start"), variant="primary", elem_id="batch-start")
+        self.status = gr.HTML(elem_id="batch-status")
+        self.table = gr.HTML(elem_id="batch-table")
+        with gr.Row(visible=False) as self.downloads:
+            self.tsv = gr.DownloadButton(text("batch.table"), elem_id="batch-tsv")
+            self.zip = gr.DownloadButton(text("batch.zip"), elem_id="batch-zip")
+        outputs = [self.status, self.table, self.downloads, self.tsv, self.zip]
+        self.start.click(self.run, self.files, outputs, show_progress_on=[self.status], **JOB)
+        self.files.upload(self.noted, self.files, None, **LIGHT)
+
+    def noted(self, files: list[str] | None, request: gr.Request) -> None:
+        """Note whose uploads the files are, so that they are deleted with the session."""
+        self.runner.sessions.hold(str(request.session_hash), [Path(f) for f in files or []])
+
+    def run(self, files: list[str] | None, request: gr.Request) -> Iterator[dict]:
+        """Measure all files; yields the page's changes as they finish."""
+        paths = [Path(file) for file in files or []]
+        session = self.runner.sessions.hold(str(request.session_hash), paths)
+        if not paths:
+            yield {self.status: html.alert([text("error.nothing")])}
+            return
+        yield {self.downloads: gr.Row(visible=False), self.table: ""}
+        yield from self._measure(session, paths)
+
+    def _measure(self, session: Session, paths: Sequence[Path]) -> Iterator[dict]:
+        work = session.new_folder("batch")
+        out = work / "derivatives"
+        rows: list[Row] = []
+
+        def job(tell: Tell) -> None:
+            tell(Stage("starting"))
+            dataset, uploads = receive(paths, work, self.runner.options.limits)
+            rows.extend(Row(u, "failed" if u.error else "waiting", error=u.error or "") for u in uploads)
+            if any(upload.path for upload in uploads):
+                self.runner.measure(session, dataset, out, tell)
+                tell(Stage("zip"))
+                _pack(rows, out, work)
+
+        began, stage, failed = time.monotonic(), Stage("queued"), []
+        for event in self.runner.follow(session, job):
+            if isinstance(event, Stage):
+                stage = event
+            elif isinstance(event, JobFailed):
+                failed.append(event.message)
+            elif isinstance(event, ScanDone):
+                _take(rows, event, work)
+            yield {self.status: html.doing(stage, time.monotonic() - began), self.table: batch_table(rows)}
+        yield self._finished(rows, failed, work)
+
+    def _finished(self, rows: list[Row], failed: list[str], work: Path) -> dict:
+        done = sum(row.names is not None for row in rows)
+        messages = failed + [row.error for row in rows if row.error]
+        said = html.alert(messages) if messages else ""
+        said += html.good(text("progress.done", done=done, failed=len(rows) - done)) if rows else ""
+        packed = done and (work / ZIP_NAME).is_file()
+        return {
+            self.status: said, self.table: batch_table(rows), self.downloads: gr.Row(visible=bool(packed)),
+            self.tsv: gr.DownloadButton(value=str(work / TABLE_NAME) if packed else None),
+            self.zip: gr.DownloadButton(value=str(work / ZIP_NAME) if packed else None),
+        }  # fmt: skip
+
+
+def _pack(rows: Sequence[Row], out: Path, work: Path) -> None:
+    """Write the downloads, if any scan has a table."""
+    files = {_scan(row.upload): row.upload.shown for row in rows if row.upload.path}
+    try:
+        results.write_batch_table(out, files, work / TABLE_NAME)
+    except BidsHypoError:
+        return  # no scan was measured; each row says why
+    results.zip_folder(out, work / ZIP_NAME)
+
+
+def _scan(upload: Upload) -> str:
+    return "" if upload.path is None else upload.path.name.partition(".")[0]
+
+
+def _take(rows: Sequence[Row], event: ScanDone, work: Path) -> None:
+    for row in rows:
+        if _scan(row.upload) != event.result.name:
+            continue
+        row.status = event.result.status
+        failed = event.result.status == "failed"
+        row.names = None if failed else event.names
+        complaint = event.result.error or event.result.report_error or ""
+        row.error = in_words(Exception(complaint), {work / "scans": row.upload.shown})
+
+
+def batch_table(rows: Sequence[Row]) -> str:
+    """The table as it stands, every number as the scan's own table gives it."""
+    if not rows:
+        return ""
+    head = [text(f"batch.{name}") for name in _HEAD]
+    return html.table(text("batch.caption"), head, [_cells(row) for row in rows], left=(0, 1, 2, 3, 8))
+
+
+def _cells(row: Row) -> list[str]:
+    status = all_texts().get(f"status.{row.status}", text("batch.waiting"))
+    path = row.upload.path
+    parts = [] if path is None else [p for p in path.parts if p.startswith(("sub-", "ses-"))][:-1]
+    who = [next((p for p in parts if p.startswith(key)), "") for key in ("sub-", "ses-")]
+    if row.names is None:
+        return [row.upload.shown, *who, status, "", "", "", "", row.error]
+    found = results.read_morph(row.names.morph)
+    flags = [flag.replace("_", " ") for flag in results.flags_of(found)]
+    return [row.upload.shown, *who, status, *(r["volume_mm3"] for r in found), ", ".join(flags) or text("batch.none")]

@@ -1,0 +1,139 @@
+"""Third tab: groups compared from a table of volumes and participants.tsv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+
+from bids_hypo.bids.tables import read_table
+from bids_hypo.errors import BidsHypoError
+from bids_hypo.gui import html, results
+from bids_hypo.gui.grouping import make_study
+from bids_hypo.gui.jobs import JobFailed, Runner, Stage, Tell
+from bids_hypo.gui.tab_single import JOB, LIGHT
+from bids_hypo.gui.texts import text
+from bids_hypo.gui.uploads import in_words
+from bids_hypo.workflow.cohort import DEFAULT_COVARIATES, GroupOptions
+from bids_hypo.workflow.group import GroupResult, run_group
+
+GROUP_ZIP = "bids_hypo_group.zip"
+GROUP_FILES = ("group_*", "figures")
+_MAX_LEVELS = 12
+
+
+class GroupTab:
+    """The components of the tab and what they do.
+
+    Parameters
+    ----------
+    runner : Runner
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        gr.Markdown(text("group.intro"))
+        with gr.Row():
+            self.tables = gr.File(label=text("group.tables"), file_count="multiple", elem_id="group-tables", height=140)
+            self.participants = gr.File(label=text("group.participants"), elem_id="group-participants", height=140)
+        with gr.Row():
+            self.column = gr.Dropdown([], label=text("group.column"), elem_id="group-column")
+            self.control = gr.Dropdown([], label=text("group.control"), elem_id="group-control")
+            self.cases = gr.Dropdown([], label=text("group.cases"), multiselect=True, elem_id="group-cases")
+        with gr.Row():
+            self.covariates = gr.Dropdown(
+                [], label=text("group.covariates"), multiselect=True, elem_id="group-covariates"
+            )
+            self.scores = gr.Dropdown([], label=text("group.scores"), multiselect=True, elem_id="group-scores")
+            self.exclude = gr.Checkbox(False, label=text("group.exclude"), elem_id="group-exclude")
+        self.start = gr.Button(text("group.start"), variant="primary", elem_id="group-start")
+        self.status = gr.HTML(elem_id="group-status")
+        with gr.Column(visible=False) as self.found:
+            self.summary = gr.HTML(elem_id="group-summary")
+            self.download = gr.DownloadButton(text("group.report"), elem_id="group-download")
+            self.page = gr.HTML(elem_id="group-page")
+        self._connect()
+
+    def _connect(self) -> None:
+        choices = [self.status, self.column, self.covariates, self.scores]
+        levels = [self.control, self.cases]
+        self.participants.upload(self.columns, self.participants, choices, **LIGHT).then(
+            self.levels, [self.participants, self.column], levels, **LIGHT
+        )
+        self.column.input(self.levels, [self.participants, self.column], levels, **LIGHT)
+        self.tables.upload(self.noted, self.tables, None, **LIGHT)
+        inputs = [self.tables, self.participants, self.column, self.control, self.cases, self.covariates, self.scores,
+                  self.exclude]  # fmt: skip
+        outputs = [self.status, self.found, self.summary, self.download, self.page]
+        self.start.click(self.run, inputs, outputs, show_progress_on=[self.status], **JOB)
+
+    def noted(self, files: list[str] | None, request: gr.Request) -> None:
+        """Note whose uploads the files are, so that they are deleted with the session."""
+        self.runner.sessions.hold(str(request.session_hash), [Path(f) for f in files or []])
+
+    def columns(self, file: str | None, request: gr.Request) -> list:
+        """Offer the columns of participants.tsv, those chosen that the command line would choose."""
+        self.noted([file] if file else [], request)
+        try:
+            table = read_table(Path(str(file)), ("participant_id",))
+        except BidsHypoError as error:
+            said = html.alert([in_words(error, {Path(str(file)): Path(str(file)).name})])
+            return [said, *[gr.Dropdown(choices=[], value=None)] * 3]
+        names = [str(name) for name in table.columns if name != "participant_id"]
+        group = next((n for n in names if n == "group"), names[0] if names else None)
+        held = [n for n in DEFAULT_COVARIATES if n in names]
+        return ["", gr.Dropdown(choices=names, value=group), gr.Dropdown(choices=names, value=held),
+                gr.Dropdown(choices=names, value=[])]  # fmt: skip
+
+    def levels(self, file: str | None, column: str | None) -> list:
+        """Offer the groups that a column names; which is the control is left to the core unless chosen."""
+        try:
+            found = read_table(Path(str(file)), (str(column),))[str(column)].dropna()
+        except BidsHypoError:
+            return [gr.Dropdown(choices=[], value=None), gr.Dropdown(choices=[], value=[])]
+        names = sorted(map(str, found.unique()))[:_MAX_LEVELS]
+        return [gr.Dropdown(choices=names, value=None), gr.Dropdown(choices=names, value=[])]
+
+    def run(
+        self, tables: list[str] | None, participants: str | None, column: str | None, control: str | None,
+        cases: list[str], covariates: list[str], scores: list[str], exclude: bool, request: gr.Request,
+    ) -> Iterator[dict]:  # fmt: skip
+        """Compare the groups; yields the page's changes."""
+        uploads = [Path(f) for f in [*(tables or []), *([participants] if participants else [])]]
+        session = self.runner.sessions.hold(str(request.session_hash), uploads)
+        if not tables or participants is None:
+            yield {self.status: html.alert([text("error.no_participants" if tables else "error.no_table")])}
+            return
+        work = session.new_folder("group")
+        found: list[GroupResult] = []
+
+        def job(_: Tell) -> None:
+            raw, out = make_study([Path(t) for t in tables], Path(participants), work, self.runner.options.limits)
+            options = GroupOptions(
+                raw, out, group_column=column or "group", cases=tuple(cases or ()), control=control or None,
+                covariates=tuple(covariates or ()), scores=tuple(scores or ()), exclude_flagged=exclude,
+            )  # fmt: skip
+            found.append(run_group(options))
+            results.zip_folder(out, work / GROUP_ZIP, only=GROUP_FILES)
+
+        yield {self.status: html.doing(Stage("starting"), 0), self.found: gr.Column(visible=False)}
+        shown = {work / "study": "", work / "results": "", **{path: path.name for path in uploads}}
+        for event in self.runner.follow(session, job):
+            if isinstance(event, JobFailed):
+                yield {self.status: html.alert([in_words(Exception(event.message), shown)])}
+                return
+        if found:
+            yield self._finished(found[0], work / GROUP_ZIP)
+
+    def _finished(self, result: GroupResult, packed: Path) -> dict:
+        problems = html.alert(list(result.problems)) if result.problems else ""
+        remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in result.remarks)
+        if remarks:
+            remarks = f'<div class="notice"><strong>{html.escape(text("group.remarks"))}</strong>{remarks}</div>'
+        page = result.report.read_text("utf-8")
+        return {
+            self.status: problems + html.good(" ".join(result.sentences)), self.found: gr.Column(visible=True),
+            self.summary: html.counts(result.counts) + remarks, self.download: gr.DownloadButton(value=str(packed)),
+            self.page: html.report_frame(page, text("group.page")),
+        }  # fmt: skip

@@ -1,0 +1,258 @@
+"""First tab: one scan (or a BIDS folder), its numbers, slices, surface and download."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from bids_hypo.gui import html, results, views
+from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage, Tell
+from bids_hypo.gui.sessions import Session
+from bids_hypo.gui.texts import text
+from bids_hypo.gui.uploads import SINGLE_LABEL, choose_folder, in_words, receive
+
+ZIP_NAME = "bids_hypo_results.zip"
+JOB: dict[str, Any] = {
+    "concurrency_id": "job", "concurrency_limit": 1, "api_visibility": "private", "show_progress": "minimal",
+}  # fmt: skip
+LIGHT: dict[str, Any] = {
+    "queue": False, "api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last",
+}  # fmt: skip
+_PLANE_ORDER = (1, 0, 2)  # coronal first: the plane that the hypothalamus is delineated in
+
+
+class SingleTab:
+    """The components of the tab and what they do.
+
+    Parameters
+    ----------
+    runner : Runner
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self._inputs()
+        self.status = gr.HTML(elem_id="single-status")
+        with gr.Column(visible=False) as self.found:
+            self._results()
+        self._connect()
+
+    def _inputs(self) -> None:
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                limit = self.runner.options.limits.upload_mb
+                self.file = gr.File(label=text("single.file", limit=limit), elem_id="single-file", height=150)
+                allowed = self.runner.options.folders_allowed
+                with gr.Accordion(text("single.folder_label"), open=False, visible=allowed):
+                    self.folder = gr.Textbox(label=text("single.folder"), placeholder=text("single.folder_hint"),
+                                             elem_id="single-folder", max_lines=1)  # fmt: skip
+            with gr.Column(scale=1, min_width=260):
+                self.start = gr.Button(text("single.start"), variant="primary", elem_id="single-start")
+                gr.Markdown(text("single.examples"))
+                with gr.Row():
+                    self.examples = [
+                        gr.Button(text(f"single.example_{k}"), size="sm", min_width=100, elem_id=f"example-{k}")
+                        for k in (1, 2)
+                    ]
+
+    def _results(self) -> None:
+        self.which = gr.Dropdown([], label=text("single.which"), visible=False, elem_id="single-which")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                self.table = gr.HTML(elem_id="single-table")
+            with gr.Column(scale=1, min_width=260):
+                mean = results.default_reference_cm3()
+                self.reference = gr.Number(
+                    mean, label=text("single.reference"), elem_id="single-reference",
+                    info=text("single.reference_hint", mean=f"{mean:g}"),
+                )  # fmt: skip
+                self.download = gr.DownloadButton(text("single.download"), elem_id="single-download")
+                gr.Markdown(text("single.contents"))
+        gr.Markdown(f"### {text('views.title')}\n{text('views.legend')}")
+        with gr.Row():
+            choices = [(text(f"views.{name}", mm=f"{size:g}"), name) for name, size in views.SIZE_MM.items()]
+            self.range = gr.Radio(choices, value=views.CLOSE, label=text("views.range"), elem_id="view-range")
+            with gr.Column(min_width=260):
+                self.outlines = gr.Checkbox(True, label=text("views.outlines"), elem_id="view-outlines")
+                self.radiological = gr.Checkbox(False, label=text("views.radiological"), elem_id="view-side")
+        self.pictures: dict[int, gr.HTML] = {}
+        self.sliders: dict[int, gr.Slider] = {}
+        with gr.Row():
+            for plane in _PLANE_ORDER:
+                name = views.PLANES[plane]
+                with gr.Column(min_width=280):
+                    self.pictures[plane] = gr.HTML(elem_id=f"slice-{name}")
+                    title = text(f"views.{name}")
+                    self.sliders[plane] = gr.Slider(
+                        -20, 20, 0, step=views.SPACING_MM[views.CLOSE], elem_id=f"at-{name}",
+                        label=text("views.slider", plane=title),
+                    )  # fmt: skip
+        gr.Markdown(f"### {text('views.surface')}")
+        self.surface = gr.Plot(show_label=False, elem_id="surface")
+
+    def _connect(self) -> None:
+        ran = [self.status, self.found, self.which, self.download]
+        after: dict[str, Any] = {
+            "fn": self.show, "inputs": [self.which, self.range, self.outlines, self.radiological, self.reference],
+            "outputs": [self.table, self.surface, *self.sliders.values(), *self.pictures.values()],
+        }  # fmt: skip
+        own: dict[str, Any] = {"show_progress_on": [self.status], **JOB}
+        self.start.click(self.run, [self.file, self.folder], ran, **own).success(**after, **LIGHT)
+        for number, button in enumerate(self.examples):
+            button.click(self._example(number), None, ran, **own).success(**after, **LIGHT)
+        self.which.input(**after, **LIGHT)
+        self.reference.change(self.numbers, [self.which, self.reference], self.table, **LIGHT)
+        looks = [self.which, self.range, self.outlines, self.radiological]
+        places = list(self.sliders.values())
+        drawn = list(self.pictures.values())
+        self.range.change(self.turn_to, looks, [*places, *drawn], **LIGHT)
+        for box in (self.outlines, self.radiological):
+            box.change(self.draw_all, [*looks, *places], drawn, **LIGHT)
+        for plane, slider in self.sliders.items():
+            slider.input(self._drawing(plane), [*looks, slider], self.pictures[plane], **LIGHT)
+        self.file.upload(self.noted, self.file, None, **LIGHT)
+
+    def noted(self, file: str | None, request: gr.Request) -> None:
+        """Note whose upload a file is, so that it is deleted with the session."""
+        self.runner.sessions.hold(str(request.session_hash), [Path(file)] if file else [])
+
+    def run(self, file: str | None, folder: str, request: gr.Request) -> Iterator[dict]:
+        """Measure what was given; yields the page's changes as the job goes on."""
+        session = self.runner.sessions.hold(str(request.session_hash), [Path(file)] if file else [])
+        folder = (folder or "").strip()
+        if bool(file) == bool(folder):
+            yield {self.status: html.alert([text("error.both" if file else "error.nothing")]),
+                   self.found: gr.Column(visible=False)}  # fmt: skip
+            return
+        yield from self._measure(session, Path(file) if file else None, folder)
+
+    def _example(self, number: int) -> Any:
+        def run_example(request: gr.Request) -> Iterator[dict]:
+            session = self.runner.sessions.get(str(request.session_hash))
+            yield {self.status: html.doing(Stage("example"), 0), self.found: gr.Column(visible=False)}
+            yield from self._measure(session, self.runner.example(number), "")
+
+        return run_example
+
+    def _measure(self, session: Session, file: Path | None, folder: str) -> Iterator[dict]:
+        work = session.new_folder("job")
+        out = work / "derivatives"
+        refused: list[str] = []
+        session.results.clear()
+
+        def job(tell: Tell) -> None:
+            tell(Stage("starting"))
+            dataset = self._dataset(file, folder, work, refused)
+            if dataset is None:
+                return
+            self.runner.measure(session, dataset, out, tell)
+            tell(Stage("zip"))
+            results.zip_folder(out, work / ZIP_NAME)
+
+        yield {self.found: gr.Column(visible=False), self.which: gr.Dropdown(choices=[], value=None)}
+        began, stage, failed = time.monotonic(), Stage("queued"), []
+        for event in self.runner.follow(session, job):
+            if isinstance(event, Stage):
+                stage = event
+            elif isinstance(event, JobFailed):
+                failed.append(event.message)
+            elif isinstance(event, ScanDone):
+                failed += self._take(session, event, work)
+            yield {self.status: html.doing(stage, time.monotonic() - began)}
+        shown = {work / "scans": file.name} if file else {}
+        failed = [in_words(Exception(m), shown) for m in failed + refused]
+        yield self._finished(session, failed, work / ZIP_NAME)
+
+    def _dataset(self, file: Path | None, folder: str, work: Path, refused: list[str]) -> Path | None:
+        if file is None:
+            return choose_folder(folder, self.runner.options)
+        dataset, (upload,) = receive([file], work, self.runner.options.limits, label=SINGLE_LABEL)
+        if upload.error:
+            refused.append(upload.error)
+        return dataset if upload.path else None
+
+    @staticmethod
+    def _take(session: Session, event: ScanDone, work: Path) -> list[str]:
+        """Keep a finished scan for looking at; returns what is to be said about it."""
+        result = event.result
+        if result.status == "failed" or event.names is None:
+            return [result.error or result.name]
+        session.results[result.name] = (event.names, work / f"views-{result.name}")
+        return [result.report_error] if result.report_error else []
+
+    def _finished(self, session: Session, failed: list[str], packed: Path) -> dict:
+        done = list(session.results)
+        said = html.alert(failed) if failed else ""
+        if not done:
+            return {self.status: said or html.alert([text("error.ended")])}
+        said += html.good(text("progress.done", done=len(done), failed=len(failed)))
+        return {
+            self.status: said, self.found: gr.Column(visible=True), self.download: gr.DownloadButton(value=str(packed)),
+            self.which: gr.Dropdown(choices=done, value=done[0], visible=len(done) > 1),
+        }  # fmt: skip
+
+    def _stack(self, which: str | None, name: str, request: gr.Request) -> views.Stack | None:
+        """The cube of a scan, made when it is first looked at; None if there is no such result (any more)."""
+        known = self.runner.sessions.get(str(request.session_hash)).results.get(which or "")
+        if known is None:
+            return None
+        names, folder = known
+        if not folder.is_dir():
+            folder.mkdir()
+            views.write_stacks(names, folder)
+        return views.read_stack(folder, name)
+
+    def show(self, which: str | None, name: str, outlines: bool, turned: bool, reference: float | None,
+             request: gr.Request) -> list:  # fmt: skip
+        """Everything of a scan; nothing changes if there is no result."""
+        stack = self._stack(which, name, request)
+        if stack is None:
+            return [gr.skip()] * (2 + 2 * len(self.sliders))
+        names, _ = self.runner.sessions.get(str(request.session_hash)).results[str(which)]
+        table, surface = self.numbers(which, reference, request), views.surface_figure(names)
+        return [table, surface, *self._turned(stack, name), *self._drawn(stack, outlines, turned, [0.0] * 3)]
+
+    def numbers(self, which: str | None, reference: float | None, request: gr.Request) -> Any:
+        """The table of a scan for a reference ICV."""
+        known = self.runner.sessions.get(str(request.session_hash)).results.get(which or "")
+        if known is None:
+            return gr.skip()
+        checked = results.checked_reference(reference)
+        warning = "" if checked else html.alert([text("table.bad_reference", found=reference)])
+        return warning + html.volumes(str(which), results.read_morph(known[0].morph), checked)
+
+    def turn_to(self, which: str | None, name: str, outlines: bool, turned: bool, request: gr.Request) -> list:
+        """Another range: sliders with its ends, back in the middle."""
+        stack = self._stack(which, name, request)
+        if stack is None:
+            return [gr.skip()] * (2 * len(self.sliders))
+        return [*self._turned(stack, name), *self._drawn(stack, outlines, turned, [0.0] * 3)]
+
+    def draw_all(self, which: str | None, name: str, outlines: bool, turned: bool, first: float, second: float,
+                 third: float, request: gr.Request) -> list:  # fmt: skip
+        """All three slices, at the positions of their sliders."""
+        stack = self._stack(which, name, request)
+        at_mm = [first, second, third]
+        return [gr.skip()] * len(at_mm) if stack is None else self._drawn(stack, outlines, turned, at_mm)
+
+    def _drawing(self, plane: int) -> Any:
+        def draw(which: str | None, name: str, outlines: bool, turned: bool, at_mm: float, request: gr.Request) -> Any:
+            stack = self._stack(which, name, request)
+            if stack is None:
+                return gr.skip()
+            return views.slice_svg(stack, plane, at_mm, outlines=outlines, radiological=turned)
+
+        return draw
+
+    def _turned(self, stack: views.Stack, name: str) -> list[gr.Slider]:
+        step = views.SPACING_MM[name]
+        spans = (stack.span_mm(plane) for plane in self.sliders)
+        return [gr.Slider(minimum=low, maximum=high, value=0, step=step) for low, high in spans]
+
+    def _drawn(self, stack: views.Stack, outlines: bool, turned: bool, at_mm: list[float]) -> list[str]:
+        pairs = zip(self.sliders, at_mm, strict=True)
+        return [views.slice_svg(stack, plane, at, outlines=outlines, radiological=turned) for plane, at in pairs]

@@ -1,0 +1,72 @@
+"""What belongs to a page goes with it, and only that."""
+
+import os
+import stat
+from pathlib import Path
+
+
+def _stored(root: Path, name: str, content: str = "x") -> Path:
+    path = root / f"hash-{content}" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def test_folders_are_private_and_cannot_be_guessed(sessions):
+    one, two = sessions.get("one"), sessions.get("two")
+    assert one is sessions.get("one") and one.folder != two.folder
+    assert stat.S_IMODE(one.folder.stat().st_mode) == 0o700
+    assert "one" not in one.folder.name and len(one.folder.name) > 32
+
+
+def test_the_end_deletes_folder_and_uploads(sessions):
+    upload = _stored(sessions.root, "a.nii.gz")
+    session = sessions.hold("one", [upload])
+    (session.new_folder("job") / "mask.nii.gz").write_text("m")
+    sessions.end("one")
+    assert list(sessions.root.iterdir()) == []
+    sessions.end("one")  # twice is no harm
+
+
+def test_an_upload_that_another_page_holds_stays(sessions):
+    shared = _stored(sessions.root, "a.nii.gz")
+    other_name = _stored(sessions.root, "b.nii.gz")
+    sessions.hold("one", [shared])
+    sessions.hold("two", [shared, other_name])
+    sessions.end("one")
+    assert shared.is_file()
+    sessions.end("two")
+    assert not shared.exists() and not shared.parent.exists()
+
+
+def test_the_same_file_given_again_is_not_deleted_with_the_page_before(sessions):
+    upload = _stored(sessions.root, "a.nii.gz")
+    sessions.hold("before", [upload])
+    os.utime(upload, ns=(1, 1))  # the web server has stored it anew for a page that has not told yet
+    sessions.end("before")
+    assert upload.is_file()
+
+
+def test_a_running_job_may_finish_and_leaves_nothing(sessions):
+    session = sessions.get("one")
+    sessions.begin(session)
+    sessions.end("one")
+    assert session.ended
+    session.folder.mkdir()
+    (session.folder / "late.nii.gz").write_text("x")
+    sessions.finish(session)
+    assert not session.folder.exists()
+
+
+def test_only_idle_sessions_are_swept(sessions):
+    idle, busy = sessions.get("idle"), sessions.get("busy")
+    sessions.begin(busy)
+    sessions.sweep(older_than_s=-1)
+    assert not idle.folder.exists() and busy.folder.exists()
+
+
+def test_closing_deletes_everything(sessions):
+    sessions.get("one")
+    (sessions.root / "examples").mkdir()
+    sessions.close()
+    assert not sessions.root.exists()

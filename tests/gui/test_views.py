@@ -1,0 +1,85 @@
+"""Slices lie where they say, with outlines on the right side; the surface is the one that the core drew."""
+
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_hypo.execute.run import run_participant
+from bids_hypo.gui import views
+from bids_hypo.workflow.options import RunOptions
+from tests.finished import finished_dataset
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("views")
+    raw, out, (names,) = finished_dataset(folder, [{"sub": "01"}])
+    run_participant(RunOptions(raw, out))
+    stacks = folder / "stacks"
+    stacks.mkdir()
+    views.write_stacks(names, stacks)
+    return names, stacks
+
+
+def _middle_mm(stack, name):
+    """Centroid of a mask, from the middle of the hypothalamus, mm."""
+    where = np.argwhere(np.asarray(stack.masks[name]) > 127).mean(axis=0)
+    return (where - (len(stack.grey) - 1) / 2) * stack.spacing_mm - np.array(stack.middle_mm)
+
+
+@pytest.mark.parametrize("name", [views.CLOSE, views.FAR])
+def test_masks_lie_where_the_phantom_has_them(scan, name):
+    stack = views.read_stack(scan[1], name)
+    image = nib.load(scan[0].dseg)
+    labels = np.asarray(image.dataobj)
+    points = {side: nib.affines.apply_affine(image.affine, np.argwhere(labels == side)) for side in (1, 2)}
+    every = np.concatenate(list(points.values()))
+    middle = (every.min(axis=0) + every.max(axis=0)) / 2
+    for side, mask in ((1, "left"), (2, "right")):
+        np.testing.assert_allclose(_middle_mm(stack, mask), points[side].mean(axis=0) - middle, atol=0.25)
+    volume = (np.asarray(stack.masks["left"]) > 127).sum() * stack.spacing_mm**3
+    assert volume == pytest.approx((labels == 1).sum() * abs(np.linalg.det(image.affine[:3, :3])), rel=0.2)
+
+
+def test_slices_cover_the_cube_in_whole_steps(scan):
+    stack = views.read_stack(scan[1], views.CLOSE)
+    low, high = stack.span_mm(1)
+    assert stack.index(1, low) <= 1 and stack.index(1, high) >= len(stack.grey) - 2
+    assert (low / stack.spacing_mm) % 1 == pytest.approx(0, abs=1e-6)
+    assert stack.index(1, -1e6) == 0 and stack.index(1, 1e6) == len(stack.grey) - 1
+    assert stack.index(1, 4.0) - stack.index(1, 0.0) == 10
+
+
+def _x_of(svg, colour):
+    path = re.search(rf'<path d="([^"]+)" stroke="{colour}"', svg)
+    assert path is not None
+    return np.mean([float(pair.split(",")[0]) for pair in re.findall(r"[\d.]+,[\d.]+", path.group(1))])
+
+
+def test_left_is_left_and_radiological_turns_it_round(scan):
+    stack = views.read_stack(scan[1], views.CLOSE)
+    left, right = views.COLOURS["left"], views.COLOURS["right"]
+    svg = views.slice_svg(stack, 1, 0.0)
+    assert _x_of(svg, left) < 22 < _x_of(svg, right)
+    assert re.findall(r">([LRAP])<", svg) == ["L", "R"]
+    turned = views.slice_svg(stack, 1, 0.0, radiological=True)
+    assert _x_of(turned, left) > 22 > _x_of(turned, right)
+    assert re.findall(r">([LRAP])<", turned) == ["R", "L"]
+    assert re.findall(r">([LRAP])<", views.slice_svg(stack, 0, 4.0, radiological=True)) == ["P", "A"]
+
+
+def test_outlines_can_be_left_out_and_end_with_the_structure(scan):
+    stack = views.read_stack(scan[1], views.CLOSE)
+    assert "<path" not in views.slice_svg(stack, 1, 0.0, outlines=False)
+    assert 'd=""' in views.slice_svg(stack, 1, 15.0)
+    assert 'aria-label="coronal slice at 15.0 mm"' in views.slice_svg(stack, 1, 15.0)
+
+
+def test_the_surface_is_the_cores(scan):
+    figure = views.surface_figure(scan[0])
+    assert [trace.name for trace in figure.data] == ["left hypothalamus", "right hypothalamus", "intracranial volume"]
+    assert np.mean(figure.data[0].x) < 0 < np.mean(figure.data[1].x)
+    scan[0].figure("surface", ".json.gz").unlink()
+    assert views.surface_figure(scan[0]) is None
