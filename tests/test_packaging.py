@@ -158,7 +158,7 @@ def test_forbidden_places_would_be_found():
 
 def test_constraints_pin_every_dependency(setup_cfg, constraints):
     lines = setup_cfg["options"]["install_requires"].split("\n")
-    for extra in ("test", "docs", "train"):
+    for extra in ("test", "docs", "train", "gui", "cluster"):
         lines += setup_cfg["options.extras_require"][extra].split("\n")
     needed = [Requirement(line) for line in lines if line]
     # The build tools come with a virtual environment; pinning them would fight with the interpreter's own.

@@ -18,7 +18,6 @@ from bids_hypo.bids.resume import outputs_complete
 from bids_hypo.errors import ExitCode
 from bids_hypo.execute.cluster import run_on_cluster
 from bids_hypo.execute.local import run_here
-from bids_hypo.execute.reporting import finish_reports
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.models.catalog import find_bundles
 from bids_hypo.models.device import parse_device
@@ -93,6 +92,8 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
         results += [read_result(output_names(s, options.output_dir)) for s in plan.kept]
         if plan.todo:
             results += _process_all(plan.todo, options)
+    from bids_hypo.execute.reporting import finish_reports  # seconds that --dry-run need not pay
+
     results = finish_reports(results, scans, options, bundles)
     results.sort(key=lambda r: r.name)
     failed = any(r.status == "failed" for r in results)

@@ -102,10 +102,6 @@ def serve(options: GuiOptions, *, started: Callable[[str], None], block: bool = 
         close = _launch(runner, options, started)
         if block:
             _stay()
-    except OSError as error:
-        raise CannotCreateError(
-            f"{options.host}:{options.port}: cannot listen there ({error}). Is the page running already? Try --port."
-        ) from error
     finally:
         if block:
             close()
@@ -120,13 +116,18 @@ def _launch(runner: Any, options: GuiOptions, started: Callable[[str], None]) ->
     from bids_hypo.gui.html import CSS
 
     page = build(runner)
-    _, address, _ = page.launch(
-        server_name=options.host, server_port=options.port, auth=options.auth, share=False, inbrowser=False,
-        prevent_thread_lock=True, quiet=True, max_file_size=options.limits.upload_mb * MB, footer_links=[],
-        run_history=False, enable_monitoring=False, pwa=False, mcp_server=False, ssr_mode=False, strict_cors=True,
-        app_kwargs={"middleware": [Middleware(PrivateHeaders)], "docs_url": None, "redoc_url": None},
-        theme=theme(), css=CSS,
-    )  # fmt: skip
+    try:
+        _, address, _ = page.launch(
+            server_name=options.host, server_port=options.port, auth=options.auth, share=False, inbrowser=False,
+            prevent_thread_lock=True, quiet=True, max_file_size=options.limits.upload_mb * MB, footer_links=[],
+            run_history=False, enable_monitoring=False, pwa=False, mcp_server=False, ssr_mode=False, strict_cors=True,
+            app_kwargs={"middleware": [Middleware(PrivateHeaders)], "docs_url": None, "redoc_url": None},
+            theme=theme(), css=CSS,
+        )  # fmt: skip
+    except OSError as error:
+        raise CannotCreateError(
+            f"{options.host}:{options.port}: cannot listen there ({error}). Is the page running already? Try --port."
+        ) from error
     if not options.local and options.auth is None:
         logger.warning("anyone who reaches %s can use this page: give --auth, or listen on 127.0.0.1", options.host)
     runner.warm_up()

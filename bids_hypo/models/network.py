@@ -43,7 +43,8 @@ def build_unet(architecture: dict[str, Any], encoder_weights: str | Path | None 
     Parameters
     ----------
     architecture : dict
-        ``backbone`` (any that segmentation-models knows), ``input_shape`` [H, W, C], ``classes``, ``decoder_filters``.
+        ``backbone`` (any that segmentation-models knows), ``input_shape`` [H, W, C], ``classes``, ``decoder_filters``;
+        optional ``full_resolution_skip``, the filters of a branch that sees the image itself (see `_sharpened`).
     encoder_weights : {None, "imagenet"} or Path
         ``imagenet`` is downloaded by segmentation-models; a file is a Keras ``.h5`` of the encoder. Both need as many
         channels as they were trained with, usually three.
@@ -82,8 +83,25 @@ def build_unet(architecture: dict[str, Any], encoder_weights: str | Path | None 
             f"({str(error).splitlines()[0]}). 'imagenet' needs a network connection and three channels; a file must be "
             "a Keras .h5 of the same encoder; 'none' starts from random weights."
         ) from error
-    probabilities = tf.keras.layers.Activation("softmax", dtype="float32", name="probabilities")(model.output)
+    logits = _sharpened(model, architecture) if architecture.get("full_resolution_skip") else model.output
+    probabilities = tf.keras.layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
     return tf.keras.Model(model.input, probabilities)
+
+
+def _sharpened(model: Any, architecture: dict[str, Any]) -> Any:
+    """Logits corrected by a small branch that joins the last features with the image at full resolution.
+
+    The encoder's first layer already halves the resolution, and segmentation-models has no skip above it: a border
+    would have to be placed between pixels from features of half the resolution. The correction starts at nothing.
+    """
+    layers, n = tf.keras.layers, int(architecture["full_resolution_skip"])
+    x = layers.Concatenate(name="sharp_input")([model.get_layer("final_conv").input, model.input])
+    for step in (1, 2):
+        x = layers.Conv2D(n, 3, padding="same", use_bias=False, name=f"sharp_conv{step}")(x)
+        x = layers.BatchNormalization(name=f"sharp_bn{step}")(x)
+        x = layers.Activation("relu", name=f"sharp_relu{step}")(x)
+    x = layers.Conv2D(int(architecture["classes"]), 1, kernel_initializer="zeros", name="sharp_correction")(x)
+    return layers.Add(name="sharp_logits")([model.output, x])
 
 
 def check_backbone(name: str) -> None:
@@ -115,6 +133,29 @@ def load_weights(model: Any, path: Path) -> None:
     """Fill a model from a file written by `save_weights`."""
     with np.load(path) as stored:
         model.set_weights([stored[name].astype(np.float32) for name in sorted(stored.files)])
+
+
+def start_from(model: Any, architecture: dict[str, Any], path: Path) -> None:
+    """Fill a model from a file written by `save_weights`, also one of the same network without its last branch.
+
+    Parameters
+    ----------
+    model : tf_keras.Model
+        Of `build_unet`.
+    architecture : dict
+        Its own.
+    path : Path
+    """
+    with np.load(path) as stored:
+        n_stored = len(stored.files)
+    if n_stored == len(model.get_weights()):
+        load_weights(model, path)
+        return
+    plain = build_unet({**architecture, "full_resolution_skip": 0})
+    load_weights(plain, path)
+    for layer in plain.layers:
+        if layer.get_weights():
+            model.get_layer(layer.name).set_weights(layer.get_weights())
 
 
 def load_networks(bundle: ModelBundle, *, batch_size: int = 16, on_cpu: bool = False) -> tuple[SharedNetwork, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bids_hypo.models.network import build_unet, load_weights, sm, tf, write_arrays
+from bids_hypo.models.network import build_unet, sm, start_from, tf, write_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Trainer:
         tf.keras.mixed_precision.set_global_policy("mixed_float16" if mixed else "float32")
         self.model = build_unet(architecture, encoder_weights)
         if initial_weights is not None:
-            load_weights(self.model, initial_weights)
+            start_from(self.model, architecture, initial_weights)
         self.average = [tf.Variable(v, trainable=False) for v in self.model.variables]
         self._decay = MAX_AVERAGE_DECAY if training.get("average", True) else 0.0
         self.optimiser = _optimiser(training, mixed=mixed)

@@ -36,7 +36,6 @@ from bids_hypo.segment.anatomy import Anatomy, find_anatomy, pose_template
 from bids_hypo.segment.delineate import Delineation, delineate, region_grid, region_probabilities
 from bids_hypo.segment.icv import icv_by_own_model, native_icv
 from bids_hypo.segment.pose import Pose, fit_pose
-from bids_hypo.workflow.drawing import try_to_draw
 
 logger = logging.getLogger(__name__)
 
@@ -201,6 +200,8 @@ def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, 
     except BaseException:
         remove_outputs(names)
         raise
+    from bids_hypo.workflow.drawing import try_to_draw  # seconds that planning a run need not pay
+
     with watch.stage("draw"):  # after the records: a figure that fails costs no result
         undrawn = try_to_draw(names, volume, found.hypothalamus.labels, found.icv, found.pose.rotation)
     left, right = found.hypothalamus.volumes_mm3

@@ -99,7 +99,7 @@ def train_anatomy(recipe: dict[str, Any], label_maps: Path, folder: Path) -> Pat
         heads = load_training_heads(label_maps, recipe["validation"], n_wider=phase.get("wider_fluid_copies", 0))
         if weights is None:
             _write_constants(folder, {"pose_template_mm": make_pose_template(heads)})
-        changed = on_grid({**recipe, **phase})
+        changed = in_phase(recipe, phase)
         source = AnatomyBatches(heads, changed)
         weights = fit(source, changed["architecture"], changed["loss"], changed["training"], folder / phase["name"],
                       initial_weights=weights)  # fmt: skip
@@ -107,17 +107,17 @@ def train_anatomy(recipe: dict[str, Any], label_maps: Path, folder: Path) -> Pat
     return Path(shutil.copyfile(weights, folder / "weights.npz"))
 
 
-def on_grid(phase: dict[str, Any]) -> dict[str, Any]:
-    """A phase with its own ``spacing_mm`` and ``shape``, if it has any: the same weights serve any grid."""
-    if "shape" not in phase:
-        return phase
-    x, _, z = phase["shape"]
-    channels = phase["architecture"]["input_shape"][2]
-    return {
-        **phase,
-        "preprocessing": {**phase["preprocessing"], "spacing_mm": phase["spacing_mm"], "shape": phase["shape"]},
-        "architecture": {**phase["architecture"], "input_shape": [x, z, channels]},
-    }
+def in_phase(recipe: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:
+    """A recipe as it is in one of its phases.
+
+    A phase may have a ``spacing_mm`` and ``shape`` of its own, because the same weights serve any grid, and change
+    parts of the ``architecture``.
+    """
+    pre = {**recipe["preprocessing"], **{key: phase[key] for key in ("spacing_mm", "shape") if key in phase}}
+    x, _, z = pre["shape"]
+    architecture = {**recipe["architecture"], **phase.get("architecture", {})}
+    architecture["input_shape"] = [x, z, architecture["input_shape"][2]]
+    return {**recipe, **phase, "preprocessing": pre, "architecture": architecture}
 
 
 def train_labelled(

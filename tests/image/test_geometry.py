@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from bids_hypo.image.grid import Grid, apply_affine, box_grid
+from bids_hypo.image.grid import Grid, apply_affine, bounding_box, box_grid
 from bids_hypo.image.resample import resample, resample_probability
 from bids_hypo.image.slices import orient, restore, stack_neighbours, unstack
 from bids_hypo.image.volume import Volume
@@ -22,6 +22,14 @@ def _blob(shape=(40, 44, 36), affine=None) -> Volume:
     points = apply_affine(affine, np.stack(np.indices(shape), -1))
     data = np.exp(-(((points - [3, -2, 4]) / [6, 8, 5]) ** 2).sum(-1))
     return Volume(data.astype(np.float32), affine)
+
+
+def test_the_box_of_a_mask():
+    mask = np.zeros((10, 12, 14), bool)
+    mask[2, 3:7, 5] = mask[8, 4, 13] = True
+    assert bounding_box(mask) == (slice(2, 9), slice(3, 7), slice(5, 14))
+    assert bounding_box(mask, np.array([3, 1, 0])) == (slice(0, 12), slice(2, 8), slice(5, 14))
+    assert all(s.start == s.stop == 0 for s in bounding_box(np.zeros_like(mask), 2))
 
 
 TARGET = box_grid(np.zeros(3), np.eye(3), (30, 30, 30), np.full(3, 1.0))

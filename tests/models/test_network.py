@@ -14,6 +14,7 @@ trainer = pytest.importorskip("bids_hypo.models.trainer")
 ARCHITECTURE = {
     "backbone": "efficientnetb0", "input_shape": [32, 32, 3], "classes": 3, "decoder_filters": [16, 8, 8, 8, 8],
 }  # fmt: skip
+SHARP = {**ARCHITECTURE, "full_resolution_skip": 4}
 LOSS = {"class_weights": [1, 1, 1], "jaccard_groups": [[1], [2]], "jaccard_weight": 0.5}
 
 
@@ -47,6 +48,25 @@ def test_training_lowers_the_loss_and_resumes(trained):
     again = _trainer(folder, seed=99)
     assert int(again.step_count) == 8
     assert again.step(*_batch()) < 0.8 * losses[0]
+
+
+def test_the_branch_at_full_resolution_starts_at_nothing_and_learns(trained, tmp_path):
+    folder, *_ = trained
+    plain, sharp = network.build_unet(ARCHITECTURE), network.build_unet(SHARP)
+    network.load_weights(plain, folder / "weights.npz")
+    network.start_from(sharp, SHARP, folder / "weights.npz")
+    x, y = _batch(5)
+    np.testing.assert_allclose(sharp(x.astype(np.float32)), plain(x.astype(np.float32)), atol=1e-6)
+    training = {"learning_rate": 0.01, "steps": 20, "warmup_steps": 2, "seed": 3}
+    going_on = trainer.Trainer(SHARP, LOSS, training, tmp_path, initial_weights=folder / "weights.npz")
+    for _ in range(3):
+        going_on.step(x, y)
+    assert np.abs(going_on.model.get_layer("sharp_correction").get_weights()[0]).max() > 0
+    network.save_weights(going_on.model, tmp_path / "sharp.npz")
+    again = network.build_unet(SHARP)
+    network.start_from(again, SHARP, tmp_path / "sharp.npz")
+    difference = np.abs(again(x.astype(np.float32)) - going_on.model(x.astype(np.float32), training=False))
+    assert float(np.max(difference)) < 0.01  # half precision
 
 
 def test_results_do_not_depend_on_the_batch_size(trained):

@@ -10,10 +10,10 @@ from bids_hypo.image.volume import Volume
 from bids_hypo.segment.pose import fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, soft_targets
 from bids_hypo.train.deform import contract, random_affine, smooth_field, spline_basis
-from bids_hypo.train.headmaps import CLASS_NAMES, class_centroids, intracranial_mask, load_head_map
+from bids_hypo.train.headmaps import CLASS_NAMES, CSF, class_centroids, intracranial_mask, load_head_map, widen_fluid
 from bids_hypo.train.pose_template import make_pose_template
 from bids_hypo.train.synthesis import T1W, make_examples, mirror, synthesise_scan, tissue_means
-from bids_hypo.workflow.training import RECIPES, load_recipe, on_grid
+from bids_hypo.workflow.training import RECIPES, in_phase, load_recipe
 
 STRUCTURES = {  # centre (mm) and radius (mm) of a toy head's structures, FreeSurfer numbers, left is negative x
     10: ((-11, -19, 7), 7), 49: ((11, -19, 7), 7), 16: ((0, -31, -33), 9), 4: ((-14, -18, 20), 5),
@@ -24,7 +24,7 @@ STRUCTURES = {  # centre (mm) and radius (mm) of a toy head's structures, FreeSu
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory):
+def head_file(tmp_path_factory):
     """A toy head map of 1 mm: scalp, bone, CSF, white matter, structures, and a neck with a spinal canal."""
     shape = (150, 190, 170)
     x = np.stack(np.indices(shape), -1) - np.array([75, 95, 95])
@@ -39,7 +39,12 @@ def head(tmp_path_factory):
     path = tmp_path_factory.mktemp("maps") / "toy.nii.gz"
     affine = np.diag([-1.0, 1, 1, 1])  # stored LAS: reading must bring it to RAS
     nib.save(nib.Nifti1Image(np.ascontiguousarray(labels[::-1]), affine), path)
-    return load_head_map(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def head(head_file):
+    return load_head_map(head_file)
 
 
 def test_the_icv_rule_cuts_the_spinal_canal_and_specks():
@@ -57,6 +62,36 @@ def test_the_icv_rule_cuts_the_spinal_canal_and_specks():
     assert not mask[2:4, 2:4, 2:4].any()
     ball = 4 / 3 * np.pi * 30**3
     assert mask.sum() == pytest.approx(ball, rel=0.04)
+
+
+def test_wider_fluid_takes_brain_and_leaves_the_skull(head, head_file):
+    older = load_head_map(head_file, wider_fluid=np.random.default_rng(1))
+    np.testing.assert_array_equal(older.icv, head.icv)
+    before, after = head.label[head.codes], older.label[older.codes]
+    for ventricle, white in ((4, 2), (43, 41)):
+        changed = (before != after) & (before == white)
+        assert (after == ventricle).sum() > 1.1 * (before == ventricle).sum()
+        assert (after[changed] == ventricle).all()
+    changed = np.isin(before, (8, 47)) & (before != after)
+    assert changed.any() and (after[changed] == CSF).all()
+    np.testing.assert_array_equal(before >= 500, after >= 500)
+
+
+def test_fluid_widens_by_no_more_than_said():
+    labels = np.full((60, 60, 60), 8, np.int16)
+    labels[:, :, :10] = CSF
+    wider = widen_fluid(labels, np.random.default_rng(0))
+    assert (wider[:, :, 10:] == CSF).any() and not (wider[:, :, 18:] == CSF).any()
+    np.testing.assert_array_equal(wider[:, :, :10], labels[:, :, :10])
+
+
+def test_a_phase_changes_only_what_it_names():
+    recipe = load_recipe("anatomy")
+    first, last = (in_phase(recipe, recipe["phases"][k]) for k in (0, -1))
+    assert first["preprocessing"]["spacing_mm"] == [2.0, 2.0, 2.0]
+    assert first["architecture"]["input_shape"] == [96, 128, 5]
+    assert not first["architecture"]["full_resolution_skip"]
+    assert last["preprocessing"] == recipe["preprocessing"] and last["architecture"] == recipe["architecture"]
 
 
 def test_left_is_left_in_a_head_map(head):
@@ -93,7 +128,7 @@ def test_soft_targets_sum_to_one():
 
 def test_anatomy_batches(head):
     recipe = load_recipe("anatomy")
-    recipe = on_grid({**recipe, **recipe["phases"][0]})
+    recipe = in_phase(recipe, recipe["phases"][0])
     recipe["training"] |= {"batch_size": 4, "batches_per_chunk": 2}
     batches = AnatomyBatches((head,), recipe).chunk(3)
     assert len(batches) == 2
