@@ -52,9 +52,10 @@ def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
     from bids_hypo.models.catalog import ANATOMY, find_bundle
     from bids_hypo.workflow.training import TrainingOptions, train_labelled
 
-    weights = {"none": None, "imagenet": "imagenet"}.get(args.encoder_weights, Path(args.encoder_weights))
-    options = TrainingOptions(n_folds, args.fold, weights)
     anatomy = find_bundle(ANATOMY, args.models)
+    start = args.encoder_weights or recipe.get("encoder_weights", "none")
+    known = {"none": None, "imagenet": "imagenet", ANATOMY: anatomy.folder}
+    options = TrainingOptions(n_folds, args.fold, known.get(start, Path(start)))
     _configure(args, recipe)
     from bids_hypo.models.network import load_network
 
@@ -148,8 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("recipe", help=RECIPE_HELP)
     fit.add_argument("--folds", type=int, metavar="N", help="cross-validation: a network for each of N divisions")
     fit.add_argument("--fold", type=int, metavar="K", help="train only fold K, for instance each as a job of its own")
-    fit.add_argument("--encoder-weights", default="none", metavar="{imagenet,none,FILE}",
-                     help="start of the encoder; imagenet is downloaded")  # fmt: skip
+    fit.add_argument("--encoder-weights", metavar="{none,imagenet,anatomy,FILE,BUNDLE}",
+                     help="start of the network: random, ImageNet (downloaded), the anatomy network, a Keras .h5 of "
+                     "the encoder, or a bundle; default: as the recipe says, otherwise none")  # fmt: skip
     bundle = commands.add_parser("bundle", help="turn a training folder (finished or not) into a bundle")
     bundle.set_defaults(run=_bundle)
     bundle.add_argument("recipe", help=RECIPE_HELP)

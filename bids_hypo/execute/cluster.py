@@ -35,7 +35,8 @@ _WAITING_NOTE_SECONDS = 60.0
 def run_on_cluster(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanResult]:
     """Process scans on the workers of a Dask scheduler, one scan at a time on each worker process.
 
-    A scan whose worker dies is tried elsewhere, as often as the scheduler allows (``allowed-failures``). A scan that
+    A scan whose worker dies is tried elsewhere, as often as the scheduler allows (``allowed-failures``) and until it
+    has been begun more than `RETRIES` times; one that only waited on a worker that died is not blamed. A scan that
     meets an error of the machine (memory, input and output) is tried again up to `RETRIES` times, on other workers if
     there are any. One that fails because of its data is not. What fails for good is recorded as failed.
 
@@ -205,7 +206,10 @@ class _HandOut:
             names = output_names(item.scan, self.options.output_dir)
             with claim(names):  # nobody is left to take away what is half written
                 remove_outputs(names)
-            return self._failed(item, "its worker died again and again (out of memory, or out of time?)")
+            died = "its worker died again and again (out of memory, or out of time?)"
+            if self.expected.n_starts(item.scan) > RETRIES:
+                return self._failed(item, died)
+            return self._again(item, died, None)  # Dask also counts deaths of workers on which it only waited
         if error is None:
             return self._again(item, f"lost by the cluster ({future.status})", None)
         return self._again(item, f"{type(error).__name__}: {error}", None)

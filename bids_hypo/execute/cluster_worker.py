@@ -53,6 +53,14 @@ class Expected:
     bids_dir: Path
     versions: tuple[tuple[str, str], ...]
 
+    def note_start(self, scan: Scan) -> None:
+        """Leave a mark that a worker begins with a scan; it outlives the worker."""
+        self.probe.with_name(f"{self.probe.name}-{scan.name}.{token_hex(4)}").touch()
+
+    def n_starts(self, scan: Scan) -> int:
+        """How often workers have begun with a scan, unlike how often it lay on a worker that died."""
+        return len(list(self.probe.parent.glob(f"{self.probe.name}-{scan.name}.*")))
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -86,7 +94,8 @@ def expectation(bids_dir: Path, output_dir: Path) -> Iterator[Expected]:
     try:
         yield Expected(probe, token, bids_dir, versions_here())
     finally:
-        probe.unlink(missing_ok=True)
+        for mark in probe.parent.glob(f"{probe.name}*"):
+            mark.unlink(missing_ok=True)
 
 
 def versions_here() -> tuple[tuple[str, str], ...]:
@@ -166,6 +175,7 @@ def attempt(scan: Scan, options: RunOptions, expected: Expected) -> Attempt:
         if unfit:
             return Attempt(None, None, unfit, worker)
         try:
+            expected.note_start(scan)
             return Attempt(work(scan, options, raise_if=worth_another_try), None, None, worker)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
             text = f"worker on {socket.gethostname()}: {type(error).__name__}: {error}"

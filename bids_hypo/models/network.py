@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from bids_hypo.errors import UsageError
 from bids_hypo.models.batches import SharedNetwork
-from bids_hypo.models.bundle import ModelBundle
+from bids_hypo.models.bundle import ModelBundle, load_bundle
 from bids_hypo.models.device import DeviceRequest
 
 with contextlib.redirect_stdout(io.StringIO()):  # it announces its framework on standard output
@@ -43,11 +43,11 @@ def build_unet(architecture: dict[str, Any], encoder_weights: str | Path | None 
     Parameters
     ----------
     architecture : dict
-        ``backbone`` (any that segmentation-models knows), ``input_shape`` [H, W, C], ``classes``, ``decoder_filters``;
-        optional ``full_resolution_skip``, the filters of a branch that sees the image itself (see `_sharpened`).
+        ``backbone`` (any that segmentation-models knows), ``input_shape`` [H, W, C], ``classes``, ``decoder_filters``.
     encoder_weights : {None, "imagenet"} or Path
         ``imagenet`` is downloaded by segmentation-models; a file is a Keras ``.h5`` of the encoder. Both need as many
-        channels as they were trained with, usually three.
+        channels as they were trained with, usually three. A folder is a model bundle, of which the decoder is taken
+        too; layers of another shape, such as the last one, start at random.
 
     Returns
     -------
@@ -74,34 +74,17 @@ def build_unet(architecture: dict[str, Any], encoder_weights: str | Path | None 
                 decoder_filters=tuple(architecture["decoder_filters"]),
             )
             if weights not in (None, "imagenet"):
-                _load_encoder(model, Path(weights))
+                (_load_layers if Path(weights).is_dir() else _load_encoder)(model, Path(weights))
     except Exception as error:
         if weights is None:
             raise
         raise UsageError(
             f"--encoder-weights {weights}: cannot be used for {backbone} with input {architecture['input_shape']} "
             f"({str(error).splitlines()[0]}). 'imagenet' needs a network connection and three channels; a file must be "
-            "a Keras .h5 of the same encoder; 'none' starts from random weights."
+            "a Keras .h5 and a folder a model bundle of the same encoder; 'none' starts from random weights."
         ) from error
-    logits = _sharpened(model, architecture) if architecture.get("full_resolution_skip") else model.output
-    probabilities = tf.keras.layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
+    probabilities = tf.keras.layers.Activation("softmax", dtype="float32", name="probabilities")(model.output)
     return tf.keras.Model(model.input, probabilities)
-
-
-def _sharpened(model: Any, architecture: dict[str, Any]) -> Any:
-    """Logits corrected by a small branch that joins the last features with the image at full resolution.
-
-    The encoder's first layer already halves the resolution, and segmentation-models has no skip above it: a border
-    would have to be placed between pixels from features of half the resolution. The correction starts at nothing.
-    """
-    layers, n = tf.keras.layers, int(architecture["full_resolution_skip"])
-    x = layers.Concatenate(name="sharp_input")([model.get_layer("final_conv").input, model.input])
-    for step in (1, 2):
-        x = layers.Conv2D(n, 3, padding="same", use_bias=False, name=f"sharp_conv{step}")(x)
-        x = layers.BatchNormalization(name=f"sharp_bn{step}")(x)
-        x = layers.Activation("relu", name=f"sharp_relu{step}")(x)
-    x = layers.Conv2D(int(architecture["classes"]), 1, kernel_initializer="zeros", name="sharp_correction")(x)
-    return layers.Add(name="sharp_logits")([model.output, x])
 
 
 def check_backbone(name: str) -> None:
@@ -116,6 +99,23 @@ def _load_encoder(model: Any, path: Path) -> None:
     model.load_weights(str(path), by_name=True)
     if all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)):
         raise ValueError("no layer of the file has the name of a layer of this encoder")
+
+
+def _load_layers(model: Any, folder: Path) -> None:
+    """Fill the layers that a bundle's first network has too; a network that shares none is an error."""
+    bundle = load_bundle(folder)
+    donor = build_unet(bundle.architecture)
+    load_weights(donor, folder / bundle.weights[0][0])
+    there = {layer.name: layer for layer in model.layers}
+    n_filled = 0
+    for layer in donor.layers:
+        values, own = layer.get_weights(), there.get(layer.name)
+        if values and own is not None and [v.shape for v in values] == [w.shape for w in own.get_weights()]:
+            own.set_weights(values)
+            n_filled += 1
+    if not n_filled:
+        raise ValueError("no layer of the bundle's network is a layer of this one")
+    logger.info("%d layers start from %s %s", n_filled, bundle.name, bundle.version)
 
 
 def save_weights(model: Any, path: Path) -> None:
@@ -133,29 +133,6 @@ def load_weights(model: Any, path: Path) -> None:
     """Fill a model from a file written by `save_weights`."""
     with np.load(path) as stored:
         model.set_weights([stored[name].astype(np.float32) for name in sorted(stored.files)])
-
-
-def start_from(model: Any, architecture: dict[str, Any], path: Path) -> None:
-    """Fill a model from a file written by `save_weights`, also one of the same network without its last branch.
-
-    Parameters
-    ----------
-    model : tf_keras.Model
-        Of `build_unet`.
-    architecture : dict
-        Its own.
-    path : Path
-    """
-    with np.load(path) as stored:
-        n_stored = len(stored.files)
-    if n_stored == len(model.get_weights()):
-        load_weights(model, path)
-        return
-    plain = build_unet({**architecture, "full_resolution_skip": 0})
-    load_weights(plain, path)
-    for layer in plain.layers:
-        if layer.get_weights():
-            model.get_layer(layer.name).set_weights(layer.get_weights())
 
 
 def load_networks(bundle: ModelBundle, *, batch_size: int = 16, on_cpu: bool = False) -> tuple[SharedNetwork, ...]:

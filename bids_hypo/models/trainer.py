@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bids_hypo.models.network import build_unet, sm, start_from, tf, write_arrays
+from bids_hypo.models.network import build_unet, load_weights, sm, tf, write_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class Trainer:
     folder : Path
         Checkpoints go here; training goes on from the newest.
     encoder_weights : {None, "imagenet"} or Path
+        See `bids_hypo.models.network.build_unet`.
     initial_weights : Path, optional
         A file of `bids_hypo.models.network.save_weights` to start from; a checkpoint in ``folder`` comes first.
     """
@@ -51,7 +52,7 @@ class Trainer:
         tf.keras.mixed_precision.set_global_policy("mixed_float16" if mixed else "float32")
         self.model = build_unet(architecture, encoder_weights)
         if initial_weights is not None:
-            start_from(self.model, architecture, initial_weights)
+            load_weights(self.model, initial_weights)
         self.average = [tf.Variable(v, trainable=False) for v in self.model.variables]
         self._decay = MAX_AVERAGE_DECAY if training.get("average", True) else 0.0
         self.optimiser = _optimiser(training, mixed=mixed)
@@ -148,8 +149,7 @@ def make_loss(spec: dict[str, Any]) -> Callable[[Any, Any], Any]:
         ``type`` ``soft labels`` (default): weighted cross entropy plus the Jaccard metric loss of Wang et al. (2023,
         NeurIPS), ``JML(p, y) = 1 - (|p + y|_1 - |p - y|_1) / (|p + y|_1 + |p - y|_1)``, which unlike the soft
         Jaccard has its minimum at p = y and does not reward too large an outline when y is not 0 or 1; needs
-        ``class_weights``
-        (K,), ``jaccard_groups`` (lists of class indices) and ``jaccard_weight``.
+        ``class_weights`` (K,), ``jaccard_groups`` (lists of class indices) and ``jaccard_weight``.
         ``type`` ``cross entropy + jaccard``: segmentation-models' losses of these names, as in Vernikouskaya 2023.
 
     Returns

@@ -51,7 +51,7 @@ class TrainingOptions:
     only_fold : int or None
         Train this fold alone (from 1), for instance each as a job of its own.
     encoder_weights : str, Path or None
-        ``imagenet``, a Keras file, or None to start from random weights.
+        ``imagenet``, a Keras file, a bundle's folder, or None to start from random weights.
     """
 
     n_folds: int = 1
@@ -110,13 +110,11 @@ def train_anatomy(recipe: dict[str, Any], label_maps: Path, folder: Path) -> Pat
 def in_phase(recipe: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:
     """A recipe as it is in one of its phases.
 
-    A phase may have a ``spacing_mm`` and ``shape`` of its own, because the same weights serve any grid, and change
-    parts of the ``architecture``.
+    A phase may have a ``spacing_mm`` and ``shape`` of its own, because the same weights serve any grid.
     """
     pre = {**recipe["preprocessing"], **{key: phase[key] for key in ("spacing_mm", "shape") if key in phase}}
     x, _, z = pre["shape"]
-    architecture = {**recipe["architecture"], **phase.get("architecture", {})}
-    architecture["input_shape"] = [x, z, architecture["input_shape"][2]]
+    architecture = {**recipe["architecture"], "input_shape": [x, z, recipe["architecture"]["input_shape"][2]]}
     return {**recipe, **phase, "preprocessing": pre, "architecture": architecture}
 
 

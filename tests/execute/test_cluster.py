@@ -125,13 +125,40 @@ def test_deaths_and_errors_cost_no_scan(data, scheduler, tmp_path):
     assert calls["sub-01"] == calls["sub-02"] == calls["sub-bad"] == 1
     assert calls["sub-killsonce"] == calls["sub-ioonce"] == 2
     assert calls["sub-io"] == 1 + RETRIES
-    assert 2 <= calls["sub-kills"] <= 3  # allowed-failures plus one, once perhaps while it only waited on a worker
+    assert RETRIES < calls["sub-kills"] <= RETRIES + 3  # and some more, up to allowed-failures plus one
     assert "died" in found["sub-kills"].error and "Input/output" in found["sub-io"].error
     crashes = {p.name for p in (options.output_dir / "logs").iterdir()}
     assert crashes == {f"crash-{name}_T1w.txt" for name in failed}
     # What a dead worker left half is taken away.
     assert not list(options.output_dir.rglob("*.part"))
     assert not list(options.output_dir.glob("sub-kills/anat/*"))
+
+
+@pytest.mark.parametrize("n_starts", [0, 1, RETRIES, RETRIES + 1])
+def test_a_scan_is_blamed_only_for_what_it_began(data, n_starts):
+    """Dask counts every death of a worker on which a scan lay, also while another one was being processed there."""
+
+    from distributed import KilledWorker
+
+    class Future:
+        status = "error"
+
+        def exception(self) -> Exception:
+            return KilledWorker("sub-01_T1w", None, 2)
+
+    options, (scan, other) = data("01", "02")
+    with expectation(options.bids_dir, options.output_dir) as expected:
+        for begun in [scan] * n_starts + [other] * 9:
+            expected.note_start(begun)
+        hand_out = cluster._HandOut(None, [], options, expected, None)
+        future = Future()
+        hand_out.running[future] = cluster._Waiting(scan)
+        hand_out.ended.put(future)
+        result = hand_out._next_result()
+        blamed = n_starts > RETRIES
+        assert (result is not None and result.status == "failed") is blamed
+        assert [item.scan for item in hand_out.waiting] == ([] if blamed else [scan])
+    assert not list((options.output_dir / "logs").glob(".probe*"))
 
 
 def test_the_same_bytes_as_without_a_cluster(data, scheduler, tmp_path):

@@ -14,7 +14,6 @@ trainer = pytest.importorskip("bids_hypo.models.trainer")
 ARCHITECTURE = {
     "backbone": "efficientnetb0", "input_shape": [32, 32, 3], "classes": 3, "decoder_filters": [16, 8, 8, 8, 8],
 }  # fmt: skip
-SHARP = {**ARCHITECTURE, "full_resolution_skip": 4}
 LOSS = {"class_weights": [1, 1, 1], "jaccard_groups": [[1], [2]], "jaccard_weight": 0.5}
 
 
@@ -50,23 +49,19 @@ def test_training_lowers_the_loss_and_resumes(trained):
     assert again.step(*_batch()) < 0.8 * losses[0]
 
 
-def test_the_branch_at_full_resolution_starts_at_nothing_and_learns(trained, tmp_path):
-    folder, *_ = trained
-    plain, sharp = network.build_unet(ARCHITECTURE), network.build_unet(SHARP)
-    network.load_weights(plain, folder / "weights.npz")
-    network.start_from(sharp, SHARP, folder / "weights.npz")
-    x, y = _batch(5)
-    np.testing.assert_allclose(sharp(x.astype(np.float32)), plain(x.astype(np.float32)), atol=1e-6)
-    training = {"learning_rate": 0.01, "steps": 20, "warmup_steps": 2, "seed": 3}
-    going_on = trainer.Trainer(SHARP, LOSS, training, tmp_path, initial_weights=folder / "weights.npz")
-    for _ in range(3):
-        going_on.step(x, y)
-    assert np.abs(going_on.model.get_layer("sharp_correction").get_weights()[0]).max() > 0
-    network.save_weights(going_on.model, tmp_path / "sharp.npz")
-    again = network.build_unet(SHARP)
-    network.start_from(again, SHARP, tmp_path / "sharp.npz")
-    difference = np.abs(again(x.astype(np.float32)) - going_on.model(x.astype(np.float32), training=False))
-    assert float(np.max(difference)) < 0.01  # half precision
+def test_a_network_starts_from_the_layers_it_shares_with_a_bundle(trained, tmp_path):
+    *_, bundle = trained
+    donor = network.build_unet(ARCHITECTURE)
+    network.load_weights(donor, bundle.folder / "weights-0.npz")
+    model = network.build_unet({**ARCHITECTURE, "classes": 5}, bundle.folder)
+    shared = [layer for layer in donor.layers if layer.get_weights() and layer.name != "final_conv"]
+    assert len(shared) > 50
+    for layer in shared:
+        for one, other in zip(layer.get_weights(), model.get_layer(layer.name).get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert model.get_layer("final_conv").get_weights()[0].shape[-1] == 5
+    with pytest.raises(UsageError, match="resnet18"):
+        network.build_unet({**ARCHITECTURE, "backbone": "resnet18", "decoder_filters": [4] * 5}, bundle.folder)
 
 
 def test_results_do_not_depend_on_the_batch_size(trained):

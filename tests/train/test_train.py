@@ -90,7 +90,6 @@ def test_a_phase_changes_only_what_it_names():
     first, last = (in_phase(recipe, recipe["phases"][k]) for k in (0, -1))
     assert first["preprocessing"]["spacing_mm"] == [2.0, 2.0, 2.0]
     assert first["architecture"]["input_shape"] == [96, 128, 5]
-    assert not first["architecture"]["full_resolution_skip"]
     assert last["preprocessing"] == recipe["preprocessing"] and last["architecture"] == recipe["architecture"]
 
 
