@@ -163,5 +163,7 @@ def _lock(path: Path) -> int | None:
 def _is_still(handle: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESTALE):  # NFS calls a file stale that another machine has removed
+            return False
+        raise

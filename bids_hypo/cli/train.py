@@ -107,11 +107,17 @@ def _measure(args: argparse.Namespace) -> None:
     if args.what == "icv":
         _need(args, "label_maps")
         table = accuracy.icv_accuracy(
-            load_recipe("anatomy"), args.label_maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast
-        )
+            load_recipe("anatomy"), args.label_maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast,
+            varied_voxels=args.varied_voxels,
+        )  # fmt: skip
     elif args.what == "hypothalamus":
         recipe = load_recipe("hypothalamus")
-        table = accuracy.hypothalamus_accuracy(set_aside(_labelled(args, recipe), recipe[args.part]), models)
+        items = _labelled(args, recipe)
+        if args.part == "folds":
+            table = accuracy.fold_accuracy(items, models)
+        else:
+            table = accuracy.hypothalamus_accuracy(set_aside(items, recipe[args.part]), models)
+        print(accuracy.volume_agreement(table))
     elif args.what == "shrinking":
         recipe = load_recipe("hypothalamus")
         table = accuracy.shrinking(set_aside(_labelled(args, recipe), recipe[args.part]), models)
@@ -174,10 +180,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_measure(measure: argparse.ArgumentParser, fit: argparse.ArgumentParser) -> None:
     measure.set_defaults(run=_measure)
     measure.add_argument("what", choices=("icv", "hypothalamus", "steadiness", "shrinking"))
-    measure.add_argument("--part", choices=("validation", "test"), default="validation")
+    measure.add_argument("--part", choices=("validation", "test", "folds"), default="validation",
+                         help="people set aside; folds: all but those of the test, each by the network that did not see"
+                         " them")  # fmt: skip
     measure.add_argument("--n-contrasts", type=int, default=6, help="synthetic scans of each head map")
     measure.add_argument("--contrast", choices=("measured", "wide"), default="measured",
                          help="tissue contrasts as on real T1w scans, or wider")  # fmt: skip
+    measure.add_argument("--varied-voxels", action="store_true", help="synthetic scans of 0.8 to 1.6 mm, not only 1 mm")
     measure.add_argument("--scans", type=Path, nargs="+", default=[], help="T1w images")
     measure.add_argument("--out", type=Path, help="write the rows as TSV")
     for command in (fit, measure):

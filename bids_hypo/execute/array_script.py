@@ -119,7 +119,9 @@ def array_script(kind: str, options: RunOptions, spelled: Sequence[str]) -> str:
         parts.append(_PARALLEL_BODY.format(labels=listed, command=command, jobs=_n_jobs(options), chunk=chunk))
     else:
         parts += [f"{command}\n", _TASK_BODY.format(labels=listed, chunk=chunk, task=_TASKS[kind])]
-    parts.append(f"\n# At the end, to try once more what failed and to make the pages:\n#   {shlex.join(base)}\n")
+    asked_for = options.selection.participant_labels
+    after = shlex.join([*base, "--participant-label", *asked_for] if asked_for else base)
+    parts.append(f"\n# At the end, to try once more what failed and to make the pages:\n#   {after}\n")
     return "".join(parts)
 
 

@@ -13,13 +13,11 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from bids_hypo.bids.names import output_names
 from bids_hypo.bids.query import Scan
-from bids_hypo.bids.resume import claim, remove_outputs
 from bids_hypo.errors import UsageError
 from bids_hypo.execute.cluster_jobs import QUEUES, job_cluster
 from bids_hypo.execute.cluster_worker import Attempt, Expected, attempt, expectation, why_unfit
-from bids_hypo.execute.worker import record_failure
+from bids_hypo.execute.worker import record_failure, remove_half_written
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.participant import ScanResult
 
@@ -200,12 +198,14 @@ class _HandOut:
         if item is None:  # told twice
             return None
         if future.status == "finished":
-            return self._after(item, future.result())
+            try:
+                tried = future.result()
+            except Exception as lost:  # noqa: BLE001 - the worker or the scheduler went before it was fetched
+                return self._again(item, f"its result was lost ({type(lost).__name__}: {lost})", None)
+            return self._after(item, tried)
         error = future.exception() if future.status == "error" else None
         if type(error).__name__ == "KilledWorker":
-            names = output_names(item.scan, self.options.output_dir)
-            with claim(names):  # nobody is left to take away what is half written
-                remove_outputs(names)
+            remove_half_written(item.scan, self.options.output_dir)
             died = "its worker died again and again (out of memory, or out of time?)"
             if self.expected.n_starts(item.scan) > RETRIES:
                 return self._failed(item, died)

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 from bids_hypo.bids.query import Scan
-from bids_hypo.execute.worker import models_for, record_failure, work
+from bids_hypo.execute.worker import models_for, record_failure, remove_half_written, work
 from bids_hypo.models.device import has_gpu_driver, parse_device
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.participant import ScanResult
@@ -84,11 +84,16 @@ def _in_processes(todo: Sequence[Scan], options: RunOptions, n_procs: int) -> It
         broken = []
         with ProcessPoolExecutor(n_procs, mp_context=get_context("spawn")) as pool:
             futures = {pool.submit(work, scan, options): scan for scan in waiting}
-            for future in as_completed(futures):
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    broken.append(futures[future])
+            try:
+                for future in as_completed(futures):
+                    try:
+                        result = future.result()
+                    except BrokenProcessPool:
+                        broken.append(futures[future])
+                    else:
+                        yield result
+            finally:  # as in `overlapping`
+                pool.shutdown(cancel_futures=True)
         if not broken:
             return
         if n_procs > 1:  # all unfinished scans are in doubt: one at a time from here, so that the culprit stands alone
@@ -96,5 +101,6 @@ def _in_processes(todo: Sequence[Scan], options: RunOptions, n_procs: int) -> It
             n_procs, waiting = 1, broken
         else:
             text = f"{broken[0].path}: the worker process died while processing it (out of memory?)."
+            remove_half_written(broken[0], options.output_dir)
             yield record_failure(broken[0], options.output_dir, text)
             waiting = broken[1:]

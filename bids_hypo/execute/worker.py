@@ -11,7 +11,7 @@ from pathlib import Path
 from bids_hypo.bids.dataset import clear_crash, write_crash
 from bids_hypo.bids.names import output_names
 from bids_hypo.bids.query import Scan
-from bids_hypo.bids.resume import claim, outputs_complete
+from bids_hypo.bids.resume import claim, outputs_complete, remove_outputs
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS, ICV, find_bundles
 from bids_hypo.models.device import parse_device
@@ -65,6 +65,13 @@ def record_failure(scan: Scan, output_dir: Path, text: str) -> ScanResult:
     message = text.splitlines()[0]
     logger.error("%s (details: %s)", message, path)
     return ScanResult(scan.name, "failed", error=message)
+
+
+def remove_half_written(scan: Scan, output_dir: Path) -> None:
+    """Take away what a process left that died while it worked on a scan, and could not do it itself."""
+    names = output_names(scan, output_dir)
+    with claim(names):
+        remove_outputs(names)
 
 
 def models_for(options: RunOptions) -> Models:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import zipfile
@@ -16,7 +17,7 @@ from bids_hypo.gui.texts import text
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".tar.gz")
 _LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db")
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError, ValueError)
 
 
 def unpack(archive: Path, folder: Path, limits: Limits, *, name: str) -> list[Path]:

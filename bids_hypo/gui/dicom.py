@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import nibabel as nib
-from nibabel.filebasedimages import ImageFileError
 
 from bids_hypo.errors import ScanReadError
 from bids_hypo.gui.texts import text
+from bids_hypo.image.volume import UNREADABLE
 
 MAX_SECONDS = 300
 MR = "MR"
@@ -101,7 +101,7 @@ def _is_scan(image: Path) -> bool:
     """Whether it is a 3-D volume of some thickness: no localizer, no time series."""
     try:
         shape: tuple[int, ...] = getattr(nib.load(image), "shape", ())
-    except (ImageFileError, OSError, ValueError):
+    except UNREADABLE:
         return False
     return len(shape) == 3 and min(shape) >= 16
 

@@ -74,6 +74,7 @@ class Runner:
         self.sessions = sessions
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="job")
         self._examples = threading.Lock()
+        self._closed = False
 
     def warm_up(self) -> None:
         """Load the networks and make the examples before anyone asks."""
@@ -81,8 +82,10 @@ class Runner:
         threading.Thread(target=_logged, args=(lambda: self.example(0),), daemon=True).start()
 
     def close(self) -> None:
-        """Take no more jobs; the running one is not waited for."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Take no more jobs, and wait until the one that runs and the writing of the examples are over."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        with self._examples:
+            self._closed = True
 
     def _load(self) -> None:
         run = self._run_options(Path(), Path())
@@ -98,6 +101,8 @@ class Runner:
         """The image of an example; the demo dataset is written on first use."""
         folder = self.sessions.root / "examples"
         with self._examples:
+            if self._closed:
+                raise UsageError(text("error.ended"))
             write_demo_dataset(folder, DemoSettings(n_subjects=len(EXAMPLES)))
         return folder / EXAMPLES[number]
 

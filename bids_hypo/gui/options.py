@@ -78,6 +78,13 @@ class GuiOptions:
             return self.host == "localhost"
 
     @property
+    def host_names(self) -> tuple[str, ...]:
+        """Names by which the page may be called; a page from elsewhere could else pose as this one by its own name."""
+        if self.local and self.auth is None and self.data_root is None:
+            return (self.host, "localhost", LOCALHOST, "::1", "[::1]")
+        return ("*",)
+
+    @property
     def folders_allowed(self) -> bool:
         """Whether a BIDS folder may be named: anyone on this computer, others only inside ``data_root``."""
         return self.local or self.data_root is not None

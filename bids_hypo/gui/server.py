@@ -58,21 +58,14 @@ class PrivateHeaders:
         await self.app(scope, receive, add if scope["type"] == "http" else send)
 
 
-def serve(options: GuiOptions, *, started: Callable[[str], None], block: bool = True) -> Callable[[], None]:
-    """Start the page.
+def serve(options: GuiOptions, *, started: Callable[[str], None]) -> None:
+    """Start the page and stay until interrupted; then everything is deleted.
 
     Parameters
     ----------
     options : GuiOptions
     started : callable
         Takes the address once the page can be opened.
-    block : bool
-        Whether to stay until interrupted; then everything is deleted.
-
-    Returns
-    -------
-    callable
-        Stops the page and deletes everything; done already if `block`.
 
     Raises
     ------
@@ -97,31 +90,34 @@ def serve(options: GuiOptions, *, started: Callable[[str], None], block: bool = 
 
     sessions = Sessions(root)
     runner = Runner(options, sessions)
-    close: Callable[[], None] = sessions.close
+    close: Callable[[], None] | None = None
     try:
         close = _launch(runner, options, started)
-        if block:
-            _stay()
+        _stay()
     finally:
-        if block:
+        sessions.close()  # running jobs stop after their scan
+        if close is not None:
             close()
-            sessions.close()
-    return close
+        runner.close()
+        sessions.close()  # what they wrote meanwhile
 
 
 def _launch(runner: Any, options: GuiOptions, started: Callable[[str], None]) -> Callable[[], None]:
+    """Open the page; returns what closes it."""
     from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from bids_hypo.gui.app import build, theme
     from bids_hypo.gui.html import CSS
 
     page = build(runner)
+    named = Middleware(TrustedHostMiddleware, allowed_hosts=options.host_names, www_redirect=False)
     try:
         _, address, _ = page.launch(
             server_name=options.host, server_port=options.port, auth=options.auth, share=False, inbrowser=False,
             prevent_thread_lock=True, quiet=True, max_file_size=options.limits.upload_mb * MB, footer_links=[],
             run_history=False, enable_monitoring=False, pwa=False, mcp_server=False, ssr_mode=False, strict_cors=True,
-            app_kwargs={"middleware": [Middleware(PrivateHeaders)], "docs_url": None, "redoc_url": None},
+            app_kwargs={"middleware": [Middleware(PrivateHeaders), named], "docs_url": None, "redoc_url": None},
             theme=theme(), css=CSS,
         )  # fmt: skip
     except OSError as error:
@@ -131,14 +127,10 @@ def _launch(runner: Any, options: GuiOptions, started: Callable[[str], None]) ->
     if not options.local and options.auth is None:
         logger.warning("anyone who reaches %s can use this page: give --auth, or listen on 127.0.0.1", options.host)
     runner.warm_up()
+    runner.sessions.sweep_regularly()
     started(address)
 
-    def close() -> None:
-        runner.close()
-        page.close(verbose=False)
-        runner.sessions.close()
-
-    return close
+    return lambda: page.close(verbose=False)
 
 
 def _stay() -> None:

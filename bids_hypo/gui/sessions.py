@@ -13,7 +13,9 @@ from pathlib import Path
 
 from bids_hypo.bids.names import OutputNames
 
-BROKEN_OFF_SECONDS = 600
+UNHELD_SECONDS = 600
+"""An upload that no page has told to be its own after so long was broken off, too large, or its page is gone."""
+SWEEP_SECONDS = 60
 KEEP_SECONDS = 12 * 3600
 """A page that was left open, or whose closing was not noticed, is ended after so long without use."""
 
@@ -62,10 +64,19 @@ class Sessions:
         self.root = root
         self._sessions: dict[str, Session] = {}
         self._lock = threading.RLock()
+        self._closed = threading.Event()
+
+    def sweep_regularly(self) -> None:
+        """Sweep from now on, also while nobody uses the page, until `close`."""
+
+        def sweeping() -> None:
+            while not self._closed.wait(SWEEP_SECONDS):
+                self.sweep()
+
+        threading.Thread(target=sweeping, name="sweep", daemon=True).start()
 
     def get(self, key: str) -> Session:
         """The session of a page, made on first use."""
-        self.sweep()
         with self._lock:
             session = self._sessions.get(key)
             if session is None:
@@ -79,7 +90,11 @@ class Sessions:
         """Note which stored uploads belong to a session, so that they go with it."""
         session = self.get(key)
         with self._lock:
-            session.uploads.update({path: _time_ns(path) for path in uploads})
+            for path in uploads:
+                session.uploads[path] = _time_ns(path)
+                for other in self._sessions.values():  # the web server has stored it anew for all who gave it
+                    if path in other.uploads:
+                        other.uploads[path] = session.uploads[path]
         return session
 
     def begin(self, session: Session) -> None:
@@ -103,30 +118,39 @@ class Sessions:
                 return
             session.ended = True
             shutil.rmtree(session.folder, ignore_errors=True)
-            held = {path for other in self._sessions.values() for path in other.uploads}
+            held = self._held()
             for path in [p for p, time_ns in session.uploads.items() if p not in held and _time_ns(p) == time_ns]:
-                path.unlink(missing_ok=True)
-                with suppress(OSError):  # its folder may hold the same content under another name
-                    path.parent.rmdir()
+                _delete_upload(path)
+
+    def _held(self) -> set[Path]:
+        return {path for session in self._sessions.values() for path in session.uploads}
 
     def sweep(self, older_than_s: float = KEEP_SECONDS) -> None:
-        """End sessions that were not used for long and have no job."""
+        """End sessions that were not used for long and have no job, and delete uploads that are nobody's."""
         now = time.monotonic()
         with self._lock:
             old = [k for k, s in self._sessions.items() if now - s.used > older_than_s and not s.jobs]
             for key in old:
                 self.end(key)
-            for path in self.root.glob("tmp*"):  # uploads that were broken off or too large
-                with suppress(OSError):
-                    if path.is_file() and time.time() - path.stat().st_mtime > BROKEN_OFF_SECONDS:
-                        path.unlink()
+            held, before_ns = self._held(), time.time_ns() - int(UNHELD_SECONDS * 1e9)
+            for path in [*self.root.glob("tmp*"), *self.root.glob(f"{'[0-9a-f]' * 64}/*")]:
+                if path.is_file() and path not in held and _time_ns(path) < before_ns:
+                    _delete_upload(path)
 
     def close(self) -> None:
         """Delete everything of all sessions."""
+        self._closed.set()
         with self._lock:
             for key in list(self._sessions):
                 self.end(key)
             shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _delete_upload(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+    with suppress(OSError):  # its folder may hold the same content under another name
+        path.parent.rmdir()
 
 
 def _time_ns(path: Path) -> int:

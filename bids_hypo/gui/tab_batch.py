@@ -17,6 +17,7 @@ from bids_hypo.gui.sessions import Session
 from bids_hypo.gui.tab_single import JOB, LIGHT, ZIP_NAME
 from bids_hypo.gui.texts import all_texts, text
 from bids_hypo.gui.uploads import Upload, in_words, receive
+from bids_hypo.report.flag_texts import describe_flags
 
 TABLE_NAME = "volumes.tsv"
 _HEAD = ("file", "participant", "session", "status", "left", "right", "whole", "icv", "flags")
@@ -149,5 +150,5 @@ def _cells(row: Row) -> list[str]:
     if row.names is None:
         return [row.upload.shown, *who, status, "", "", "", "", row.error]
     found = results.read_morph(row.names.morph)
-    flags = [flag.replace("_", " ") for flag in results.flags_of(found)]
+    flags = [flag.title for flag in describe_flags(results.flags_of(found))]
     return [row.upload.shown, *who, status, *(r["volume_mm3"] for r in found), ", ".join(flags) or text("batch.none")]

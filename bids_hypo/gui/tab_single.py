@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ class SingleTab:
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
+        self._cutting = threading.Lock()  # one scan at a time in memory, and no look at half a cube
         self._inputs()
         self.status = gr.HTML(elem_id="single-status")
         with gr.Column(visible=False) as self.found:
@@ -190,8 +192,9 @@ class SingleTab:
         if not done:
             return {self.status: said or html.alert([text("error.ended")])}
         said += html.good(text("progress.done", done=len(done), failed=len(failed)))
+        download = gr.DownloadButton(value=str(packed) if packed.is_file() else None)
         return {
-            self.status: said, self.found: gr.Column(visible=True), self.download: gr.DownloadButton(value=str(packed)),
+            self.status: said, self.found: gr.Column(visible=True), self.download: download,
             self.which: gr.Dropdown(choices=done, value=done[0], visible=len(done) > 1),
         }  # fmt: skip
 
@@ -201,9 +204,9 @@ class SingleTab:
         if known is None:
             return None
         names, folder = known
-        if not folder.is_dir():
-            folder.mkdir()
-            views.write_stacks(names, folder)
+        with self._cutting:
+            if not folder.is_dir():
+                views.write_stacks(names, folder)
         return views.read_stack(folder, name)
 
     def show(self, which: str | None, name: str, outlines: bool, turned: bool, reference: float | None,
@@ -214,7 +217,7 @@ class SingleTab:
             return [gr.skip()] * (2 + 2 * len(self.sliders))
         names, _ = self.runner.sessions.get(str(request.session_hash)).results[str(which)]
         table, surface = self.numbers(which, reference, request), views.surface_figure(names)
-        return [table, surface, *self._turned(stack, name), *self._drawn(stack, outlines, turned, [0.0] * 3)]
+        return [table, surface, *self._turned(stack, name, outlines, turned)]
 
     def numbers(self, which: str | None, reference: float | None, request: gr.Request) -> Any:
         """The table of a scan for a reference ICV."""
@@ -226,11 +229,11 @@ class SingleTab:
         return warning + html.volumes(str(which), results.read_morph(known[0].morph), checked)
 
     def turn_to(self, which: str | None, name: str, outlines: bool, turned: bool, request: gr.Request) -> list:
-        """Another range: sliders with its ends, back in the middle."""
+        """Another range: sliders with its ends, back where the hypothalamus is largest."""
         stack = self._stack(which, name, request)
         if stack is None:
             return [gr.skip()] * (2 * len(self.sliders))
-        return [*self._turned(stack, name), *self._drawn(stack, outlines, turned, [0.0] * 3)]
+        return self._turned(stack, name, outlines, turned)
 
     def draw_all(self, which: str | None, name: str, outlines: bool, turned: bool, first: float, second: float,
                  third: float, request: gr.Request) -> list:  # fmt: skip
@@ -248,10 +251,14 @@ class SingleTab:
 
         return draw
 
-    def _turned(self, stack: views.Stack, name: str) -> list[gr.Slider]:
-        step = views.SPACING_MM[name]
-        spans = (stack.span_mm(plane) for plane in self.sliders)
-        return [gr.Slider(minimum=low, maximum=high, value=0, step=step) for low, high in spans]
+    def _turned(self, stack: views.Stack, name: str, outlines: bool, turned: bool) -> list:
+        """Sliders with the ends of a range, and the slices where they start."""
+        at_mm = [stack.widest_mm(plane) for plane in self.sliders]
+        places = [
+            gr.Slider(minimum=low, maximum=high, value=at, step=views.SPACING_MM[name])
+            for (low, high), at in zip(map(stack.span_mm, self.sliders), at_mm, strict=True)
+        ]
+        return [*places, *self._drawn(stack, outlines, turned, at_mm)]
 
     def _drawn(self, stack: views.Stack, outlines: bool, turned: bool, at_mm: list[float]) -> list[str]:
         pairs = zip(self.sliders, at_mm, strict=True)

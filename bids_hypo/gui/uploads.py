@@ -12,7 +12,6 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 
 from bids_hypo.bids.entities import DERIVATIVE_ENTITIES, ENTITY_ORDER, join_name, split_name
 from bids_hypo.bids.sidecars import write_json
@@ -21,7 +20,7 @@ from bids_hypo.gui.archives import unpack
 from bids_hypo.gui.dicom import convert
 from bids_hypo.gui.options import MB, GuiOptions, Limits
 from bids_hypo.gui.texts import text
-from bids_hypo.image.volume import read_volume
+from bids_hypo.image.volume import UNREADABLE, read_volume
 
 SINGLE_LABEL = "upload"
 _IMAGES = (".nii.gz", ".nii")
@@ -168,7 +167,7 @@ def check_image(path: Path, limits: Limits, *, name: str) -> None:
     """
     try:
         shape: tuple[int, ...] = getattr(nib.load(path), "shape", ())
-    except (ImageFileError, OSError, EOFError, ValueError):
+    except UNREADABLE:
         shape = ()  # read_volume says what is wrong with it
     if np.prod(shape, dtype=float) > limits.megavoxels * 1e6:
         sizes = " x ".join(map(str, shape))
@@ -216,5 +215,5 @@ def choose_folder(given: str, options: GuiOptions) -> Path:
     if options.data_root is not None and not folder.is_relative_to(options.data_root.resolve()):
         raise UsageError(text("error.folder_outside", folder=given, root=options.data_root))
     if not folder.is_dir():
-        raise NoInputError(f"{given}: expected the folder of a BIDS dataset, but it does not exist. Check the path.")
+        raise NoInputError(text("error.folder_missing", folder=given))
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -11,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 from scipy import ndimage
-from skimage.measure import find_contours
 
 from bids_hypo.bids.names import FIGURES, OutputNames, sidecar
 from bids_hypo.bids.sidecars import read_head_axes, read_record
@@ -21,7 +21,7 @@ from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.report.figures import jpeg_bytes
 from bids_hypo.report.html import data_uri
-from bids_hypo.report.mosaic import COLOURS, ICV, LEFT, RIGHT, mask_part
+from bids_hypo.report.mosaic import COLOURS, ICV, LEFT, RIGHT, mask_part, outlines_of
 from bids_hypo.workflow.edited import counted_masks
 
 CLOSE, FAR = "close", "far"
@@ -64,6 +64,14 @@ class Stack:
         n = len(self.grey)
         return int(np.clip(round((at_mm + self.middle_mm[plane]) / self.spacing_mm + (n - 1) / 2), 0, n - 1))
 
+    def widest_mm(self, plane: int) -> float:
+        """Position of the slice in which the hypothalamus is largest; its middle lies in the third ventricle."""
+        low, high = self.span_mm(plane)
+        others = tuple(axis for axis in range(3) if axis != plane)
+        areas = sum(np.count_nonzero(self.masks[side] > _FULL // 2, axis=others) for side in (LEFT, RIGHT))
+        places = low + self.spacing_mm * np.arange(round((high - low) / self.spacing_mm) + 1)
+        return float(max(np.round(places, 2), key=lambda at_mm: areas[self.index(plane, at_mm)]))
+
 
 def write_stacks(names: OutputNames, folder: Path) -> None:
     """Cut both cubes of a finished scan and keep them on disk, so that a slice costs no memory between two looks.
@@ -73,8 +81,16 @@ def write_stacks(names: OutputNames, folder: Path) -> None:
     names : OutputNames
         Complete outputs.
     folder : Path
-        Empty.
+        Is made whole beside its place and then renamed.
     """
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    _write_cubes(names, part)
+    part.rename(folder)
+
+
+def _write_cubes(names: OutputNames, folder: Path) -> None:
     volume = read_volume(names.scan.path)
     labels, icv = counted_masks(names)
     found = read_head_axes(read_record(sidecar(names.morph)))
@@ -85,7 +101,7 @@ def write_stacks(names: OutputNames, folder: Path) -> None:
     centre = {CLOSE: middle, FAR: (parts[ICV] if icv.any() else volume).grid.centre_mm() @ axes}
     about: dict[str, list[float]] = {}
     for name, size in SIZE_MM.items():
-        n = round(size / SPACING_MM[name])
+        n = round(size / SPACING_MM[name] / 2) * 2 + 1  # odd: a slice lies in the middle, none between two positions
         grid = box_grid(axes @ centre[name], axes, (n, n, n), np.full(3, SPACING_MM[name]))
         values = _smooth(volume, axes @ middle, grid.affine, n) if name == CLOSE else resample(volume, grid).data
         np.save(folder / f"{name}-grey.npy", _eight_bits(values, _WINDOW[name]))
@@ -162,21 +178,15 @@ def slice_svg(stack: Stack, plane: int, at_mm: float, *, outlines: bool = True, 
 
 def _cut(cube: np.ndarray, plane: int, where: int, turned: bool) -> np.ndarray:
     """A slice with its first row at the bottom."""
-    picture = np.asarray(cube.take(where, axis=plane)).T
+    picture = cube[(slice(None),) * plane + (where,)].T
     return picture[:, ::-1] if turned else picture
 
 
 def _path(mask: np.ndarray, spacing_mm: float) -> str:
     """Outlines of a slice of a mask as the data of an SVG path, y downwards."""
-    if mask.max() <= _FULL // 2:
-        return ""
     size = len(mask) * spacing_mm
-    parts = []
-    for line in find_contours(np.pad(mask.astype(np.float32), 1), _FULL / 2):
-        y, x = ((line - 0.5) * spacing_mm).T  # 1 for the padding, half a pixel from its edge to its centre
-        points = " ".join(f"{a:.2f},{size - b:.2f}" for a, b in zip(x[:-1], y[:-1], strict=True))
-        parts.append(f"M{points}Z")
-    return "".join(parts)
+    lines = outlines_of(mask.T / np.float32(_FULL), spacing_mm)
+    return "".join("M" + " ".join(f"{x:.2f},{size - y:.2f}" for x, y in line[:-1]) + "Z" for line in lines)
 
 
 def surface_figure(names: OutputNames) -> go.Figure | None:
@@ -198,7 +208,7 @@ def surface_figure(names: OutputNames) -> go.Figure | None:
         )  # fmt: skip
     hidden = {"visible": False}
     figure.update_layout(
-        margin={"l": 0, "r": 0, "t": 0, "b": 0}, showlegend=False, height=420, paper_bgcolor="white",
+        margin={"l": 0, "r": 0, "t": 0, "b": 0}, showlegend=False, height=420, paper_bgcolor="rgba(0,0,0,0)",
         scene={"aspectmode": "data", "dragmode": "orbit", "xaxis": hidden, "yaxis": hidden, "zaxis": hidden,
                "camera": {"eye": {"x": -1.15, "y": 0.75, "z": 0.4}}},
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import secrets
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from bids_hypo.image.grid import Grid, as_shape
 
 MIN_VOXEL_MM = 0.3
 MAX_VOXEL_MM = 3.0
+UNREADABLE = (ImageFileError, nib.spatialimages.HeaderDataError, OSError, EOFError, ValueError, zlib.error)
+"""What nibabel raises for files that are damaged or something else."""
 COMPRESSION = 2  # most of a mask is empty: higher levels take twice the time for files that are hardly smaller
 
 
@@ -87,7 +90,7 @@ def _load(path: Path) -> nib.Nifti1Image:
         raise ScanReadError(f"{path}: the file is empty (0 bytes). Fetch or copy it again.")
     try:
         image = nib.load(path)
-    except (ImageFileError, OSError, EOFError, ValueError, nib.spatialimages.HeaderDataError) as error:
+    except UNREADABLE as error:
         raise ScanReadError(f"{path}: not a readable NIfTI image ({error}). Fetch or convert it again.") from error
     if not isinstance(image, nib.Nifti1Image):
         raise ScanReadError(f"{path}: found {type(image).__name__}; expected a NIfTI image.")
@@ -124,12 +127,8 @@ def _read_data(path: Path, image: nib.Nifti1Image) -> np.ndarray:
         raise ScanReadError(f"{path}: found data of type {image.get_data_dtype()}; expected numbers.")
     try:
         return np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, ImageFileError) as error:
+    except UNREADABLE as error:
         raise ScanReadError(f"{path}: the image data end early or are damaged ({error}). Fetch it again.") from error
-    except Exception as error:  # zlib.error is not an OSError
-        if type(error).__module__ == "zlib":
-            raise ScanReadError(f"{path}: the compressed data are damaged ({error}). Fetch it again.") from error
-        raise
 
 
 def _checked_data(path: Path, data: np.ndarray) -> np.ndarray:

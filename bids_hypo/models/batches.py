@@ -104,13 +104,12 @@ class SharedNetwork:
     def _run(self, batch: list[tuple[_Request, int]]) -> None:
         try:
             found = self._in_memory(np.stack([request.x[index] for request, index in batch]))
+            for (request, index), values in zip(batch, found, strict=True):
+                request.out[index] = values
+                request.n_open -= 1
         except Exception as error:  # noqa: BLE001 - raised again by every caller that has slices in the batch
             for request, _ in batch:
                 request.error = error
-            return
-        for (request, index), values in zip(batch, found, strict=True):
-            request.out[index] = values
-            request.n_open -= 1
 
     def _in_memory(self, x: np.ndarray) -> np.ndarray:
         """Run slices, in smaller batches once memory has run out."""

@@ -162,10 +162,20 @@ def load_networks(bundle: ModelBundle, *, batch_size: int = 16, on_cpu: bool = F
 
 
 def _make_call(bundle: ModelBundle, weights: str, on_cpu: bool) -> Network:
-    with tf.device("/CPU:0") if on_cpu else contextlib.nullcontext():
+    with _device(on_cpu):
         model = build_unet(bundle.architecture)
         load_weights(model, bundle.folder / weights)
-        return _frozen(model, (None, *bundle.architecture["input_shape"]))
+        frozen = _frozen(model, (None, *bundle.architecture["input_shape"]))
+
+    def call(x: np.ndarray) -> np.ndarray:
+        with _device(on_cpu):  # the slices too: a GPU that is full or broken has no place for them
+            return frozen(x)
+
+    return call
+
+
+def _device(on_cpu: bool) -> contextlib.AbstractContextManager[Any]:
+    return tf.device("/CPU:0") if on_cpu else contextlib.nullcontext()
 
 
 def mean_network(networks: Sequence[Network]) -> Network:

@@ -179,7 +179,7 @@ def _tile(
         )
     else:
         values = resample(source, grid).data
-    outlines = {name: _outlines(resample(part, grid).data, spacing_mm) for name, part in parts.items()}
+    outlines = {name: outlines_of(resample(part, grid).data.squeeze(), spacing_mm) for name, part in parts.items()}
     return panel, values.squeeze().T, outlines
 
 
@@ -189,11 +189,23 @@ def _slice_grid(panel: Panel, axes: np.ndarray, size_mm: float, spacing_mm: floa
     return box_grid(panel.centre_mm, axes, shape, np.full(3, spacing_mm))
 
 
-def _outlines(values: np.ndarray, spacing_mm: float) -> list[np.ndarray]:
-    """Where the interpolated mask crosses one half: (M, 2) mm from the left and the bottom of the tile."""
+def outlines_of(values: np.ndarray, spacing_mm: float) -> list[np.ndarray]:
+    """Closed lines where an interpolated mask crosses one half.
+
+    Parameters
+    ----------
+    values : (N, N) float
+        0 to 1; axes to the right and upwards.
+    spacing_mm : float
+
+    Returns
+    -------
+    list of (M, 2) float
+        mm from the left and from the bottom; the last point is the first.
+    """
     if values.max() <= 0.5:
         return []
-    padded = np.pad(values.squeeze(), 1)  # closed outlines also where a mask ends at the edge of the tile
+    padded = np.pad(values, 1)  # closed outlines also where a mask ends at the edge of the tile
     lines = (approximate_polygon(line, _TOLERANCE_SHARE) for line in find_contours(padded, 0.5))
     return [(line - 1 + 0.5) * spacing_mm for line in lines if len(line) > 3]
 

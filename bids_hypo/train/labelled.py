@@ -24,6 +24,8 @@ from bids_hypo.image.volume import Volume
 
 logger = logging.getLogger(__name__)
 
+DIVISION = "division.json"  # in a training folder and in its bundle: who trained, validated and tested
+
 
 @dataclass(frozen=True)
 class LabelledScan:

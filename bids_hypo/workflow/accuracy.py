@@ -5,9 +5,10 @@ Everything goes through the same functions as participant level, on scans kept o
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,19 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bids_hypo.errors import SegmentationError
+from bids_hypo.errors import SegmentationError, UsageError
 from bids_hypo.image.grid import Grid, as_shape, box_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.segmentation import BOTH, SIDES, Parts, common_grid, masks_on, read_parts
 from bids_hypo.image.volume import Volume, read_volume
+from bids_hypo.measure.agreement import agreement
 from bids_hypo.measure.overlap import dice, volume_error_percent
+from bids_hypo.measure.surface_distance import surface_distance
 from bids_hypo.segment.anatomy import find_anatomy
 from bids_hypo.segment.icv import native_icv
 from bids_hypo.train.deform import contract
 from bids_hypo.train.headmaps import load_head_map
-from bids_hypo.train.labelled import LabelledScan
+from bids_hypo.train.labelled import DIVISION, LabelledScan
 from bids_hypo.train.regions import label_centre_mm
 from bids_hypo.train.synthesis import MILD, T1W, synthesise_scan
 from bids_hypo.workflow.participant import Models, Segmentation, segment_volume
@@ -34,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 CONTRASTS = {"measured": T1W, "wide": MILD}
 SHRINK_PERCENT = (5, 10, 15)
+VOXELS_MM = ((1.0, 1.0, 1.0), (0.8, 0.8, 0.8), (1.2, 1.2, 1.2), (1.0, 1.0, 1.6), (1.33, 1.0, 1.33))
 
 
 def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame:
@@ -59,9 +63,55 @@ def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models) -> pd.D
     return pd.DataFrame(rows)
 
 
+def fold_accuracy(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame:
+    """Cross-validation: each scan by the one network that was not trained on it.
+
+    Parameters
+    ----------
+    items : sequence of LabelledScan
+    models : Models
+        The hypothalamus bundle says in its `DIVISION` who was set aside in each fold.
+
+    Returns
+    -------
+    DataFrame
+        As `hypothalamus_accuracy`, with the number of the fold.
+
+    Raises
+    ------
+    UsageError
+        If the bundle does not come from training in folds.
+    """
+    folds, networks = _folds(models), models.hypothalamus_networks
+    if len(folds) < 2 or len(folds) != len(networks):
+        raise UsageError(
+            f"{models.hypothalamus.folder / DIVISION}: found {len(folds)} folds for {len(networks)} networks; expected "
+            "a bundle of a training in folds. Use --part validation."
+        )
+    tables = []
+    for number, (fold, network) in enumerate(zip(folds, networks, strict=True), start=1):
+        held_out = [item for item in items if item.name in set(fold["validation"])]
+        table = hypothalamus_accuracy(held_out, replace(models, hypothalamus_networks=(network,)))
+        tables.append(table.assign(fold=number))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _folds(models: Models) -> list[dict[str, list[str]]]:
+    path = models.hypothalamus.folder / DIVISION
+    return json.loads(path.read_text(encoding="utf-8"))["folds"] if path.is_file() else []
+
+
+def volume_agreement(table: pd.DataFrame) -> str:
+    """One line on how far the volumes of `hypothalamus_accuracy` agree: ICC(2,1) with its interval, and Pearson r."""
+    found = agreement(table["found_mm3"].to_numpy(), table["true_mm3"].to_numpy())
+    icc = found.icc_2_1
+    return f"volume: ICC(2,1) {icc.value:.3f} ({icc.low:.3f} to {icc.high:.3f}), r {found.pearson_r.value:.3f}"
+
+
 def _compare(scan: Volume, truth: Parts, models: Models, what: str) -> dict[str, float]:
     true_mm3 = truth.volumes_mm3()
-    row = {"true_mm3": true_mm3[BOTH], "found_mm3": np.nan, "dice": np.nan, "dice_left": np.nan, "dice_right": np.nan}
+    columns = ("found_mm3", "dice", "dice_left", "dice_right", "hausdorff95_mm")
+    row = {"true_mm3": true_mm3[BOTH], **dict.fromkeys(columns, np.nan)}
     try:
         found = segment_volume(scan, models, what=what).hypothalamus
     except SegmentationError as error:
@@ -72,6 +122,7 @@ def _compare(scan: Volume, truth: Parts, models: Models, what: str) -> dict[str,
     ours_masks, true_masks = masks_on(ours, grid), masks_on(truth, grid)
     row["found_mm3"] = sum(found.volumes_mm3)
     row["dice_left"], row["dice_right"] = (dice(ours_masks[side], true_masks[side]) for side in SIDES)
+    row["hausdorff95_mm"] = surface_distance(ours_masks[BOTH], true_masks[BOTH], grid.affine).hausdorff95_mm
     row["dice"] = dice(*(np.stack([m[side] for side in SIDES]) for m in (ours_masks, true_masks)))
     row["volume_error_percent"] = volume_error_percent(row["found_mm3"], row["true_mm3"])
     return row
@@ -84,8 +135,9 @@ def _widened(grid: Grid) -> Grid:
 
 
 def icv_accuracy(
-    recipe: dict[str, Any], label_maps: Path, models: Models, *, n_contrasts: int, contrast: str = "measured"
-) -> pd.DataFrame:
+    recipe: dict[str, Any], label_maps: Path, models: Models, *, n_contrasts: int, contrast: str = "measured",
+    varied_voxels: bool = False,
+) -> pd.DataFrame:  # fmt: skip
     """ICV on T1w scans synthesised from the head maps set aside.
 
     Parameters
@@ -98,6 +150,8 @@ def icv_accuracy(
         Scans made of each map.
     contrast : {"measured", "wide"}
         Tissue contrasts as on real T1w scans (`bids_hypo.train.synthesis.T1W`), or wider than that (`MILD`).
+    varied_voxels : bool
+        Scans of the voxel sizes `VOXELS_MM` in turn, rather than all of 1 mm.
 
     Returns
     -------
@@ -109,6 +163,9 @@ def icv_accuracy(
         head = load_head_map(label_maps / f"{name}.nii.gz")
         for number in range(n_contrasts):
             scan, truth = synthesise_scan(head, np.random.default_rng([7, number]), CONTRASTS[contrast])
+            if varied_voxels:
+                grid = _with_voxels(scan.grid, VOXELS_MM[number % len(VOXELS_MM)])
+                scan, truth = resample(scan, grid), resample(truth, grid)
             anatomy = find_anatomy(scan, models.anatomy, models.anatomy_network)
             found = native_icv(anatomy.icv_probability, anatomy.grid, scan.grid)
             true = truth.data > 0.5
@@ -116,13 +173,21 @@ def icv_accuracy(
                 {
                     "map": name,
                     "contrast": number,
-                    "true_cm3": true.sum() / 1e3,
+                    "voxel_mm": " x ".join(f"{size:g}" for size in scan.grid.voxel_sizes_mm),
+                    "true_cm3": true.sum() * scan.grid.voxel_volume_mm3 / 1e3,
                     "dice": dice(found, true),
                     "volume_error_percent": volume_error_percent(float(found.sum()), float(true.sum())),
                 }
             )
             logger.info("%s", rows[-1])
     return pd.DataFrame(rows)
+
+
+def _with_voxels(grid: Grid, sizes_mm: tuple[float, float, float]) -> Grid:
+    """A grid of the same orientation, centre and (rounded up) extent."""
+    axes = grid.affine[:3, :3] / grid.voxel_sizes_mm
+    shape = as_shape(np.ceil(np.asarray(grid.shape) * grid.voxel_sizes_mm / sizes_mm))
+    return box_grid(grid.centre_mm(), axes, shape, np.asarray(sizes_mm))
 
 
 def shrinking(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame:
@@ -178,10 +243,7 @@ class Change:
             flip = np.diag([-1.0, 1.0, 1.0, 1.0])
             return Volume(scan.data, flip @ scan.affine)
         if self.name == "1.2 mm":
-            extent = np.asarray(scan.data.shape) * scan.grid.voxel_sizes_mm
-            axes = scan.affine[:3, :3] / scan.grid.voxel_sizes_mm
-            shape = as_shape(np.ceil(extent / 1.2))
-            return resample(scan, box_grid(scan.grid.centre_mm(), axes, shape, np.full(3, 1.2)))
+            return resample(scan, _with_voxels(scan.grid, (1.2, 1.2, 1.2)))
         if self.name.startswith("rotated"):
             return self._rotate(scan)
         raise ValueError(self.name)

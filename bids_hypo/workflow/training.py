@@ -22,7 +22,7 @@ from bids_hypo.train.anatomy import AnatomyBatches, load_training_heads
 from bids_hypo.train.card import Fold, model_card
 from bids_hypo.train.curves import Curves
 from bids_hypo.train.fit import fit
-from bids_hypo.train.labelled import Division, LabelledScan, divide, read_classes, set_aside
+from bids_hypo.train.labelled import DIVISION, Division, LabelledScan, divide, read_classes, set_aside
 from bids_hypo.train.pose_template import make_pose_template
 from bids_hypo.train.regions import (
     SUBJECTS_PER_CHUNK,
@@ -238,8 +238,11 @@ def make_bundle(recipe: dict[str, Any], folder: Path, target: Path) -> ModelBund
     constants = json.loads((folder / "constants.json").read_text(encoding="utf-8"))
     bundle = save_bundle(target, bundle_description(recipe, constants), weights)
     measured = [Fold.of(part.name, Curves(part)) for part in parts if (part / "curves.csv").is_file()]
-    division = folder / "division.json"
-    people = json.loads(division.read_text(encoding="utf-8")) if division.is_file() else None
+    division = folder / DIVISION
+    people = None
+    if division.is_file():
+        people = json.loads(division.read_text(encoding="utf-8"))
+        shutil.copyfile(division, target / DIVISION)
     (target / "MODEL_CARD.md").write_text(model_card(recipe, measured, people), encoding="utf-8")
     return bundle
 
@@ -268,7 +271,7 @@ def _write_division(folder: Path, divisions: Sequence[Division], test: Sequence[
             for d in divisions
         ],
     }
-    (folder / "division.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (folder / DIVISION).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_constants(folder: Path, constants: dict[str, Any]) -> None:

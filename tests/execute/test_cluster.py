@@ -28,6 +28,7 @@ from bids_hypo.execute.cluster_jobs import read_job_file
 from bids_hypo.execute.cluster_worker import Expected, expectation, versions_here, why_unfit, worth_another_try
 from bids_hypo.models.catalog import find_bundles
 from bids_hypo.workflow.options import RunOptions
+from bids_hypo.workflow.participant import ScanResult
 from tests.conftest import ROOT
 from tests.finished import write_finished
 from tests.phantoms import make_bids_dataset
@@ -111,24 +112,33 @@ def _complete(options: RunOptions, scan) -> bool:
     return outputs_complete(output_names(scan, options.output_dir), digests)
 
 
-def test_deaths_and_errors_cost_no_scan(data, scheduler, tmp_path):
-    """One killed while writing, one with an error of the disk, one that kills every worker, one with bad data."""
-    options, scans = data("01", "02", "bad", "io", "ioonce", "killsonce", "kills", scheduler=scheduler)
+def _run_with_failures(options: RunOptions, scans, failed: set[str]) -> dict[str, ScanResult]:
     results = list(run_on_cluster(scans, options))
     found = {r.name.removesuffix("_T1w"): r for r in results}
     assert len(results) == len(found) == len(scans)
-    status = {name: result.status for name, result in found.items()}
-    failed = {"sub-bad", "sub-io", "sub-kills"}
-    assert {name for name, s in status.items() if s == "failed"} == failed
+    assert {name for name, result in found.items() if result.status == "failed"} == failed
     assert [_complete(options, s) for s in scans] == [f"sub-{s.subject}" not in failed for s in scans]
-    calls = _calls(options)
-    assert calls["sub-01"] == calls["sub-02"] == calls["sub-bad"] == 1
-    assert calls["sub-killsonce"] == calls["sub-ioonce"] == 2
-    assert calls["sub-io"] == 1 + RETRIES
-    assert RETRIES < calls["sub-kills"] <= RETRIES + 3  # and some more, up to allowed-failures plus one
-    assert "died" in found["sub-kills"].error and "Input/output" in found["sub-io"].error
     crashes = {p.name for p in (options.output_dir / "logs").iterdir()}
     assert crashes == {f"crash-{name}_T1w.txt" for name in failed}
+    return found
+
+
+def test_errors_cost_no_other_scan(data, scheduler):
+    """Bad data is tried once, an error of the disk some more times."""
+    options, scans = data("01", "bad", "io", "ioonce", scheduler=scheduler)
+    found = _run_with_failures(options, scans, {"sub-bad", "sub-io"})
+    assert _calls(options) == {"sub-01": 1, "sub-bad": 1, "sub-io": 1 + RETRIES, "sub-ioonce": 2}
+    assert "Input/output" in found["sub-io"].error
+
+
+def test_deaths_cost_no_other_scan(data, scheduler):
+    """One scan kills its worker while writing, once; another kills every worker."""
+    options, scans = data("01", "02", "killsonce", "kills", scheduler=scheduler)
+    found = _run_with_failures(options, scans, {"sub-kills"})
+    calls = _calls(options)
+    assert calls["sub-01"] == calls["sub-02"] == 1 and calls["sub-killsonce"] == 2
+    assert RETRIES < calls["sub-kills"] <= RETRIES + 3  # and some more, up to allowed-failures plus one
+    assert "died" in found["sub-kills"].error
     # What a dead worker left half is taken away.
     assert not list(options.output_dir.rglob("*.part"))
     assert not list(options.output_dir.glob("sub-kills/anat/*"))
@@ -159,6 +169,25 @@ def test_a_scan_is_blamed_only_for_what_it_began(data, n_starts):
         assert (result is not None and result.status == "failed") is blamed
         assert [item.scan for item in hand_out.waiting] == ([] if blamed else [scan])
     assert not list((options.output_dir / "logs").glob(".probe*"))
+
+
+def test_a_result_that_is_lost_on_the_way_is_fetched_by_another_try(data):
+    """The worker or the scheduler may go between the end of a scan and the fetching of its result."""
+
+    class Future:
+        status = "finished"
+
+        def result(self) -> None:
+            raise OSError("Timed out trying to connect")
+
+    options, (scan,) = data("01")
+    with expectation(options.bids_dir, options.output_dir) as expected:
+        hand_out = cluster._HandOut(None, [], options, expected, None)
+        future = Future()
+        hand_out.running[future] = cluster._Waiting(scan)
+        hand_out.ended.put(future)
+        assert hand_out._next_result() is None
+        assert [item.scan for item in hand_out.waiting] == [scan]
 
 
 def test_the_same_bytes_as_without_a_cluster(data, scheduler, tmp_path):
@@ -360,13 +389,14 @@ def _fake_queue(folder: Path, monkeypatch, *, works: bool) -> Path:
 
 @needs_jobqueue
 def test_jobs_of_a_queue_process_the_scans(data, tmp_path, monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
     config = _fake_queue(tmp_path, monkeypatch, works=True)
     options, scans = data("01", "02", scheduler="slurm", scheduler_config=config)
     results = list(run_on_cluster(scans, options))
     assert sorted(r.name for r in results) == [s.name for s in scans]
     assert all(_complete(options, s) for s in scans)
     assert len((tmp_path / "jobs").read_text().split()) == 1
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # dask-jobqueue sets its own
+    assert signal.getsignal(signal.SIGINT) is before  # dask-jobqueue sets its own
 
 
 @needs_jobqueue

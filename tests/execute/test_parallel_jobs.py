@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -116,6 +117,22 @@ def test_a_claim_keeps_others_out_and_ends_with_its_process(tmp_path, monkeypatc
     assert list((names.output_dir / "logs").iterdir()) == []
 
 
+def test_a_lock_file_that_another_machine_removed_is_made_anew(tmp_path, monkeypatch):
+    names = _scan_names(tmp_path)
+    original, stale = os.fstat, [True]
+
+    def fstat(handle):
+        if stale and stale.pop():
+            names.crash.with_name(f".{names.scan.name}.lock").unlink()
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return original(handle)
+
+    monkeypatch.setattr(resume_module.os, "fstat", fstat)
+    with claim(names):
+        assert not stale and names.crash.with_name(f".{names.scan.name}.lock").exists()
+    assert list((names.output_dir / "logs").iterdir()) == []
+
+
 def test_without_locks_on_the_file_system_the_work_goes_on(tmp_path, monkeypatch):
     names = _scan_names(tmp_path)
 
@@ -182,6 +199,7 @@ def test_array_scripts_name_participants_and_pass_options_on(tmp_path, capsys, k
         assert said in command and said in after
     assert "--omp-nthreads 3" in command and "--no-reports" in command and "--overwrite" in command
     assert "--array-script" not in text and "--overwrite" not in after
+    assert re.search(r"--participant-label 0[13] 0[13]$", after)  # and not the whole dataset
     said = {
         "slurm": ["--array=0-1", "--cpus-per-task=3", "--mem=5120M"],
         "pbs": ["-J 0-1", "select=1:ncpus=3:mem=5120mb"],

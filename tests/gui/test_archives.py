@@ -72,10 +72,13 @@ def test_too_many_members_nested_empty_and_false_zips(tmp_path):
     assert "not a zip file" in _refused(text_as_image(tmp_path / "t.zip"), tmp_path / "o4")
 
 
-def test_damage_is_told(tmp_path):
-    path = zip_of(tmp_path / "a.zip", {"1.dcm": os.urandom(5000)})
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_is_told(tmp_path, method):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("1.dcm", bytes(range(256)) * 100 + os.urandom(5000))
     payload = bytearray(path.read_bytes())
-    payload[1000] ^= 255
+    payload[60:160] = bytes(255 - byte for byte in payload[60:160])
     path.write_bytes(payload)
     folder = tmp_path / "out"
     folder.mkdir()

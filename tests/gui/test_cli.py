@@ -22,6 +22,13 @@ def test_private_by_default():
     assert _options("--host", "::1").local and _options("--host", "localhost").local
 
 
+def test_other_names_of_this_computer_are_not_answered_where_any_folder_may_be_read(tmp_path):
+    assert "*" not in _options().host_names and "localhost" in _options().host_names
+    (tmp_path / "password").write_text("x")
+    for given in (["--data", str(tmp_path)], ["--auth", f"me:{tmp_path}/password"], ["--host", "0.0.0.0"]):
+        assert _options(*given).host_names == ("*",)
+
+
 def test_the_upload_limit_bounds_what_is_unpacked_too():
     limits = _options("--max-upload-mb", "60").limits
     assert (limits.upload_mb, limits.unpacked_mb) == (60, 240)

@@ -1,10 +1,11 @@
 """Jobs run one at a time, tell what they do, and never take the server down."""
 
 import threading
+import time
 
 import pytest
 
-from bids_hypo.errors import ScanReadError
+from bids_hypo.errors import ScanReadError, UsageError
 from bids_hypo.execute import worker
 from bids_hypo.gui import jobs
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage
@@ -46,22 +47,22 @@ def test_failures_become_sentences_and_the_next_job_runs(runner, caplog):
 
 
 def test_two_jobs_never_overlap(runner):
-    running, most = [], []
-    gate = threading.Event()
+    together = threading.Barrier(2)
+    alone = []
 
     def work(tell):
-        running.append(1)
-        most.append(len(running))
-        gate.wait(2)
-        running.pop()
+        try:
+            together.wait(0.3)
+        except threading.BrokenBarrierError:
+            together.reset()
+            alone.append(1)
 
     threads = [threading.Thread(target=_events, args=(runner, work, key)) for key in ("one", "two", "three")]
     for thread in threads:
         thread.start()
-    gate.set()
     for thread in threads:
         thread.join()
-    assert most == [1, 1, 1]
+    assert alone == [1, 1, 1]
 
 
 def test_a_job_of_a_closed_page_does_not_start(runner):
@@ -75,6 +76,25 @@ def test_a_job_of_a_closed_page_does_not_start(runner):
 def test_after_the_end_a_job_is_refused(runner):
     runner.close()
     assert isinstance(_events(runner, lambda tell: None)[-1], JobFailed)
+
+
+def test_closing_waits_for_what_still_writes(runner):
+    begun, done = threading.Event(), []
+
+    def work(tell):
+        begun.set()
+        time.sleep(0.3)
+        done.append(1)
+
+    thread = threading.Thread(target=_events, args=(runner, work))
+    thread.start()
+    begun.wait()
+    runner.close()
+    assert done == [1]
+    thread.join()
+    with pytest.raises(UsageError):
+        runner.example(0)
+    assert list(runner.sessions.root.glob("*examples*")) == []
 
 
 def test_stages_are_told_while_somebody_listens():

@@ -1,12 +1,15 @@
 """What belongs to a page goes with it, and only that."""
 
+import hashlib
 import os
 import stat
 from pathlib import Path
 
+import pytest
+
 
 def _stored(root: Path, name: str, content: str = "x") -> Path:
-    path = root / f"hash-{content}" / name
+    path = root / hashlib.sha256(content.encode()).hexdigest() / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(content)
     return path
@@ -45,6 +48,30 @@ def test_the_same_file_given_again_is_not_deleted_with_the_page_before(sessions)
     os.utime(upload, ns=(1, 1))  # the web server has stored it anew for a page that has not told yet
     sessions.end("before")
     assert upload.is_file()
+
+
+@pytest.mark.parametrize("order", ["one two", "two one"])
+def test_the_same_file_of_two_pages_goes_with_the_last(sessions, order):
+    upload = _stored(sessions.root, "a.nii.gz")
+    sessions.hold("one", [upload])
+    os.utime(upload, ns=(1, 1))  # stored anew for the other page
+    sessions.hold("two", [upload])
+    first, last = order.split()
+    sessions.end(first)
+    assert upload.is_file()
+    sessions.end(last)
+    assert not upload.exists()
+
+
+def test_uploads_that_no_page_told_of_are_swept_when_old(sessions):
+    held, old, fresh = (_stored(sessions.root, "a.nii.gz", content) for content in ("held", "old", "fresh"))
+    broken_off = sessions.root / "tmpabc"
+    broken_off.touch()
+    for path in (held, old, broken_off):
+        os.utime(path, ns=(1, 1))
+    sessions.hold("one", [held])
+    sessions.sweep()
+    assert held.is_file() and fresh.is_file() and not old.parent.exists() and not broken_off.exists()
 
 
 def test_a_running_job_may_finish_and_leaves_nothing(sessions):

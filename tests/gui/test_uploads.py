@@ -86,6 +86,19 @@ def test_text_with_the_name_of_an_image(tmp_path):
     assert "not a readable NIfTI image" in _error(tmp_path, text_as_image(tmp_path / "text.nii.gz"))
 
 
+def test_damaged_images_cost_only_themselves(tmp_path):
+    good = write_image(tmp_path / "good.nii.gz")
+    content = bytearray(good.read_bytes())
+    content[10:40] = bytes(30)
+    (tmp_path / "start.nii.gz").write_bytes(content)
+    header = bytearray(write_image(tmp_path / "kind.nii").read_bytes())
+    header[70:72] = b"\xff\x7f"  # a type of data that does not exist
+    (tmp_path / "kind.nii").write_bytes(header)
+    _, uploads = _receive(tmp_path, tmp_path / "start.nii.gz", tmp_path / "kind.nii", good)
+    assert all("not a readable NIfTI image" in str(upload.error) for upload in uploads[:2])
+    assert uploads[2].error is None
+
+
 def test_a_time_series(tmp_path):
     assert "4 dimensions" in _error(tmp_path, write_image(tmp_path / "bold.nii.gz", np.stack([ball()] * 3, -1)))
 
@@ -183,7 +196,7 @@ def test_folders_are_for_this_computer_or_below_the_root(tmp_path):
         choose_folder(f"{tmp_path}/study/../", bound)
     with pytest.raises(UsageError, match="whole path"):
         choose_folder("study", GuiOptions())
-    with pytest.raises(NoInputError, match="does not exist"):
+    with pytest.raises(NoInputError, match="no such folder"):
         choose_folder(str(tmp_path / "none"), GuiOptions())
 
 

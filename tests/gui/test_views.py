@@ -18,7 +18,6 @@ def scan(tmp_path_factory):
     raw, out, (names,) = finished_dataset(folder, [{"sub": "01"}])
     run_participant(RunOptions(raw, out))
     stacks = folder / "stacks"
-    stacks.mkdir()
     views.write_stacks(names, stacks)
     return names, stacks
 
@@ -43,13 +42,39 @@ def test_masks_lie_where_the_phantom_has_them(scan, name):
     assert volume == pytest.approx((labels == 1).sum() * abs(np.linalg.det(image.affine[:3, :3])), rel=0.2)
 
 
-def test_slices_cover_the_cube_in_whole_steps(scan):
-    stack = views.read_stack(scan[1], views.CLOSE)
+@pytest.mark.parametrize("name", [views.CLOSE, views.FAR])
+def test_slices_cover_the_cube_in_whole_steps(scan, name):
+    stack = views.read_stack(scan[1], name)
     low, high = stack.span_mm(1)
     assert stack.index(1, low) <= 1 and stack.index(1, high) >= len(stack.grey) - 2
-    assert (low / stack.spacing_mm) % 1 == pytest.approx(0, abs=1e-6)
+    assert low / stack.spacing_mm == pytest.approx(round(low / stack.spacing_mm))
     assert stack.index(1, -1e6) == 0 and stack.index(1, 1e6) == len(stack.grey) - 1
-    assert stack.index(1, 4.0) - stack.index(1, 0.0) == 10
+    places = low + stack.spacing_mm * np.arange(round((high - low) / stack.spacing_mm) + 1)
+    assert set(np.diff([stack.index(1, at_mm) for at_mm in places])) == {1}  # every slice can be seen
+
+
+@pytest.mark.parametrize("name", [views.CLOSE, views.FAR])
+def test_slices_begin_where_the_hypothalamus_is_largest(scan, name):
+    stack = views.read_stack(scan[1], name)
+    inside = (np.asarray(stack.masks["left"]) > 127) | (np.asarray(stack.masks["right"]) > 127)
+    for plane in range(3):
+        areas = np.moveaxis(inside, plane, 0).sum(axis=(1, 2))
+        assert areas[stack.index(plane, stack.widest_mm(plane))] == areas.max()
+    low, high = stack.span_mm(0)
+    assert low <= stack.widest_mm(0) <= high and abs(stack.widest_mm(0)) > 2  # a side, not the cleft between them
+
+
+def test_cubes_are_written_whole_or_not_at_all(scan, tmp_path, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(views, "_eight_bits", fail)
+        with pytest.raises(MemoryError):
+            views.write_stacks(scan[0], tmp_path / "views")
+    assert not (tmp_path / "views").exists()
+    views.write_stacks(scan[0], tmp_path / "views")
+    assert [p.name for p in tmp_path.iterdir()] == ["views"]
 
 
 def _x_of(svg, colour):

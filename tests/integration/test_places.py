@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_hypo.bids import Scan, find_scans, output_names, prepare_output
+from bids_hypo.bids import find_scans, output_names, prepare_output
 from bids_hypo.bids.query import Selection
 from bids_hypo.cli.main import main
 from bids_hypo.execute import local
@@ -46,24 +46,6 @@ def test_an_absent_scheduler_is_a_usage_error(demo, tmp_path, monkeypatch, capsy
     arguments = [str(demo), str(tmp_path / "out"), "participant", "--scheduler", "tcp://127.0.0.1:9"]
     assert main(arguments) == 64
     assert "tcp://127.0.0.1:9" in capsys.readouterr().err
-
-
-def _dies_on_one(scan: Scan, options: RunOptions) -> ScanResult:
-    if scan.subject == "01":
-        os._exit(9)
-    return ScanResult(scan.name, "done")
-
-
-def test_a_worker_that_dies_costs_its_scan_only(demo, tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "work", _dies_on_one)
-    scans, _ = find_scans(demo, Selection())
-    options = RunOptions(demo, tmp_path, n_procs=2)
-    (tmp_path / "logs").mkdir()
-    results = {r.name: r for r in local.run_here(scans, options)}
-    assert len(results) == len(scans) == 3
-    failed = [r for r in results.values() if r.status == "failed"]
-    assert [r.name for r in failed] == ["sub-01_T1w"]
-    assert "died" in (failed[0].error or "")
 
 
 def test_little_memory_means_one_process(demo, tmp_path, monkeypatch):

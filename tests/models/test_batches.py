@@ -1,5 +1,6 @@
 """Common batches of several threads, and what happens when memory runs out; the network is a plain function."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
 
@@ -19,6 +20,13 @@ def _two_classes(x):
 
 def _network(call, **options):
     return SharedNetwork(lambda on_cpu: call, **{"batch_size": 8, "n_classes": 2, "name": "net"} | options)
+
+
+def _wait_for(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
 
 
 def test_slices_come_back_in_their_order_and_batches_have_one_size():
@@ -52,8 +60,7 @@ def test_slices_of_several_callers_share_a_batch():
         first = pool.submit(network, xs[0])
         assert begun.wait(30)
         others = [pool.submit(network, x) for x in xs[1:]]
-        while len(network._waiting) < 10:
-            pass
+        _wait_for(lambda: len(network._waiting) == 10)
         go_on.set()
         for x, future in zip(xs, [first, *others], strict=True):
             np.testing.assert_array_equal(future.result(30), _two_classes(x))
@@ -116,6 +123,27 @@ def test_out_of_memory_with_one_slice_goes_to_the_cpu():
 def test_out_of_memory_everywhere_is_an_error_that_says_what_to_do():
     with pytest.raises(MemoryError, match="net: not even one slice fits into memory; free some"):
         _network(_with_room_for(0))(_slices(3))
+
+
+def test_an_answer_of_another_shape_is_an_error_of_all_its_callers():
+    """Also of those whose slices another thread ran; they must not wait for ever."""
+    both, begun = Event(), Event()
+
+    def call(x):
+        begun.set()
+        assert both.wait(30)
+        return x
+
+    network = SharedNetwork(lambda on_cpu: call, batch_size=8, n_classes=3, name="net")
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(network, _slices(12))]
+        assert begun.wait(30)
+        futures.append(pool.submit(network, _slices(2)))
+        _wait_for(lambda: len(network._waiting) == 6)
+        both.set()
+        for future in futures:
+            with pytest.raises(ValueError, match="broadcast"):
+                future.result(30)
 
 
 def test_an_error_reaches_its_callers_and_the_network_goes_on():

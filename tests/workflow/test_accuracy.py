@@ -1,0 +1,54 @@
+"""The measuring commands' bookkeeping; the figures themselves are checked on real scans elsewhere."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_hypo.errors import UsageError
+from bids_hypo.train.labelled import DIVISION
+from bids_hypo.workflow import accuracy
+from bids_hypo.workflow.participant import Models
+
+
+def _models(folder, n_networks):
+    bundles = {"hypothalamus": SimpleNamespace(folder=folder), "anatomy": SimpleNamespace(folder=folder)}
+    return Models(bundles, None, tuple(f"network {n}" for n in range(1, n_networks + 1)), None, "cpu")
+
+
+def test_each_scan_of_a_fold_is_measured_by_the_network_that_did_not_see_it(tmp_path, monkeypatch):
+    items = [SimpleNamespace(name=f"study/sub-{n}_T1w") for n in range(5)]
+    folds = [{"training": [], "validation": [items[k].name for k in held_out]} for held_out in ([0, 3], [1, 2])]
+    (tmp_path / DIVISION).write_text(json.dumps({"test": [items[4].name], "folds": folds}))
+
+    def measured(some, models):
+        (network,) = models.hypothalamus_networks
+        return pd.DataFrame({"scan": [item.name for item in some], "by": network})
+
+    monkeypatch.setattr(accuracy, "hypothalamus_accuracy", measured)
+    table = accuracy.fold_accuracy(items, _models(tmp_path, 2)).set_index("scan")
+    assert table["by"].to_dict() == {
+        items[0].name: "network 1", items[3].name: "network 1", items[1].name: "network 2", items[2].name: "network 2",
+    }  # fmt: skip
+    assert table["fold"].tolist() == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(("n_folds", "n_networks"), [(None, 1), (1, 1), (3, 2)])
+def test_a_bundle_without_its_folds_is_refused(tmp_path, n_folds, n_networks):
+    if n_folds is not None:
+        folds = [{"training": [], "validation": []}] * n_folds
+        (tmp_path / DIVISION).write_text(json.dumps({"test": [], "folds": folds}))
+    with pytest.raises(UsageError, match="in folds"):
+        accuracy.fold_accuracy([], _models(tmp_path, n_networks))
+
+
+def test_the_agreement_of_volumes_in_one_line():
+    true = np.array([700.0, 750.0, 800.0, 850.0, 900.0, 950.0])
+    line = accuracy.volume_agreement(pd.DataFrame({"true_mm3": true, "found_mm3": true}))
+    assert "ICC(2,1) 1.000" in line and "r 1.000" in line
+    shifted = accuracy.volume_agreement(pd.DataFrame({"true_mm3": true, "found_mm3": true + 200}))
+    assert "r 1.000" in shifted and "ICC(2,1) 0.304" in shifted  # 17500 / (17500 + 2 / 6 * 120000)
