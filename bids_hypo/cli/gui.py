@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bids_hypo.gui.options import GuiOptions
 
 MAX_PORT = 65535
+IN_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))  # Docker; Podman. Apptainer shares the host's network
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -129,8 +130,17 @@ def _serve(args: argparse.Namespace) -> int:
 
     for name in ("httpx", "httpcore", "uvicorn", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    serve(options, started=lambda address: print(f"Open {address} in a browser. Ctrl-C stops it.", flush=True))
+    serve(options, started=lambda address: print(_welcome(address, options), flush=True))
     return ExitCode.OK
+
+
+def _welcome(address: str, options: GuiOptions) -> str:
+    if options.local and any(mark.exists() for mark in IN_CONTAINER):
+        return (
+            f"The page listens on {address} inside this container, where no browser can reach it. Start it with: "
+            f"docker run -p 127.0.0.1:{options.port}:{options.port} ... gui --host 0.0.0.0"
+        )
+    return f"Open {address} in a browser. Ctrl-C stops it."
 
 
 if __name__ == "__main__":

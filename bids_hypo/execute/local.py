@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing import get_context
 
 from bids_hypo.bids.query import Scan
@@ -79,6 +81,8 @@ def overlapping(todo: Sequence[Scan], options: RunOptions, n_scans: int) -> Iter
 
 def _in_processes(todo: Sequence[Scan], options: RunOptions, n_procs: int) -> Iterator[ScanResult]:
     """Share scans among processes; one that dies (out of memory, killed) costs its scan, not the run."""
+    if options.omp_nthreads is None:  # otherwise each TensorFlow would take all cores
+        options = replace(options, omp_nthreads=max(1, len(os.sched_getaffinity(0)) // n_procs))
     waiting = list(todo)
     while waiting:
         broken = []

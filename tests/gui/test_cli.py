@@ -66,6 +66,14 @@ def test_bids_hypo_gui_is_the_same_command(monkeypatch):
     assert main(["gui", "no-such-out", "participant"]) != 0 and len(seen) == 2  # a dataset in a folder called gui
 
 
+def test_a_container_says_how_the_page_is_reached(tmp_path, monkeypatch):
+    monkeypatch.setattr(gui, "IN_CONTAINER", (tmp_path / "mark",))
+    assert gui._welcome("http://127.0.0.1:7860", _options()).startswith("Open http://127.0.0.1:7860")
+    (tmp_path / "mark").touch()
+    assert "-p 127.0.0.1:7999:7999 ... gui --host 0.0.0.0" in gui._welcome("x", _options("--port", "7999"))
+    assert gui._welcome("http://x", _options("--host", "0.0.0.0")).startswith("Open http://x")
+
+
 def test_help_loads_neither_gradio_nor_tensorflow():
     code = (
         "import sys\nfrom bids_hypo.cli.gui import main\n"

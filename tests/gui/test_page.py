@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from bids_hypo.bids.query import Selection
 from bids_hypo.cli.main import main
 from bids_hypo.demo import DemoSettings, write_demo_dataset
 from bids_hypo.gui import results
+from tests.conftest import SHARED_DATA, has_shared_data
 from tests.finished import finished_dataset
 from tests.gui.samples import text_as_image, write_ct, zip_bomb
 from tests.phantoms import bids_errors
@@ -67,9 +69,15 @@ def page(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo") / "data"
-    write_demo_dataset(folder, DemoSettings(n_subjects=1))
+def study(tmp_path_factory):
+    """One real scan; where there are none, one of the demo."""
+    folder = tmp_path_factory.mktemp("study") / "data"
+    if has_shared_data():
+        real = SHARED_DATA / "ds000011"
+        shutil.copytree(real / "sub-01", folder / "sub-01", copy_function=shutil.copyfile)
+        shutil.copyfile(real / "dataset_description.json", folder / "dataset_description.json")
+    else:
+        write_demo_dataset(folder, DemoSettings(n_subjects=1))
     return folder
 
 
@@ -131,8 +139,8 @@ def _left_behind(page):
     return [p for p in files if not {"examples", "vibe_edit_history"} & set(p.parts)]
 
 
-def test_a_scan_gives_what_the_command_line_gives(browser, page, demo, tmp_path):
-    (scan,), _ = find_scans(demo, Selection())
+def test_a_scan_gives_what_the_command_line_gives(browser, page, study, tmp_path):
+    (scan,), _ = find_scans(study, Selection())
     upload = tmp_path / "Some scan.nii.gz"
     upload.write_bytes(scan.path.read_bytes())
     _open(browser, page)
@@ -165,7 +173,7 @@ def test_a_scan_gives_what_the_command_line_gives(browser, page, demo, tmp_path)
         archive.extractall(tmp_path / "zip")
     found = tmp_path / "zip" / "derivatives"
     assert (found / "sub-upload.html").is_file()
-    assert main([str(demo), str(tmp_path / "out"), "participant", "--device", "cpu"]) == 0
+    assert main([str(study), str(tmp_path / "out"), "participant", "--device", "cpu"]) == 0
     names = output_names(scan, tmp_path / "out")
     for path in (*names.images, names.morph):
         own = found / "sub-upload" / "anat" / path.name.replace(f"sub-{scan.subject}", "sub-upload")
