@@ -19,6 +19,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -151,27 +152,50 @@ def load_networks(bundle: ModelBundle, *, batch_size: int = 16, on_cpu: bool = F
     tuple of SharedNetwork
         Each (N, H, W, C) float32 to (N, H, W, K) float32, from any thread.
     """
-    names = [name for name, _ in bundle.weights]
     n_classes = int(bundle.architecture["classes"])
+    graphs = _Graphs(bundle)
     networks = []
-    for fold, weights in enumerate(names, start=1):
-        name = bundle.name if len(names) == 1 else f"{bundle.name}, fold {fold}"
-        make_call = partial(_make_call, bundle, weights)
+    for fold, (weights, _) in enumerate(bundle.weights, start=1):
+        name = bundle.name if len(bundle.weights) == 1 else f"{bundle.name}, fold {fold}"
+        make_call = partial(graphs.frozen, bundle.folder / weights)
         networks.append(SharedNetwork(make_call, batch_size=batch_size, n_classes=n_classes, name=name, on_cpu=on_cpu))
     return tuple(networks)
 
 
-def _make_call(bundle: ModelBundle, weights: str, on_cpu: bool) -> Network:
-    with _device(on_cpu):
-        model = build_unet(bundle.architecture)
-        load_weights(model, bundle.folder / weights)
-        frozen = _frozen(model, (None, *bundle.architecture["input_shape"]))
+class _Graphs:
+    """Graphs of constants of a bundle's networks; the model is built and traced once for all sets of weights.
 
-    def call(x: np.ndarray) -> np.ndarray:
-        with _device(on_cpu):  # the slices too: a GPU that is full or broken has no place for them
-            return frozen(x)
+    In a graph of constants batch normalisation is folded into the convolutions.
+    """
 
-    return call
+    def __init__(self, bundle: ModelBundle) -> None:
+        self._architecture = bundle.architecture
+        self._traced: dict[bool, tuple[Any, Any]] = {}
+        self._lock = Lock()
+
+    def frozen(self, weights: Path, on_cpu: bool) -> Network:
+        """The network with these weights, on the CPU or wherever TensorFlow puts it."""
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        with self._lock, _device(on_cpu):
+            if on_cpu not in self._traced:
+                model = build_unet(self._architecture)
+                function = tf.function(lambda x: model(x, training=False))
+                signature = tf.TensorSpec((None, *self._architecture["input_shape"]), tf.float32)
+                self._traced[on_cpu] = model, function.get_concrete_function(signature)
+            model, concrete = self._traced[on_cpu]
+            load_weights(model, weights)
+            graph = convert_variables_to_constants_v2(concrete)
+
+        def call(x: np.ndarray) -> np.ndarray:
+            try:
+                with _device(on_cpu):  # the slices too: a GPU that is full or broken has no place for them
+                    # by its name: otherwise TensorFlow first prints the whole input into a message that it throws away
+                    return np.asarray(graph(x=tf.constant(x, tf.float32))[0])
+            except tf.errors.ResourceExhaustedError as error:
+                raise MemoryError(str(error.message).split("\n")[0]) from error
+
+        return call
 
 
 def _device(on_cpu: bool) -> contextlib.AbstractContextManager[Any]:
@@ -188,24 +212,6 @@ def mean_network(networks: Sequence[Network]) -> Network:
 def load_network(bundle: ModelBundle, *, batch_size: int = 16) -> Network:
     """Build a bundle's network as one callable, the average over its sets of weights; see `load_networks`."""
     return mean_network(load_networks(bundle, batch_size=batch_size))
-
-
-def _frozen(model: Any, shape: tuple[int | None, ...]) -> Network:
-    """Freeze a model into a graph of constants, where batch normalisation is folded into the convolutions."""
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    function = tf.function(lambda x: model(x, training=False))
-    concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32))
-    graph = convert_variables_to_constants_v2(concrete)
-
-    def call(x: np.ndarray) -> np.ndarray:
-        try:
-            # by its name: otherwise TensorFlow first prints the whole input into a message that it throws away
-            return np.asarray(graph(x=tf.constant(x, tf.float32))[0])
-        except tf.errors.ResourceExhaustedError as error:
-            raise MemoryError(str(error.message).split("\n")[0]) from error
-
-    return call
 
 
 def configure_device(request: DeviceRequest, n_threads: int | None) -> str:

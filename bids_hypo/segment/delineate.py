@@ -21,6 +21,8 @@ from bids_hypo.segment.pose import Pose
 LEFT, RIGHT = 1, 2
 MIN_SIDE_MM3 = 60.0
 KEEP_WITHIN_MM = 2.0
+SEEN = 0.05  # probability
+SLICES_MARGIN_MM = 2.0  # what further folds look at beyond what the first one sees
 
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -80,6 +82,8 @@ def region_probabilities(
 ) -> np.ndarray:
     """Class probabilities in the region by each network (fold), averaged with those of the mirrored image.
 
+    Further networks look only at the slices near what the first one sees; elsewhere they say background.
+
     Parameters
     ----------
     volume : Volume
@@ -100,17 +104,36 @@ def region_probabilities(
     pre = bundle.preprocessing
     image = INTENSITY_RULES[pre.intensity](resample(volume, region).data)
     stack = stack_neighbours(image, pre.slice_offsets)
-    folds = []
-    for network in networks:
-        if mirrored:
-            both = through(network, np.concatenate([stack, stack[:, ::-1]]), pre.slice_orientation)
-            plain, flipped = both[: len(stack)], both[len(stack) :, ::-1]
-            swapped = flipped[..., [0, RIGHT, LEFT]] if flipped.shape[-1] == 3 else flipped
-            found = unstack((plain + swapped) / 2)
-        else:
-            found = unstack(through(network, stack, pre.slice_orientation))
-        folds.append(found if found.shape[-1] == 3 else _divided_at_midplane(found))
+    first = _seen_by(networks[0], stack, pre.slice_orientation, mirrored=mirrored)
+    near = _slices_near_structure(first, region)
+    folds = [first]
+    for network in networks[1:]:
+        found = np.zeros_like(first)
+        found[..., 0] = 1
+        found[:, near] = _seen_by(network, stack[near], pre.slice_orientation, mirrored=mirrored)
+        folds.append(found)
     return np.stack(folds)
+
+
+def _seen_by(network: Network, stack: np.ndarray, code: str, *, mirrored: bool) -> np.ndarray:
+    """(Y, X, Z, C) to (X, Y, Z, 3)."""
+    if mirrored:
+        both = through(network, np.concatenate([stack, stack[:, ::-1]]), code)
+        plain, flipped = both[: len(stack)], both[len(stack) :, ::-1]
+        swapped = flipped[..., [0, RIGHT, LEFT]] if flipped.shape[-1] == 3 else flipped
+        found = unstack((plain + swapped) / 2)
+    else:
+        found = unstack(through(network, stack, code))
+    return found if found.shape[-1] == 3 else _divided_at_midplane(found)
+
+
+def _slices_near_structure(first: np.ndarray, region: Grid) -> slice:
+    """Slices where the first network sees anything and `SLICES_MARGIN_MM` around them; all if it sees nothing."""
+    seen = np.flatnonzero((first[..., 0] < 1 - SEEN).any(axis=(0, 2)))
+    if not len(seen):
+        return slice(None)
+    margin = int(np.ceil(SLICES_MARGIN_MM / region.voxel_sizes_mm[1]))
+    return slice(max(int(seen[0]) - margin, 0), int(seen[-1]) + margin + 1)
 
 
 def _divided_at_midplane(probabilities: np.ndarray) -> np.ndarray:

@@ -99,6 +99,29 @@ def test_mirrored_pass_swaps_sides_back():
     assert both[0, 30, 18, 48, 1] == 1
 
 
+def test_further_folds_look_only_near_what_the_first_one_sees():
+    image = np.full((96, 36, 96), 1, np.float32)
+    image[30:40, 15:20], image[60:70, 15:20] = 10, 10
+    calls = []
+
+    def network(x, shift=0):
+        calls.append(len(x))
+        out = np.zeros((*x.shape[:3], 3), np.float32)
+        out[..., 1] = x[..., 1] > 1
+        out[..., 0] = 1 - out[..., 1]
+        return np.roll(out, shift, axis=1)
+
+    volume = Volume(image, REGION.affine)
+    networks = [network, lambda x: network(x, 1)]
+    folds = region_probabilities(volume, REGION, _bundle(), networks, mirrored=False)
+    assert calls == [36, 5 + 2 * 2]
+    np.testing.assert_array_equal(folds[1], np.roll(folds[0], 1, axis=0))
+    np.testing.assert_array_equal(folds.sum(-1), 1)
+    calls.clear()
+    region_probabilities(Volume(np.ones_like(image), REGION.affine), REGION, _bundle(), networks, mirrored=False)
+    assert calls == [36, 36]
+
+
 def test_folds_that_disagree_have_a_spread():
     native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
     small, large = _blobs(REGION, 4.8, 5.0), _blobs(REGION, 5.2, 5.0)
