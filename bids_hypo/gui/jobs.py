@@ -81,8 +81,14 @@ class Runner:
         self._pool.submit(_logged, self._load)
         threading.Thread(target=_logged, args=(lambda: self.example(0),), daemon=True).start()
 
-    def close(self) -> None:
-        """Take no more jobs, and wait until the one that runs and the writing of the examples are over."""
+    def close(self, seconds: float | None = None) -> bool:
+        """Take no more jobs; whether what is being done was over within some time (None: wait for it)."""
+        ending = threading.Thread(target=self._end, daemon=True)
+        ending.start()
+        ending.join(seconds)
+        return not ending.is_alive()
+
+    def _end(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
         with self._examples:
             self._closed = True

@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from bids_hypo.errors import CannotCreateError, UsageError
+from bids_hypo.errors import CannotCreateError, ExitCode, UsageError
 from bids_hypo.gui.options import MB, GuiOptions
 
 logger = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0  # for what is being done; Docker kills after ten
 
 # Read by Gradio and its Hugging Face client when they are imported.
 QUIET = {
@@ -98,8 +100,11 @@ def serve(options: GuiOptions, *, started: Callable[[str], None]) -> None:
         sessions.close()  # running jobs stop after their scan
         if close is not None:
             close()
-        runner.close()
+        over = runner.close(STOP_SECONDS)
         sessions.close()  # what they wrote meanwhile
+        if not over:  # no thread can be broken off, and none may write again
+            logging.shutdown()
+            os._exit(ExitCode.OK)
 
 
 def _launch(runner: Any, options: GuiOptions, started: Callable[[str], None]) -> Callable[[], None]:

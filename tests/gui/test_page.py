@@ -293,4 +293,5 @@ def test_a_password_is_asked_for(tmp_path):
             urllib.request.urlopen(f"{page.address}gradio_api/file={stored}/any")
         assert refused.value.code == 401
     finally:
-        _stop(page)
+        code = _stop(page)  # while it still loads the networks and writes the examples
+    assert code == 0 and not [p for p in (tmp_path / "work").rglob("*") if p.is_file()]
