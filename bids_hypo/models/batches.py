@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class SharedNetwork:
         self._n_classes = n_classes
         self._name = name
         self._waiting: deque[tuple[_Request, int]] = deque()
-        self._running = Lock()
+        self._running = threading.Lock()
         self.fallbacks: tuple[str, ...] = ()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:

@@ -16,10 +16,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import contextlib
 import io
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -171,7 +171,7 @@ class _Graphs:
     def __init__(self, bundle: ModelBundle) -> None:
         self._architecture = bundle.architecture
         self._traced: dict[bool, tuple[Any, Any]] = {}
-        self._lock = Lock()
+        self._lock = threading.Lock()
 
     def frozen(self, weights: Path, on_cpu: bool) -> Network:
         """The network with these weights, on the CPU or wherever TensorFlow puts it."""

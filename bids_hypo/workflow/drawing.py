@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from threading import Lock
+import threading
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from bids_hypo.report.mosaic import make_mosaics
 from bids_hypo.report.surface import make_meshes, pack_meshes
 
 logger = logging.getLogger(__name__)
-_drawing = Lock()  # matplotlib is not made for threads
+_drawing = threading.Lock()  # matplotlib is not made for threads
 
 
 def draw_figures(
