@@ -100,16 +100,16 @@ def _import(args: argparse.Namespace) -> None:
 def _measure(args: argparse.Namespace) -> None:
     from bids_hypo.execute.worker import load_models
     from bids_hypo.train.labelled import set_aside
-    from bids_hypo.workflow import accuracy
+    from bids_hypo.workflow import accuracy, steadiness
     from bids_hypo.workflow.training import load_recipe
 
-    models = load_models(args.device, None, args.models, 16)
+    models = load_models(args.device, None, args.models, 16, mixed=False if args.what == "precision" else None)
     if args.what == "icv":
         _need(args, "label_maps")
+        maps = [args.label_maps / f"{name}.nii.gz" for name in args.maps or load_recipe("anatomy")["validation"]]
         table = accuracy.icv_accuracy(
-            load_recipe("anatomy"), args.label_maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast,
-            varied_voxels=args.varied_voxels,
-        )  # fmt: skip
+            maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast, varied_voxels=args.varied_voxels
+        )
     elif args.what == "hypothalamus":
         recipe = load_recipe("hypothalamus")
         items = _labelled(args, recipe)
@@ -123,9 +123,13 @@ def _measure(args: argparse.Namespace) -> None:
         table = accuracy.shrinking(set_aside(_labelled(args, recipe), recipe[args.part]), models)
         print(f"slope {accuracy.slope(table['true_percent'], table['found_percent']):.3f}")
     else:
-        if not args.scans:
-            raise UsageError("measure steadiness: name the T1w images with --scans.")
-        table = accuracy.steadiness(args.scans, models)
+        _need(args, "scans")
+        if args.what == "steadiness":
+            table = steadiness.steadiness(args.scans, models)
+            print(steadiness.variation_percent(table).to_string(float_format=lambda x: f"{x:.2f}"))
+        else:
+            mixed = load_models(args.device, None, args.models, 16, mixed=True)
+            table = steadiness.precision_changes(args.scans, models, mixed)
     _report(table, args.out)
 
 
@@ -179,13 +183,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_measure(measure: argparse.ArgumentParser, fit: argparse.ArgumentParser) -> None:
     measure.set_defaults(run=_measure)
-    measure.add_argument("what", choices=("icv", "hypothalamus", "steadiness", "shrinking"))
+    measure.add_argument("what", choices=("icv", "hypothalamus", "steadiness", "shrinking", "precision"))
     measure.add_argument("--part", choices=("validation", "test", "folds"), default="validation",
                          help="people set aside; folds: all but those of the test, each by the network that did not see"
                          " them")  # fmt: skip
     measure.add_argument("--n-contrasts", type=int, default=6, help="synthetic scans of each head map")
     measure.add_argument("--contrast", choices=("measured", "wide"), default="measured",
                          help="tissue contrasts as on real T1w scans, or wider")  # fmt: skip
+    measure.add_argument("--maps", nargs="+", metavar="NAME", help="label maps, instead of those set aside")
     measure.add_argument("--varied-voxels", action="store_true", help="synthetic scans of 0.8 to 1.6 mm, not only 1 mm")
     measure.add_argument("--scans", type=Path, nargs="+", default=[], help="T1w images")
     measure.add_argument("--out", type=Path, help="write the rows as TSV")

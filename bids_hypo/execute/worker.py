@@ -80,15 +80,24 @@ def models_for(options: RunOptions) -> Models:
 
 
 @lru_cache(maxsize=1)
-def load_models(device: str, n_threads: int | None, models_dir: Path | None, batch_size: int) -> Models:
-    """Choose the device and load the networks, once per process; TensorFlow is imported here and nowhere earlier."""
+def load_models(
+    device: str, n_threads: int | None, models_dir: Path | None, batch_size: int, *, mixed: bool | None = None
+) -> Models:
+    """Choose the device and load the networks, once per process; TensorFlow is imported here and nowhere earlier.
+
+    On a GPU the networks compute in mixed precision where their bundle allows it, unless ``mixed`` says otherwise.
+    """
     from bids_hypo.models.network import configure_device, load_networks, mean_network
 
     used = configure_device(parse_device(device), n_threads)
-    logger.info("device: %s", used)
     bundles = find_bundles(models_dir)
+    half = {name: used != "cpu" and b.mixed_precision if mixed is None else mixed for name, b in bundles.items()}
+    on_cpu = used == "cpu"
+    used += ", mixed precision" if any(half.values()) else ""
+    logger.info("device: %s", used)
     networks = {
-        name: load_networks(bundle, batch_size=batch_size, on_cpu=used == "cpu") for name, bundle in bundles.items()
+        name: load_networks(bundle, batch_size=batch_size, on_cpu=on_cpu, mixed=half[name])
+        for name, bundle in bundles.items()
     }
     return Models(
         bundles,

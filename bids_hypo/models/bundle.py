@@ -61,6 +61,8 @@ class ModelBundle:
     constants : dict
         What else was measured on the training data, e.g. the pose template or the centre of the region.
     licence, citation : str
+    mixed_precision : bool
+        Whether a GPU may compute it in half precision, because that was measured to change next to no label.
     """
 
     name: str
@@ -74,6 +76,7 @@ class ModelBundle:
     constants: dict[str, Any]
     licence: str
     citation: str
+    mixed_precision: bool = False
 
     @property
     def weights_sha256(self) -> str:
@@ -122,6 +125,7 @@ def load_bundle(folder: Path) -> ModelBundle:
             constants=raw["constants"],
             licence=raw["licence"],
             citation=raw["citation"],
+            mixed_precision=bool(raw.get("mixed_precision", False)),
         )
     except FileNotFoundError as error:
         raise ModelError(f"{path}: not found; expected a model bundle (bundle.json with its weights).") from error

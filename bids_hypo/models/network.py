@@ -17,7 +17,7 @@ import contextlib
 import io
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,9 @@ def load_weights(model: Any, path: Path) -> None:
         model.set_weights([stored[name].astype(np.float32) for name in sorted(stored.files)])
 
 
-def load_networks(bundle: ModelBundle, *, batch_size: int = 16, on_cpu: bool = False) -> tuple[SharedNetwork, ...]:
+def load_networks(
+    bundle: ModelBundle, *, batch_size: int = 16, on_cpu: bool = False, mixed: bool = False
+) -> tuple[SharedNetwork, ...]:
     """Build a bundle's networks, one for each set of weights (fold).
 
     Parameters
@@ -146,6 +148,8 @@ def load_networks(bundle: ModelBundle, *, batch_size: int = 16, on_cpu: bool = F
         Slices at a time.
     on_cpu : bool
         Stay away from a GPU that TensorFlow sees.
+    mixed : bool
+        Compute in half precision, wherever it runs.
 
     Returns
     -------
@@ -153,7 +157,7 @@ def load_networks(bundle: ModelBundle, *, batch_size: int = 16, on_cpu: bool = F
         Each (N, H, W, C) float32 to (N, H, W, K) float32, from any thread.
     """
     n_classes = int(bundle.architecture["classes"])
-    graphs = _Graphs(bundle)
+    graphs = _Graphs(bundle, mixed=mixed)
     networks = []
     for fold, (weights, _) in enumerate(bundle.weights, start=1):
         name = bundle.name if len(bundle.weights) == 1 else f"{bundle.name}, fold {fold}"
@@ -168,8 +172,9 @@ class _Graphs:
     In a graph of constants batch normalisation is folded into the convolutions.
     """
 
-    def __init__(self, bundle: ModelBundle) -> None:
+    def __init__(self, bundle: ModelBundle, *, mixed: bool) -> None:
         self._architecture = bundle.architecture
+        self._mixed = mixed
         self._traced: dict[bool, tuple[Any, Any]] = {}
         self._lock = threading.Lock()
 
@@ -179,7 +184,8 @@ class _Graphs:
 
         with self._lock, _device(on_cpu):
             if on_cpu not in self._traced:
-                model = build_unet(self._architecture)
+                with _precision(mixed=self._mixed):
+                    model = build_unet(self._architecture)
                 function = tf.function(lambda x: model(x, training=False))
                 signature = tf.TensorSpec((None, *self._architecture["input_shape"]), tf.float32)
                 self._traced[on_cpu] = model, function.get_concrete_function(signature)
@@ -200,6 +206,17 @@ class _Graphs:
 
 def _device(on_cpu: bool) -> contextlib.AbstractContextManager[Any]:
     return tf.device("/CPU:0") if on_cpu else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _precision(*, mixed: bool) -> Iterator[None]:
+    """Layers made inside compute in half precision (weights and results stay in single precision), or do not."""
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("mixed_float16" if mixed else "float32")
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
 
 
 def mean_network(networks: Sequence[Network]) -> Network:

@@ -64,6 +64,11 @@ def pose_template(bundle: ModelBundle) -> dict[str, np.ndarray]:
     return {name: np.array(point) for name, point in bundle.constants["pose_template_mm"].items()}
 
 
+def icv_threshold(bundle: ModelBundle) -> float:
+    """The probability above which the volumes of a bundle's training maps are right on average; 0.5 if unknown."""
+    return float(bundle.constants.get("icv_threshold", 0.5))
+
+
 def head_grid(volume: Volume, bundle: ModelBundle) -> Grid:
     """The network's grid in scanner axes, laid over the head.
 

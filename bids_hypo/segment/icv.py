@@ -21,14 +21,16 @@ SLAB = 32  # slices in memory at a time: such models work on fine grids of the w
 Network = Callable[[np.ndarray], np.ndarray]
 
 
-def native_icv(probability: np.ndarray, grid: Grid, native: Grid) -> np.ndarray:
-    """The intracranial volume on the scan's own grid: probability above 0.5, largest component, holes filled.
+def native_icv(probability: np.ndarray, grid: Grid, native: Grid, *, threshold: float = 0.5) -> np.ndarray:
+    """The intracranial volume on the scan's own grid: what is probable enough, largest component, holes filled.
 
     Parameters
     ----------
     probability : (X, Y, Z) float
     grid, native : Grid
         Of the probability, and of the scan.
+    threshold : float
+        Probability above which a voxel may be inside; see `bids_hypo.segment.anatomy.icv_threshold`.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def native_icv(probability: np.ndarray, grid: Grid, native: Grid) -> np.ndarray:
     """
     values, box = resample_probability(probability, grid.affine, native, threshold=0.3)
     mask = np.zeros(native.shape, bool)
-    mask[box] = fill_holes(largest_component(values > 0.5))
+    mask[box] = fill_holes(largest_component(values > threshold))
     return mask
 
 

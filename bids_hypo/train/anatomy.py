@@ -13,7 +13,7 @@ from bids_hypo.errors import NoInputError
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.slices import stack_neighbours
 from bids_hypo.train.fit import shuffled_batches
-from bids_hypo.train.headmaps import HeadMap, load_head_map
+from bids_hypo.train.headmaps import HeadMap, load_head_maps
 from bids_hypo.train.synthesis import SynthesisOptions, make_examples
 
 DRAWS_PER_CHUNK = 4
@@ -107,11 +107,6 @@ def load_training_heads(folder: Path, left_out: list[str], *, n_wider: int = 0) 
     paths = sorted(p for p in folder.glob("*.nii.gz") if p.name.split(".")[0] not in left_out)
     if not paths:
         raise NoInputError(f"{folder}: found no label maps (*.nii.gz); expected FreeSurfer-numbered head maps of 1 mm.")
-    wanted = [(path, copy, number) for number, path in enumerate(paths) for copy in range(1 + n_wider)]
+    copies = [[np.random.default_rng([number, copy]) for copy in range(1, n_wider + 1)] for number in range(len(paths))]
     with ProcessPoolExecutor() as pool:
-        return tuple(pool.map(_load, wanted))
-
-
-def _load(wanted: tuple[Path, int, int]) -> HeadMap:
-    path, copy, number = wanted
-    return load_head_map(path, wider_fluid=np.random.default_rng([number, copy]) if copy else None)
+        return tuple(head for heads in pool.map(load_head_maps, paths, copies) for head in heads)

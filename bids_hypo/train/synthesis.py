@@ -13,15 +13,16 @@ from scipy import ndimage
 
 from bids_hypo.image.grid import as_shape
 from bids_hypo.image.volume import Volume
+from bids_hypo.train.artefacts import add_noise, bias_and_gamma, cut_field_of_view
 from bids_hypo.train.deform import random_affine, smooth_field
-from bids_hypo.train.headmaps import CLASS_NAMES, FIRST_OUTSIDE, STRIP_RINGS_MM, HeadMap
+from bids_hypo.train.headmaps import CLASS_NAMES, FIRST_OUTSIDE, SINUS, STRIP_RINGS_MM, HeadMap
 
 WHITE = (2, 7, 41, 46)
 GREY = (3, 8, 17, 18, 26, 42, 47, 53, 54, 58, 25, 57, 136, 137, 163, 164)
 FLUID = (4, 5, 14, 15, 24, 43, 44, 72)
 PAIRS = {41: 2, 42: 3, 43: 4, 44: 5, 46: 7, 47: 8, 49: 10, 50: 11, 51: 12, 52: 13, 53: 17, 54: 18, 57: 25, 58: 26,
          60: 28, 62: 30}  # fmt: skip
-BONE, MARROW, SOFT, SKIN, SINUS = 515, 516, 507, 511, 514
+BONE, MARROW, SOFT, SKIN = 515, 516, 507, 511
 # Relative to white matter, as found on twelve whole-head T1w scans (ds000011), widened on both sides.
 MEASURED_CONTRAST = {"grey": (0.52, 0.78), "fluid": (0.08, 0.25), BONE: (0.01, 0.07), MARROW: (0.1, 1.0),
                      SOFT: (0.22, 0.65), SKIN: (0.3, 1.3), SINUS: (0.25, 0.65)}  # fmt: skip
@@ -187,50 +188,6 @@ def render(head: HeadMap, codes: np.ndarray, rng: np.random.Generator, options: 
     return means[codes]
 
 
-def _add_noise(image: np.ndarray, rng: np.random.Generator, options: SynthesisOptions) -> np.ndarray:
-    """Noise everywhere, in tissue only (masked background), or proportional to the intensity."""
-    noise = rng.standard_normal(image.shape, dtype=np.float32)
-    noise *= np.float32(rng.uniform(0.003, options.noise_max))
-    kind = rng.random()
-    if kind < 0.15:
-        return image * (1 + noise)
-    return image + noise * (1 if kind < 0.6 else image > 0)
-
-
-def _bias_and_gamma(image: np.ndarray, rng: np.random.Generator, options: SynthesisOptions) -> np.ndarray:
-    bias = smooth_field(image.shape, (5, 5, 5), rng)
-    bias *= np.float32(rng.uniform(0, options.bias_max))
-    image = np.abs(image) * np.exp(bias)
-    texture = smooth_field(image.shape, tuple(max(4, n // 4) for n in image.shape), rng)
-    image *= 1 + np.float32(rng.uniform(0, 0.05)) * texture
-    return image ** np.float32(np.exp(rng.uniform(-0.3, 0.3)))
-
-
-def _cut_field_of_view(
-    image: np.ndarray, inside: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator, options: SynthesisOptions
-) -> tuple[np.ndarray, np.ndarray]:
-    """Remove the face and cut the field of view; returns the image and where it still has data."""
-    seen = np.ones(image.shape, bool)
-    x, y, z = (np.arange(n, dtype=np.float32) * np.float32(mm) for n, mm in zip(image.shape, spacing_mm, strict=True))
-    axes = range(3)
-    occupied = [np.flatnonzero(inside.any(axis=tuple(a for a in axes if a != k))) * spacing_mm[k] for k in axes]
-    if rng.random() < options.deface:
-        slope = rng.uniform(0.3, 1.2)
-        front, low = occupied[1][-1] + rng.uniform(-12, 6), occupied[2][0] + rng.uniform(10, 44)
-        face = (y[None, :, None] - front) * slope + (low - z[None, None, :]) > rng.uniform(0, 24)
-        image = np.where(face & ~inside & (x[:, None, None] > -1), 0, image)
-    if rng.random() < options.crop:
-        if rng.random() < 0.6:  # the neck ends at the edge of the image
-            seen[:, :, z < occupied[2][0] + rng.uniform(-24, 16)] = False
-        else:  # a box around the middle of the brain
-            for axis, positions in enumerate((x, y, z)):
-                middle = occupied[axis].mean() + rng.uniform(-12, 12)
-                outside = np.abs(positions - middle) > rng.uniform(44, 120)
-                seen[tuple(outside if a == axis else slice(None) for a in axes)] = False
-        image = np.where(seen, image, 0)
-    return image, seen
-
-
 def _halve(data: np.ndarray) -> np.ndarray:
     """Mean over blocks of 2 x 2 x 2."""
     data = data[0::2] + data[1::2]
@@ -284,12 +241,15 @@ def make_examples(
     fraction = _halve((head.target > 0).astype(np.float32)[codes])
     examples = []
     for _ in range(n_contrasts):
-        image = _add_noise(_halve(render(head, codes, rng, options)), rng, options)
+        image = add_noise(_halve(render(head, codes, rng, options)), rng, noise_max=options.noise_max)
         blur_mm = rng.uniform(0, 1.1, 3)
         if rng.random() < 0.2:
             blur_mm[rng.integers(3)] = rng.uniform(1.0, 2.4)
-        image = ndimage.gaussian_filter(_bias_and_gamma(image, rng, options), blur_mm / spacing_mm, truncate=2.5)
-        image, seen = _cut_field_of_view(image, fraction > 0.5, spacing_mm, rng, options)
+        image = bias_and_gamma(image, rng, bias_max=options.bias_max)
+        image = ndimage.gaussian_filter(image, blur_mm / spacing_mm, truncate=2.5)
+        image, seen = cut_field_of_view(
+            image, fraction > 0.5, spacing_mm, rng, deface=options.deface, crop=options.crop
+        )
         i, j, k = rng.integers(0, 2, 3)
         target = head.target[codes[i::2, j::2, k::2]]
         share = fraction * seen
@@ -309,7 +269,7 @@ def synthesise_scan(head: HeadMap, rng: np.random.Generator, options: SynthesisO
     shape = (192, 232, 256)
     codes = warp_codes(head, shape, rng, options)
     image = ndimage.gaussian_filter(render(head, codes, rng, options), rng.uniform(0.3, 0.7), truncate=2.5)
-    image = _bias_and_gamma(_add_noise(image, rng, options), rng, options)
+    image = bias_and_gamma(add_noise(image, rng, noise_max=options.noise_max), rng, bias_max=options.bias_max)
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
     affine[:3, 3] = [-(n - 1) / 2 for n in shape]
     icv = (head.target > 0)[codes].astype(np.float32)

@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,14 +23,15 @@ from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.measure.agreement import agreement
 from bids_hypo.measure.overlap import dice, volume_error_percent
 from bids_hypo.measure.surface_distance import surface_distance
-from bids_hypo.segment.anatomy import find_anatomy
+from bids_hypo.segment.anatomy import find_anatomy, icv_threshold
 from bids_hypo.segment.icv import native_icv
 from bids_hypo.train.deform import contract
 from bids_hypo.train.headmaps import load_head_map
 from bids_hypo.train.labelled import DIVISION, LabelledScan
 from bids_hypo.train.regions import label_centre_mm
 from bids_hypo.train.synthesis import MILD, T1W, synthesise_scan
-from bids_hypo.workflow.participant import Models, Segmentation, segment_volume
+from bids_hypo.workflow.participant import Models, segment_volume
+from bids_hypo.workflow.steadiness import with_voxels
 
 logger = logging.getLogger(__name__)
 
@@ -135,16 +135,14 @@ def _widened(grid: Grid) -> Grid:
 
 
 def icv_accuracy(
-    recipe: dict[str, Any], label_maps: Path, models: Models, *, n_contrasts: int, contrast: str = "measured",
-    varied_voxels: bool = False,
-) -> pd.DataFrame:  # fmt: skip
-    """ICV on T1w scans synthesised from the head maps set aside.
+    maps: Sequence[Path], models: Models, *, n_contrasts: int, contrast: str = "measured", varied_voxels: bool = False
+) -> pd.DataFrame:
+    """ICV on T1w scans synthesised from head maps.
 
     Parameters
     ----------
-    recipe : dict
-        Of the anatomy network.
-    label_maps : Path
+    maps : sequence of Path
+        Label maps.
     models : Models
     n_contrasts : int
         Scans made of each map.
@@ -159,19 +157,20 @@ def icv_accuracy(
         One row a scan.
     """
     rows = []
-    for name in recipe["validation"]:
-        head = load_head_map(label_maps / f"{name}.nii.gz")
+    threshold = icv_threshold(models.anatomy)
+    for path in maps:
+        head = load_head_map(path)
         for number in range(n_contrasts):
             scan, truth = synthesise_scan(head, np.random.default_rng([7, number]), CONTRASTS[contrast])
             if varied_voxels:
-                grid = _with_voxels(scan.grid, VOXELS_MM[number % len(VOXELS_MM)])
+                grid = with_voxels(scan.grid, VOXELS_MM[number % len(VOXELS_MM)])
                 scan, truth = resample(scan, grid), resample(truth, grid)
             anatomy = find_anatomy(scan, models.anatomy, models.anatomy_network)
-            found = native_icv(anatomy.icv_probability, anatomy.grid, scan.grid)
+            found = native_icv(anatomy.icv_probability, anatomy.grid, scan.grid, threshold=threshold)
             true = truth.data > 0.5
             rows.append(
                 {
-                    "map": name,
+                    "map": head.name,
                     "contrast": number,
                     "voxel_mm": " x ".join(f"{size:g}" for size in scan.grid.voxel_sizes_mm),
                     "true_cm3": true.sum() * scan.grid.voxel_volume_mm3 / 1e3,
@@ -181,13 +180,6 @@ def icv_accuracy(
             )
             logger.info("%s", rows[-1])
     return pd.DataFrame(rows)
-
-
-def _with_voxels(grid: Grid, sizes_mm: tuple[float, float, float]) -> Grid:
-    """A grid of the same orientation, centre and (rounded up) extent."""
-    axes = grid.affine[:3, :3] / grid.voxel_sizes_mm
-    shape = as_shape(np.ceil(np.asarray(grid.shape) * grid.voxel_sizes_mm / sizes_mm))
-    return box_grid(grid.centre_mm(), axes, shape, np.asarray(sizes_mm))
 
 
 def shrinking(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame:
@@ -227,81 +219,3 @@ def shrinking(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame:
 def slope(true_percent: pd.Series, found_percent: pd.Series) -> float:
     """Slope of what is found on what is true, by least squares."""
     return float(stats.linregress(true_percent, found_percent).slope)
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change of a scan that should not change its volumes."""
-
-    name: str
-
-    def apply(self, scan: Volume) -> Volume:
-        """The changed scan."""
-        if self.name.startswith("intensity"):
-            return Volume(scan.data * np.float32(self.name.split()[1]), scan.affine)
-        if self.name == "flipped":
-            flip = np.diag([-1.0, 1.0, 1.0, 1.0])
-            return Volume(scan.data, flip @ scan.affine)
-        if self.name == "1.2 mm":
-            return resample(scan, _with_voxels(scan.grid, (1.2, 1.2, 1.2)))
-        if self.name.startswith("rotated"):
-            return self._rotate(scan)
-        raise ValueError(self.name)
-
-    def _rotate(self, scan: Volume) -> Volume:
-        from scipy.spatial.transform import Rotation
-
-        axis = {"x": [1, 0, 0], "y": [0, 1, 0], "z": [0, 0, 1]}[self.name.split()[-1]]
-        turn = np.eye(4)
-        turn[:3, :3] = Rotation.from_rotvec(np.radians(15) * np.array(axis)).as_matrix()
-        centre = scan.grid.centre_mm()
-        turn[:3, 3] = centre - turn[:3, :3] @ centre
-        # the voxels are resampled: the head turns within an upright field of view of the same voxel size
-        turned = resample(Volume(scan.data, turn @ scan.affine), scan.grid)
-        return Volume(turned.data, scan.affine)
-
-
-CHANGES = tuple(
-    Change(n)
-    for n in ("intensity 0.25", "intensity 3", "flipped", "1.2 mm", "rotated 15 degrees x", "rotated 15 degrees y",
-              "rotated 15 degrees z")
-)  # fmt: skip
-
-
-def steadiness(paths: list[Path], models: Models) -> pd.DataFrame:
-    """How much the volumes change when a scan is changed in ways that should not matter.
-
-    Parameters
-    ----------
-    paths : list of Path
-        T1w images.
-    models : Models
-
-    Returns
-    -------
-    DataFrame
-        One row a scan and change: percent change of hypothalamus and ICV.
-    """
-    rows = []
-    for path in paths:
-        scan = read_volume(path)
-        before = segment_volume(scan, models, what=path.name)
-        for change in CHANGES:
-            after = segment_volume(change.apply(scan), models, what=f"{path.name}, {change.name}")
-            row = {"scan": f"{path.parts[-4]}/{path.parts[-3]}", "change": change.name}
-            rows.append(row | _changes(before, after, scan, change))
-            logger.info("%s", rows[-1])
-    return pd.DataFrame(rows)
-
-
-def _changes(before: Segmentation, after: Segmentation, scan: Volume, change: Change) -> dict[str, float]:
-    voxel_before = scan.grid.voxel_volume_mm3
-    voxel_after = 1.2**3 if change.name == "1.2 mm" else voxel_before
-    return {
-        "hypothalamus_percent": volume_error_percent(
-            sum(after.hypothalamus.volumes_mm3), sum(before.hypothalamus.volumes_mm3)
-        ),
-        "icv_percent": volume_error_percent(
-            float(after.icv.sum()) * voxel_after, float(before.icv.sum()) * voxel_before
-        ),
-    }

@@ -32,7 +32,7 @@ from bids_hypo.measure.volumes import mask_volume_mm3, volume_table
 from bids_hypo.models.batches import SharedNetwork
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS, ICV
-from bids_hypo.segment.anatomy import Anatomy, find_anatomy, pose_template
+from bids_hypo.segment.anatomy import Anatomy, find_anatomy, icv_threshold, pose_template
 from bids_hypo.segment.delineate import Delineation, delineate, region_grid, region_probabilities
 from bids_hypo.segment.icv import icv_by_own_model, native_icv
 from bids_hypo.segment.pose import Pose, fit_pose
@@ -246,7 +246,8 @@ def segment_volume(
         folds = region_probabilities(volume, region, models.hypothalamus, networks, mirrored=not fast)
     with watch.stage("restore"):
         hypothalamus = delineate(folds, region, volume.grid, what=what)
-        icv = native_icv(anatomy.icv_probability, anatomy.grid, volume.grid)
+        threshold = icv_threshold(models.anatomy)
+        icv = native_icv(anatomy.icv_probability, anatomy.grid, volume.grid, threshold=threshold)
         if models.icv_network is not None:
             icv = icv_by_own_model(volume, pose, icv, models.bundles[ICV], models.icv_network)
     with watch.stage("measure"):

@@ -252,7 +252,8 @@ def bundle_description(recipe: dict[str, Any], constants: dict[str, Any]) -> dic
     kept = ("name", "version", "structure", "suffixes", "labels", "architecture", "preprocessing")
     return {
         **{key: recipe[key] for key in kept},
-        "constants": constants,
+        **({"mixed_precision": True} if recipe.get("mixed_precision") else {}),
+        "constants": {**constants, **recipe.get("constants", {})},
         "licence": recipe.get("licence", "Apache-2.0"),
         "citation": recipe.get("citation", "Vernikouskaya et al. 2023, Sci Rep; see CITATION.cff"),
     }

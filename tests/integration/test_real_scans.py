@@ -7,8 +7,9 @@ import pytest
 from bids_hypo.execute.worker import load_models
 from bids_hypo.image.volume import read_volume
 from bids_hypo.train.labelled import find_labelled, set_aside
-from bids_hypo.workflow.accuracy import CHANGES, hypothalamus_accuracy
+from bids_hypo.workflow.accuracy import hypothalamus_accuracy
 from bids_hypo.workflow.participant import segment_volume
+from bids_hypo.workflow.steadiness import CHANGES
 from bids_hypo.workflow.training import load_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared_data]
@@ -46,8 +47,7 @@ def test_whole_heads_have_an_icv_and_stripped_ones_do_not(shared_data, models):
 @pytest.mark.parametrize("name", ["flipped", "intensity 3", "rotated 15 degrees x"])
 def test_changes_that_should_not_matter(shared_data, models, name):
     scan = read_volume(shared_data / "ds000011/sub-12/anat/sub-12_T1w.nii.gz")
-    change = next(c for c in CHANGES if c.name == name)
-    before, after = segment_volume(scan, models), segment_volume(change.apply(scan), models)
+    before, after = segment_volume(scan, models), segment_volume(CHANGES[name](scan), models)
     assert sum(after.hypothalamus.volumes_mm3) == pytest.approx(sum(before.hypothalamus.volumes_mm3), rel=0.03)
     assert after.icv_mm3 == pytest.approx(before.icv_mm3, rel=0.01)
     if name == "flipped":  # left has become right

@@ -74,6 +74,17 @@ def test_results_do_not_depend_on_the_batch_size(trained):
     np.testing.assert_allclose(parts, whole, atol=1e-4)
 
 
+def test_mixed_precision_changes_next_to_nothing(trained):
+    *_, bundle = trained
+    x = np.random.default_rng(1).normal(size=(6, 32, 32, 3)).astype(np.float32)
+    (single,), (mixed,) = (network.load_networks(bundle, batch_size=4, mixed=mixed) for mixed in (False, True))
+    ours, theirs = single(x), mixed(x)
+    assert theirs.dtype == np.float32
+    assert 0 < np.abs(ours - theirs).max() < 0.02
+    assert np.mean(ours.argmax(-1) != theirs.argmax(-1)) < 0.01
+    assert network.tf.keras.mixed_precision.global_policy().name == "float32"
+
+
 def test_folds_are_averaged(trained, tmp_path):
     folder, _, bundle = trained
     other = network.build_unet(ARCHITECTURE)

@@ -10,7 +10,16 @@ from bids_hypo.image.volume import Volume
 from bids_hypo.segment.pose import fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, soft_targets
 from bids_hypo.train.deform import contract, random_affine, smooth_field, spline_basis
-from bids_hypo.train.headmaps import CLASS_NAMES, CSF, class_centroids, intracranial_mask, load_head_map, widen_fluid
+from bids_hypo.train.headmaps import (
+    CLASS_NAMES,
+    CSF,
+    SINUS,
+    class_centroids,
+    intracranial_mask,
+    load_head_map,
+    load_head_maps,
+    widen_fluid,
+)
 from bids_hypo.train.pose_template import make_pose_template
 from bids_hypo.train.synthesis import T1W, make_examples, mirror, synthesise_scan, tissue_means
 from bids_hypo.workflow.training import RECIPES, in_phase, load_recipe
@@ -64,8 +73,27 @@ def test_the_icv_rule_cuts_the_spinal_canal_and_specks():
     assert mask.sum() == pytest.approx(ball, rel=0.04)
 
 
+@pytest.mark.parametrize("sinus", [SINUS, CSF])
+def test_the_icv_holds_sinuses_whether_or_not_the_map_tells_them_from_csf(sinus):
+    labels = np.zeros((90, 100, 90), np.int16)
+    x = np.stack(np.indices(labels.shape), -1) - np.array([45, 50, 40])
+    radius = np.linalg.norm(x, axis=-1)
+    labels[radius < 38] = 515
+    labels[radius < 32] = 3
+    labels[np.linalg.norm(x - np.array([0, -8, -19]), axis=-1) < 12] = 8
+    beneath_vault = (radius < 32) & (np.abs(x[..., 0]) < 5) & (x[..., 2] > 22)
+    labels[beneath_vault] = sinus
+    in_neck = (np.hypot(x[..., 0] - 20, x[..., 1]) < 4) & (x[..., 2] < -32)
+    labels[in_neck] = sinus if sinus == SINUS else 507
+    mask = intracranial_mask(labels)
+    assert mask[beneath_vault & (radius < 31)].all()
+    assert not mask[in_neck & (radius > 38)].any()
+    assert mask.sum() == pytest.approx(4 / 3 * np.pi * 32**3, rel=0.04)
+
+
 def test_wider_fluid_takes_brain_and_leaves_the_skull(head, head_file):
-    older = load_head_map(head_file, wider_fluid=np.random.default_rng(1))
+    same, older = load_head_maps(head_file, [np.random.default_rng(1)])
+    np.testing.assert_array_equal(same.codes, head.codes)
     np.testing.assert_array_equal(older.icv, head.icv)
     before, after = head.label[head.codes], older.label[older.codes]
     for ventricle, white in ((4, 2), (43, 41)):

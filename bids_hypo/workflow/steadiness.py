@@ -1,0 +1,166 @@
+"""How much the results change when nothing that matters has changed: the same head scanned or computed otherwise."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.transform import Rotation
+
+from bids_hypo.image.grid import Grid, as_shape, box_grid
+from bids_hypo.image.resample import resample
+from bids_hypo.image.volume import Volume, read_volume
+from bids_hypo.measure.overlap import volume_error_percent
+from bids_hypo.workflow.participant import Models, Segmentation, segment_volume
+
+logger = logging.getLogger(__name__)
+
+NOISE = 0.02  # standard deviation, of the mean of the bright part of the image
+REPEATS = ("noise", "half a voxel", "rotated 10 degrees x", "rotated 10 degrees y", "rotated 10 degrees z")
+
+
+def with_voxels(grid: Grid, sizes_mm: tuple[float, float, float]) -> Grid:
+    """A grid of the same orientation, centre and (rounded up) extent."""
+    axes = grid.affine[:3, :3] / grid.voxel_sizes_mm
+    shape = as_shape(np.ceil(np.asarray(grid.shape) * grid.voxel_sizes_mm / sizes_mm))
+    return box_grid(grid.centre_mm(), axes, shape, np.asarray(sizes_mm))
+
+
+def _multiplied(scan: Volume, *, factor: float) -> Volume:
+    return Volume(scan.data * np.float32(factor), scan.affine)
+
+
+def _flipped(scan: Volume) -> Volume:
+    return Volume(scan.data, np.diag([-1.0, 1.0, 1.0, 1.0]) @ scan.affine)
+
+
+def _with_voxels_of(scan: Volume, *, mm: float) -> Volume:
+    return resample(scan, with_voxels(scan.grid, (mm, mm, mm)))
+
+
+def _rotated(scan: Volume, *, degrees: float, axis: str) -> Volume:
+    """The voxels are resampled: the head turns within an upright field of view of the same voxel size."""
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
+    centre = scan.grid.centre_mm()
+    turn[:3, 3] = centre - turn[:3, :3] @ centre
+    return Volume(resample(Volume(scan.data, turn @ scan.affine), scan.grid).data, scan.affine)
+
+
+def _shifted(scan: Volume) -> Volume:
+    """By half a voxel along each axis."""
+    shift = np.eye(4)
+    shift[:3, 3] = scan.affine[:3, :3] @ [0.5, 0.5, 0.5]
+    return Volume(resample(Volume(scan.data, shift @ scan.affine), scan.grid).data, scan.affine)
+
+
+def _noisier(scan: Volume) -> Volume:
+    bright = scan.data[scan.data > scan.data.mean()].mean()
+    noise = np.random.default_rng(1).standard_normal(scan.data.shape, dtype=np.float32)
+    return Volume(np.abs(scan.data + np.float32(NOISE * bright) * noise), scan.affine)
+
+
+CHANGES: dict[str, Callable[[Volume], Volume]] = {
+    "intensity 0.25": partial(_multiplied, factor=0.25),
+    "intensity 3": partial(_multiplied, factor=3.0),
+    "flipped": _flipped,
+    "1.2 mm": partial(_with_voxels_of, mm=1.2),
+    "noise": _noisier,
+    "half a voxel": _shifted,
+    **{f"rotated {n} degrees {axis}": partial(_rotated, degrees=n, axis=axis) for n in (10, 15) for axis in "xyz"},
+}
+"""Changes of a scan that should not change its volumes."""
+
+
+def steadiness(paths: Sequence[Path], models: Models) -> pd.DataFrame:
+    """How much the volumes change when a scan is changed in ways that should not matter.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        T1w images.
+    models : Models
+
+    Returns
+    -------
+    DataFrame
+        One row a scan and change: the volumes in mm³, and how they differ in percent from those of the scan as it is.
+    """
+    rows = []
+    for path in paths:
+        scan, of = read_volume(path), _name(path)
+        before = _volumes(segment_volume(scan, models, what=of), scan)
+        rows.append({"scan": of, "change": "none", **before})
+        for name, change in CHANGES.items():
+            changed = change(scan)
+            after = _volumes(segment_volume(changed, models, what=f"{of}, {name}"), changed)
+            percent = {
+                f"{key.removesuffix('_mm3')}_percent": volume_error_percent(after[key], before[key]) for key in before
+            }
+            rows.append({"scan": of, "change": name, **after, **percent})
+            logger.info("%s", rows[-1])
+    return pd.DataFrame(rows)
+
+
+def variation_percent(table: pd.DataFrame) -> pd.DataFrame:
+    """Coefficient of variation of each scan over itself and its `REPEATS`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `steadiness`.
+
+    Returns
+    -------
+    DataFrame
+        One row a scan: hypothalamus and ICV, percent.
+    """
+    repeats = table[table["change"].isin(("none", *REPEATS))]
+    volumes = repeats.groupby("scan")[["hypothalamus_mm3", "icv_mm3"]]
+    return 100 * volumes.std() / volumes.mean()
+
+
+def _volumes(found: Segmentation, scan: Volume) -> dict[str, float]:
+    return {
+        "hypothalamus_mm3": float(sum(found.hypothalamus.volumes_mm3)),
+        "icv_mm3": float(found.icv.sum()) * scan.grid.voxel_volume_mm3,
+    }
+
+
+def _name(path: Path) -> str:
+    return "/".join(path.resolve().parts[-4:-2])
+
+
+def precision_changes(paths: Sequence[Path], single: Models, mixed: Models) -> pd.DataFrame:
+    """Which share of the voxels changes its label when the networks compute in mixed precision.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        T1w images.
+    single, mixed : Models
+        The same bundles, in single and in mixed precision.
+
+    Returns
+    -------
+    DataFrame
+        One row a scan: voxels that changed, in percent of those labelled.
+    """
+    rows = []
+    for path in paths:
+        scan = read_volume(path)
+        one, other = (segment_volume(scan, models, what=_name(path)) for models in (single, mixed))
+        labels = [found.hypothalamus.labels for found in (one, other)]
+        rows.append(
+            {
+                "scan": _name(path),
+                "hypothalamus_percent": 100 * np.count_nonzero(labels[0] != labels[1]) / np.count_nonzero(labels[0]),
+                "icv_percent": 100 * np.count_nonzero(one.icv != other.icv) / np.count_nonzero(one.icv),
+            }
+        )
+        logger.info("%s", rows[-1])
+    return pd.DataFrame(rows)
