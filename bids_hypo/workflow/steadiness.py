@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from bids_hypo.image.grid import Grid, as_shape, box_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.measure.overlap import volume_error_percent
+from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS
 from bids_hypo.workflow.participant import Models, Segmentation, segment_volume
 
 logger = logging.getLogger(__name__)
@@ -136,7 +138,7 @@ def _name(path: Path) -> str:
 
 
 def precision_changes(paths: Sequence[Path], single: Models, mixed: Models) -> pd.DataFrame:
-    """Which share of the voxels changes its label when the networks compute in mixed precision.
+    """Which share of the voxels changes its label when one of the networks computes in mixed precision.
 
     Parameters
     ----------
@@ -148,19 +150,28 @@ def precision_changes(paths: Sequence[Path], single: Models, mixed: Models) -> p
     Returns
     -------
     DataFrame
-        One row a scan: voxels that changed, in percent of those labelled.
+        One row a scan and network: voxels that changed, in percent of those labelled.
     """
+    in_turn = {
+        ANATOMY: replace(single, anatomy_network=mixed.anatomy_network),
+        HYPOTHALAMUS: replace(single, hypothalamus_networks=mixed.hypothalamus_networks),
+    }
     rows = []
     for path in paths:
         scan = read_volume(path)
-        one, other = (segment_volume(scan, models, what=_name(path)) for models in (single, mixed))
-        labels = [found.hypothalamus.labels for found in (one, other)]
-        rows.append(
-            {
+        one = segment_volume(scan, single, what=_name(path))
+        for network, models in in_turn.items():
+            other = segment_volume(scan, models, what=_name(path))
+            row = {
                 "scan": _name(path),
-                "hypothalamus_percent": 100 * np.count_nonzero(labels[0] != labels[1]) / np.count_nonzero(labels[0]),
-                "icv_percent": 100 * np.count_nonzero(one.icv != other.icv) / np.count_nonzero(one.icv),
+                "mixed": network,
+                "hypothalamus_percent": _changed_percent(one.hypothalamus.labels, other.hypothalamus.labels),
+                "icv_percent": _changed_percent(one.icv, other.icv),
             }
-        )
-        logger.info("%s", rows[-1])
+            rows.append(row)
+            logger.info("%s", row)
     return pd.DataFrame(rows)
+
+
+def _changed_percent(before: np.ndarray, after: np.ndarray) -> float:
+    return 100 * np.count_nonzero(before != after) / np.count_nonzero(before)

@@ -12,7 +12,7 @@ from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle, Preprocessing
-from bids_hypo.segment.anatomy import find_anatomy, head_grid, run_anatomy, without_leaks
+from bids_hypo.segment.anatomy import find_anatomy, head_grid, icv_threshold, run_anatomy, without_leaks
 from bids_hypo.segment.icv import native_icv
 
 LABELS = ("background", "intracranial", "left thalamus", "right thalamus")
@@ -95,6 +95,18 @@ def test_slices_without_tissue_are_not_sent_to_the_network():
     assert sum(seen) < 0.6 * grid.shape[1]
     whole = native_icv(found.icv_probability, grid, scan.grid)
     assert whole.sum() * 8 == pytest.approx(4 / 3 * np.pi * 50**3, rel=0.03)
+
+
+def test_the_threshold_is_that_of_the_bundle():
+    assert icv_threshold(BUNDLE) == 0.5
+    lower = icv_threshold(replace(BUNDLE, constants={"icv_threshold": 0.4}))
+    assert lower == 0.4
+    grid = head_grid(_ball_scan(np.zeros(3)), BUNDLE)
+    at = apply_affine(grid.affine, np.stack(np.indices(grid.shape), -1).astype(float))
+    soft = np.clip(0.5 + (60 - np.linalg.norm(at, axis=-1)) / 20, 0, 1)  # 0.5 at 60 mm, 0.1 less at each 2 mm
+    for threshold, radius in ((0.5, 60), (lower, 62)):
+        found_mm3 = native_icv(soft, grid, grid, threshold=threshold).sum() * grid.voxel_volume_mm3
+        assert found_mm3 == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.01)
 
 
 def test_a_structure_cut_by_the_field_of_view_gives_no_centroid():

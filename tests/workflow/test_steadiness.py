@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import ndimage
 from bids_hypo.image.grid import apply_affine
 from bids_hypo.image.volume import Volume
 from bids_hypo.workflow import steadiness
+from bids_hypo.workflow.participant import Models
 from bids_hypo.workflow.steadiness import CHANGES, REPEATS, precision_changes, variation_percent
 
 BALL_MM3 = 4 / 3 * np.pi * 12**3
@@ -75,22 +77,25 @@ def test_steadiness_compares_each_change_with_the_scan_as_it_is(scan, monkeypatc
     assert table["icv_percent"].abs().max() < 0.05
 
 
-def test_labels_that_mixed_precision_changes_are_counted(scan, monkeypatch):
+def test_labels_that_mixed_precision_changes_are_counted_for_each_network(scan, monkeypatch):
     labels = np.zeros((10, 10, 10), np.uint8)
     labels[:5] = 1
 
     def segmented(_volume, models, **_):
-        found = labels.copy()
-        found[4, 0, :5] = 2 if models == "mixed" else 1
-        return SimpleNamespace(hypothalamus=SimpleNamespace(labels=found), icv=labels > 0)
+        found, inside = labels.copy(), labels > 0
+        found[4, 0, :5] = 2 if models.hypothalamus_networks == ("mixed",) else 1
+        inside[5, 0, 0] = models.anatomy_network == "mixed"
+        return SimpleNamespace(hypothalamus=SimpleNamespace(labels=found), icv=inside)
 
     monkeypatch.setattr(steadiness, "segment_volume", segmented)
     monkeypatch.setattr(steadiness, "read_volume", lambda _: scan)
-    (row,) = precision_changes([_path("01")], "single", "mixed").to_dict("records")
-    assert row == {"scan": "study/sub-01", "hypothalamus_percent": 1.0, "icv_percent": 0.0}
+    single, mixed = (Models({}, kind, (kind,), None, "cpu") for kind in ("single", "mixed"))
+    rows = precision_changes([_path("01")], single, mixed).to_dict("records")
+    assert rows == [
+        {"scan": "study/sub-01", "mixed": "anatomy", "hypothalamus_percent": 0.0, "icv_percent": 0.2},
+        {"scan": "study/sub-01", "mixed": "hypothalamus", "hypothalamus_percent": 1.0, "icv_percent": 0.0},
+    ]
 
 
 def _path(label):
-    from pathlib import Path
-
     return Path(f"/data/study/sub-{label}/anat/sub-{label}_T1w.nii.gz")

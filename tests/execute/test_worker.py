@@ -1,0 +1,37 @@
+"""Which networks a process loads, and how precisely they compute."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from bids_hypo.execute import worker
+
+network = pytest.importorskip("bids_hypo.models.network")
+
+
+@pytest.mark.parametrize(
+    ("used", "asked", "mixed", "device"),
+    [
+        ("cpu", None, {"anatomy": False, "hypothalamus": False}, "cpu"),
+        ("gpu:1", None, {"anatomy": True, "hypothalamus": False}, "gpu:1, mixed precision"),
+        ("gpu:1", False, {"anatomy": False, "hypothalamus": False}, "gpu:1"),
+        ("cpu", True, {"anatomy": True, "hypothalamus": True}, "cpu, mixed precision"),
+    ],
+)
+def test_a_gpu_computes_in_mixed_precision_what_was_measured_so(monkeypatch, used, asked, mixed, device):
+    bundles = {"anatomy": SimpleNamespace(mixed_precision=True), "hypothalamus": SimpleNamespace(mixed_precision=False)}
+    loaded = []
+
+    def load(bundle, **how):
+        loaded.append(how)
+        return (lambda x: x,)
+
+    monkeypatch.setattr(network, "configure_device", lambda *_: used)
+    monkeypatch.setattr(network, "load_networks", load)
+    monkeypatch.setattr(worker, "find_bundles", lambda _: bundles)
+    models = worker.load_models.__wrapped__("auto", None, None, 8, mixed=asked)
+    assert dict(zip(bundles, (how["mixed"] for how in loaded), strict=True)) == mixed
+    assert [how["on_cpu"] for how in loaded] == [used == "cpu"] * 2
+    assert models.device == device
