@@ -61,9 +61,11 @@ def _shifted(scan: Volume) -> Volume:
 
 
 def _noisier(scan: Volume) -> Volume:
+    """What is masked, exactly 0, stays so."""
     bright = scan.data[scan.data > scan.data.mean()].mean()
     noise = np.random.default_rng(1).standard_normal(scan.data.shape, dtype=np.float32)
-    return Volume(np.abs(scan.data + np.float32(NOISE * bright) * noise), scan.affine)
+    noisier = np.abs(scan.data + np.float32(NOISE * bright) * noise)
+    return Volume(np.where(scan.data == 0, np.float32(0), noisier), scan.affine)
 
 
 CHANGES: dict[str, Callable[[Volume], Volume]] = {

@@ -41,6 +41,13 @@ def test_a_change_leaves_the_size_of_what_is_in_the_scan(scan, name):
                 and np.array_equal(changed.affine, scan.affine))  # fmt: skip
 
 
+def test_noise_leaves_what_is_masked(scan):
+    noisier = CHANGES["noise"](scan).data
+    assert (noisier[scan.data == 0] == 0).all()
+    inside = scan.data == scan.data.max()
+    assert noisier[inside].std() == pytest.approx(2, rel=0.1)
+
+
 def test_half_a_voxel_is_half_a_voxel(scan):
     shift = np.subtract(*(ndimage.center_of_mass(v.data) for v in (CHANGES["half a voxel"](scan), scan)))
     np.testing.assert_allclose(shift, 0.5, atol=0.02)
