@@ -91,8 +91,11 @@ def load_models(
 
     used = configure_device(parse_device(device), n_threads)
     bundles = find_bundles(models_dir)
-    half = {name: used != "cpu" and b.mixed_precision if mixed is None else mixed for name, b in bundles.items()}
     on_cpu = used == "cpu"
+    if mixed is None:
+        half = {name: bundle.mixed_precision and not on_cpu for name, bundle in bundles.items()}
+    else:
+        half = dict.fromkeys(bundles, mixed)
     used += ", mixed precision" if any(half.values()) else ""
     logger.info("device: %s", used)
     networks = {

@@ -33,6 +33,11 @@ class Grid:
         """Volume of one voxel in mm3, right for sheared affines as well."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
+    @property
+    def axes(self) -> np.ndarray:
+        """(3, 3) float: unit vectors along the axes, as columns."""
+        return self.affine[:3, :3] / self.voxel_sizes_mm
+
     def centre_mm(self) -> np.ndarray:
         """(3,) float, the centre of the lattice in RAS mm."""
         return apply_affine(self.affine, (np.asarray(self.shape, dtype=float) - 1) / 2)
@@ -63,6 +68,12 @@ def box_grid(centre_mm: np.ndarray, axes: np.ndarray, shape: Shape, spacing_mm: 
     affine[:3, :3] = np.asarray(axes, dtype=float) * np.asarray(spacing_mm, dtype=float)
     affine[:3, 3] = np.asarray(centre_mm, dtype=float) - affine[:3, :3] @ ((np.asarray(shape, dtype=float) - 1) / 2)
     return Grid(as_shape(shape), affine)
+
+
+def with_voxels(grid: Grid, sizes_mm: tuple[float, float, float]) -> Grid:
+    """A grid of the same orientation, centre and (rounded up) extent with voxels of another size."""
+    shape = as_shape(np.ceil(np.asarray(grid.shape) * grid.voxel_sizes_mm / sizes_mm))
+    return box_grid(grid.centre_mm(), grid.axes, shape, np.asarray(sizes_mm))
 
 
 def bounding_box(mask: np.ndarray, margin: int | np.ndarray = 0) -> tuple[slice, slice, slice]:

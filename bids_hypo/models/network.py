@@ -184,7 +184,7 @@ class _Graphs:
 
         with self._lock, _device(on_cpu):
             if on_cpu not in self._traced:
-                with _precision(mixed=self._mixed):
+                with precision(mixed=self._mixed):
                     model = build_unet(self._architecture)
                 function = tf.function(lambda x: model(x, training=False))
                 signature = tf.TensorSpec((None, *self._architecture["input_shape"]), tf.float32)
@@ -209,7 +209,7 @@ def _device(on_cpu: bool) -> contextlib.AbstractContextManager[Any]:
 
 
 @contextlib.contextmanager
-def _precision(*, mixed: bool) -> Iterator[None]:
+def precision(*, mixed: bool) -> Iterator[None]:
     """Layers made inside compute in half precision (weights and results stay in single precision), or do not."""
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy("mixed_float16" if mixed else "float32")

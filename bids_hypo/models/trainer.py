@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bids_hypo.models.network import build_unet, load_weights, sm, tf, write_arrays
+from bids_hypo.models.network import build_unet, load_weights, precision, sm, tf, write_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Trainer:
     ) -> None:
         tf.keras.utils.set_random_seed(training["seed"])
         mixed = bool(tf.config.get_visible_devices("GPU")) and training.get("mixed_precision", True)
-        tf.keras.mixed_precision.set_global_policy("mixed_float16" if mixed else "float32")
-        self.model = build_unet(architecture, encoder_weights)
+        with precision(mixed=mixed):
+            self.model = build_unet(architecture, encoder_weights)
         if initial_weights is not None:
             load_weights(self.model, initial_weights)
         self.average = [tf.Variable(v, trainable=False) for v in self.model.variables]

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from bids_hypo.errors import SegmentationError, UsageError
-from bids_hypo.image.grid import Grid, as_shape, box_grid
+from bids_hypo.image.grid import Grid, as_shape, box_grid, with_voxels
 from bids_hypo.image.resample import resample
 from bids_hypo.image.segmentation import BOTH, SIDES, Parts, common_grid, masks_on, read_parts
 from bids_hypo.image.volume import Volume, read_volume
@@ -31,7 +31,6 @@ from bids_hypo.train.labelled import DIVISION, LabelledScan
 from bids_hypo.train.regions import label_centre_mm
 from bids_hypo.train.synthesis import MILD, T1W, synthesise_scan
 from bids_hypo.workflow.participant import Models, segment_volume
-from bids_hypo.workflow.steadiness import with_voxels
 
 logger = logging.getLogger(__name__)
 
@@ -130,8 +129,7 @@ def _compare(scan: Volume, truth: Parts, models: Models, what: str) -> dict[str,
 
 def _widened(grid: Grid) -> Grid:
     """The same lattice with 20 voxels more on each side."""
-    axes = grid.affine[:3, :3] / grid.voxel_sizes_mm
-    return box_grid(grid.centre_mm(), axes, as_shape(np.add(grid.shape, 40)), grid.voxel_sizes_mm)
+    return box_grid(grid.centre_mm(), grid.axes, as_shape(np.add(grid.shape, 40)), grid.voxel_sizes_mm)
 
 
 def icv_accuracy(
@@ -156,8 +154,7 @@ def icv_accuracy(
     DataFrame
         One row a scan.
     """
-    rows = []
-    threshold = icv_threshold(models.anatomy)
+    rows, threshold = [], icv_threshold(models.anatomy)
     for path in maps:
         head = load_head_map(path)
         for number in range(n_contrasts):

@@ -246,8 +246,7 @@ def segment_volume(
         folds = region_probabilities(volume, region, models.hypothalamus, networks, mirrored=not fast)
     with watch.stage("restore"):
         hypothalamus = delineate(folds, region, volume.grid, what=what)
-        threshold = icv_threshold(models.anatomy)
-        icv = native_icv(anatomy.icv_probability, anatomy.grid, volume.grid, threshold=threshold)
+        icv = native_icv(anatomy.icv_probability, anatomy.grid, volume.grid, threshold=icv_threshold(models.anatomy))
         if models.icv_network is not None:
             icv = icv_by_own_model(volume, pose, icv, models.bundles[ICV], models.icv_network)
     with watch.stage("measure"):

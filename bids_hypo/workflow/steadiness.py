@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from bids_hypo.image.grid import Grid, as_shape, box_grid
+from bids_hypo.image.grid import with_voxels
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.measure.overlap import volume_error_percent
@@ -23,13 +23,6 @@ logger = logging.getLogger(__name__)
 
 NOISE = 0.02  # standard deviation, of the mean of the bright part of the image
 REPEATS = ("noise", "half a voxel", "rotated 10 degrees x", "rotated 10 degrees y", "rotated 10 degrees z")
-
-
-def with_voxels(grid: Grid, sizes_mm: tuple[float, float, float]) -> Grid:
-    """A grid of the same orientation, centre and (rounded up) extent."""
-    axes = grid.affine[:3, :3] / grid.voxel_sizes_mm
-    shape = as_shape(np.ceil(np.asarray(grid.shape) * grid.voxel_sizes_mm / sizes_mm))
-    return box_grid(grid.centre_mm(), axes, shape, np.asarray(sizes_mm))
 
 
 def _multiplied(scan: Volume, *, factor: float) -> Volume:
@@ -44,20 +37,24 @@ def _with_voxels_of(scan: Volume, *, mm: float) -> Volume:
     return resample(scan, with_voxels(scan.grid, (mm, mm, mm)))
 
 
+def _moved(scan: Volume, motion: np.ndarray) -> Volume:
+    """The voxels are resampled: the head moves within a field of view that stays where it is."""
+    return resample(Volume(scan.data, motion @ scan.affine), scan.grid)
+
+
 def _rotated(scan: Volume, *, degrees: float, axis: str) -> Volume:
-    """The voxels are resampled: the head turns within an upright field of view of the same voxel size."""
     turn = np.eye(4)
     turn[:3, :3] = Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
     centre = scan.grid.centre_mm()
     turn[:3, 3] = centre - turn[:3, :3] @ centre
-    return Volume(resample(Volume(scan.data, turn @ scan.affine), scan.grid).data, scan.affine)
+    return _moved(scan, turn)
 
 
 def _shifted(scan: Volume) -> Volume:
     """By half a voxel along each axis."""
     shift = np.eye(4)
     shift[:3, 3] = scan.affine[:3, :3] @ [0.5, 0.5, 0.5]
-    return Volume(resample(Volume(scan.data, shift @ scan.affine), scan.grid).data, scan.affine)
+    return _moved(scan, shift)
 
 
 def _noisier(scan: Volume) -> Volume:
