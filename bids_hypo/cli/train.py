@@ -97,6 +97,17 @@ def _import(args: argparse.Namespace) -> None:
     logger.info("bundle written to %s; use it with: bids_hypo ... --models %s", target, args.models)
 
 
+def _review(args: argparse.Namespace) -> None:
+    from bids_hypo.execute.worker import load_models
+    from bids_hypo.workflow.label_review import review_labels
+    from bids_hypo.workflow.training import load_recipe
+
+    recipe = load_recipe("hypothalamus")
+    table = review_labels(_labelled(args, recipe), load_models(args.device, None, args.models, 16), args.out)
+    print(table[table["doubts"].fillna("") != ""].to_string(index=False, float_format=lambda x: f"{x:.3f}"))
+    logger.info("%s: %s", args.out, table["action"].value_counts().to_dict())
+
+
 def _measure(args: argparse.Namespace) -> None:
     from bids_hypo.execute.worker import load_models
     from bids_hypo.train.labelled import set_aside
@@ -177,11 +188,16 @@ def _parser() -> argparse.ArgumentParser:
                            help="where the axes of its training slices ran to: rows, then columns")  # fmt: skip
     for command in (fit, bundle, importing):
         command.add_argument("--backbone", help="encoder instead of the recipe's: efficientnetb0, vgg16, resnet50, ...")
-    _add_measure(commands.add_parser("measure", help="measure the models on scans set aside"), fit)
+    review = commands.add_parser("review", help="find labels that networks which did not see them doubt; correct them")
+    review.set_defaults(run=_review)
+    review.add_argument("--out", type=Path, required=True, help="gets all labels, a table, pictures of doubtful ones")
+    measure = commands.add_parser("measure", help="measure the models on scans set aside")
+    _add_measure(measure)
+    _add_data(fit, review, measure)
     return parser
 
 
-def _add_measure(measure: argparse.ArgumentParser, fit: argparse.ArgumentParser) -> None:
+def _add_measure(measure: argparse.ArgumentParser) -> None:
     measure.set_defaults(run=_measure)
     measure.add_argument("what", choices=("icv", "hypothalamus", "steadiness", "shrinking", "precision"))
     measure.add_argument("--part", choices=("validation", "test", "folds"), default="validation",
@@ -194,8 +210,12 @@ def _add_measure(measure: argparse.ArgumentParser, fit: argparse.ArgumentParser)
     measure.add_argument("--varied-voxels", action="store_true", help="synthetic scans of 0.8 to 1.6 mm, not only 1 mm")
     measure.add_argument("--scans", type=Path, nargs="+", default=[], help="T1w images")
     measure.add_argument("--out", type=Path, help="write the rows as TSV")
+
+
+def _add_data(fit: argparse.ArgumentParser, review: argparse.ArgumentParser, measure: argparse.ArgumentParser) -> None:
     for command in (fit, measure):
         command.add_argument("--label-maps", type=Path, help="folder of head label maps (FreeSurfer numbers, 1 mm)")
+    for command in (fit, review, measure):
         command.add_argument("--data", type=Path, nargs=2, action="append", metavar=("BIDS_DIR", "LABELS_DIR"),
                              help="a dataset and the folder of its labels; may be given several times")  # fmt: skip
         command.add_argument("--pattern", metavar="GLOB",

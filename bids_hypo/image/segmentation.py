@@ -93,10 +93,11 @@ def read_parts(paths: Mapping[str, Path], kind: str | None, labels: Labels | Non
     data, affine = _read(path)
     if data.ndim == 4:
         frames = _frame_labels(path, data.shape[3], labels)
-        return Parts({side: _crop(_summed(path, data, numbers), affine) for side, numbers in frames.items()})
+        return Parts({side: cropped(_summed(path, data, numbers), affine) for side, numbers in frames.items()})
     if (kind or _guess(data)) == DSEG or labels is not None:
         data = np.rint(data)
-        return Parts({side: _crop(np.isin(data, list(n)), affine) for side, n in _numbers(path, data, labels).items()})
+        numbers = _numbers(path, data, labels)
+        return Parts({side: cropped(np.isin(data, list(n)), affine) for side, n in numbers.items()})
     return Parts({BOTH: _one_part(path, kind)})
 
 
@@ -105,8 +106,8 @@ def _one_part(path: Path, kind: str | None) -> Volume:
     if data.ndim != 3:
         raise ScanReadError(f"{path}: found {data.ndim} dimensions; expected one 3-D mask or probability for a side.")
     if (kind or _guess(data)) == PROBSEG:
-        return _crop(_probability(path, data), affine)
-    return _crop(data != 0, affine)
+        return cropped(_probability(path, data), affine)
+    return cropped(data != 0, affine)
 
 
 def _guess(data: np.ndarray) -> str:
@@ -178,8 +179,15 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return data, affine
 
 
-def _crop(data: np.ndarray, affine: np.ndarray) -> Volume:
-    """Cut to the box that is not 0 (one voxel if everything is), so that large images cost little."""
+def cropped(data: np.ndarray, affine: np.ndarray) -> Volume:
+    """Cut to the box that is not 0 (one voxel if everything is), so that large images cost little.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) array
+        Probabilities or a mask.
+    affine : (4, 4) float
+    """
     inside = np.nonzero(data > 0)
     low = np.array([i.min() if i.size else 0 for i in inside])
     high = np.array([i.max() if i.size else 0 for i in inside]) + 1
@@ -239,8 +247,7 @@ def masks_on(parts: Parts, grid: Grid) -> dict[str, np.ndarray]:
 
 def _on(volume: Volume, grid: Grid) -> np.ndarray:
     if not same_lattice(volume.grid, grid):
-        # room for the smoothing that goes before a coarser grid
-        return resample(_padded(volume, 8), grid).data > THRESHOLD
+        return resample(padded(volume, 8), grid).data > THRESHOLD
     start = np.rint(apply_affine(np.linalg.inv(grid.affine), volume.affine[:3, 3])).astype(int)
     out = np.zeros(grid.shape, bool)
     low, high = np.maximum(start, 0), np.minimum(start + volume.data.shape, grid.shape)
@@ -251,7 +258,8 @@ def _on(volume: Volume, grid: Grid) -> np.ndarray:
     return out
 
 
-def _padded(volume: Volume, n: int) -> Volume:
+def padded(volume: Volume, n: int) -> Volume:
+    """With ``n`` voxels of 0 on every side: room for the smoothing that goes before a coarser grid."""
     moved = volume.affine.copy()
     moved[:3, 3] = apply_affine(volume.affine, np.full(3, -float(n)))
     return Volume(np.pad(volume.data, n), moved)
@@ -271,7 +279,7 @@ def carried(parts: Parts, like: Parts) -> Parts:
     Parts
     """
     grid = common_grid(like, parts)
-    return Parts({key: _crop(_on(volume, grid), grid.affine) for key, volume in parts.of.items()})
+    return Parts({key: cropped(_on(volume, grid), grid.affine) for key, volume in parts.of.items()})
 
 
 def same_lattice(a: Grid, b: Grid, *, tolerance: float = 0.02) -> bool:

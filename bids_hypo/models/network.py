@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import contextlib
 import io
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from bids_hypo.errors import UsageError
+from bids_hypo.errors import ModelError, UsageError
 from bids_hypo.models.batches import SharedNetwork
 from bids_hypo.models.bundle import ModelBundle, load_bundle
 from bids_hypo.models.device import DeviceRequest
@@ -132,8 +133,26 @@ def write_arrays(weights: list[np.ndarray], path: Path, dtype: type[np.floating]
 
 def load_weights(model: Any, path: Path) -> None:
     """Fill a model from a file written by `save_weights`."""
+    model.set_weights(read_weights(model, path))
+
+
+def read_weights(model: Any, path: Path) -> list[np.ndarray]:
+    """The arrays of a file written by `save_weights`, in single precision and in the order of ``model.weights``.
+
+    Raises
+    ------
+    ModelError
+        If they are not those of a network like this one.
+    """
     with np.load(path) as stored:
-        model.set_weights([stored[name].astype(np.float32) for name in sorted(stored.files)])
+        weights = [stored[name].astype(np.float32) for name in sorted(stored.files)]
+    found, expected = [w.shape for w in weights], [tuple(w.shape) for w in model.weights]
+    if found != expected:
+        raise ModelError(
+            f"{path}: found {len(found)} arrays that are not those of the network that bundle.json describes (expected "
+            f"{len(expected)}). The two do not belong together: fetch or train the model again."
+        )
+    return weights
 
 
 def load_networks(
@@ -145,7 +164,7 @@ def load_networks(
     ----------
     bundle : ModelBundle
     batch_size : int
-        Slices at a time.
+        Slices at a time, at most; fewer where the slices of a scan fill as many batches, so that none is half empty.
     on_cpu : bool
         Stay away from a GPU that TensorFlow sees.
     mixed : bool
@@ -157,31 +176,32 @@ def load_networks(
         Each (N, H, W, C) float32 to (N, H, W, K) float32, from any thread.
     """
     n_classes = int(bundle.architecture["classes"])
-    graphs = _Graphs(bundle, mixed=mixed)
+    n_slices = bundle.preprocessing.shape[1]
+    batch_size = math.ceil(n_slices / math.ceil(n_slices / batch_size))
+    shared = _SharedModel(bundle, mixed=mixed)
     networks = []
     for fold, (weights, _) in enumerate(bundle.weights, start=1):
         name = bundle.name if len(bundle.weights) == 1 else f"{bundle.name}, fold {fold}"
-        make_call = partial(graphs.frozen, bundle.folder / weights)
+        make_call = partial(shared.network, bundle.folder / weights)
         networks.append(SharedNetwork(make_call, batch_size=batch_size, n_classes=n_classes, name=name, on_cpu=on_cpu))
     return tuple(networks)
 
 
-class _Graphs:
-    """Graphs of constants of a bundle's networks; the model is built and traced once for all sets of weights.
+class _SharedModel:
+    """One model and graph for all sets of weights (folds) of a bundle, which take turns in it.
 
-    In a graph of constants batch normalisation is folded into the convolutions.
+    A graph for each of them would cost ten times its weights in memory, and seconds to prepare.
     """
 
     def __init__(self, bundle: ModelBundle, *, mixed: bool) -> None:
         self._architecture = bundle.architecture
         self._mixed = mixed
         self._traced: dict[bool, tuple[Any, Any]] = {}
+        self._inside: dict[bool, Path] = {}
         self._lock = threading.Lock()
 
-    def frozen(self, weights: Path, on_cpu: bool) -> Network:
-        """The network with these weights, on the CPU or wherever TensorFlow puts it."""
-        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
+    def network(self, path: Path, on_cpu: bool) -> Network:
+        """The network with the weights of a file, on the CPU or wherever TensorFlow puts it."""
         with self._lock, _device(on_cpu):
             if on_cpu not in self._traced:
                 with precision(mixed=self._mixed):
@@ -190,14 +210,17 @@ class _Graphs:
                 signature = tf.TensorSpec((None, *self._architecture["input_shape"]), tf.float32)
                 self._traced[on_cpu] = model, function.get_concrete_function(signature)
             model, concrete = self._traced[on_cpu]
-            load_weights(model, weights)
-            graph = convert_variables_to_constants_v2(concrete)
+            weights = [tf.constant(w) for w in read_weights(model, path)]
 
         def call(x: np.ndarray) -> np.ndarray:
             try:
-                with _device(on_cpu):  # the slices too: a GPU that is full or broken has no place for them
+                with self._lock, _device(on_cpu):  # the slices too: a GPU that is full or broken has no place for them
+                    if self._inside.get(on_cpu) != path:
+                        for variable, values in zip(model.weights, weights, strict=True):
+                            variable.assign(values)
+                        self._inside[on_cpu] = path
                     # by its name: otherwise TensorFlow first prints the whole input into a message that it throws away
-                    return np.asarray(graph(x=tf.constant(x, tf.float32))[0])
+                    return np.asarray(concrete(x=tf.constant(x, tf.float32)))
             except tf.errors.ResourceExhaustedError as error:
                 raise MemoryError(str(error.message).split("\n")[0]) from error
 

@@ -80,9 +80,11 @@ def region_grid(pose: Pose, bundle: ModelBundle) -> Grid:
 def region_probabilities(
     volume: Volume, region: Grid, bundle: ModelBundle, networks: Sequence[Network], *, mirrored: bool = True
 ) -> np.ndarray:
-    """Class probabilities in the region by each network (fold), averaged with those of the mirrored image.
+    """Class probabilities in the region by each network (fold).
 
-    Further networks look only at the slices near what the first one sees; elsewhere they say background.
+    A single network sees the image and its mirror image, and the two are averaged. Of several networks every other one
+    sees the mirror image, the rest the image itself, so that their average favours neither side and each costs one
+    pass. Further networks look only at the slices near what the first one sees; elsewhere they say background.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ def region_probabilities(
     networks : sequence of callable
         Each (N, H, W, C) to (N, H, W, K), K = 3 (background, left, right) or 2 (background, both sides).
     mirrored : bool
-        False leaves the mirrored image out: half the time, less steady.
+        False leaves the mirror image out: less steady.
 
     Returns
     -------
@@ -104,27 +106,32 @@ def region_probabilities(
     pre = bundle.preprocessing
     image = INTENSITY_RULES[pre.intensity](resample(volume, region).data)
     stack = stack_neighbours(image, pre.slice_offsets)
-    first = _seen_by(networks[0], stack, pre.slice_orientation, mirrored=mirrored)
+    views: list[tuple[bool, ...]] = [(False, True)] if len(networks) == 1 else [(False,), (True,)]
+    if not mirrored:
+        views = [(False,)]
+    first = _seen_by(networks[0], stack, pre.slice_orientation, views[0])
     near = _slices_near_structure(first, region)
     folds = [first]
-    for network in networks[1:]:
+    for number, network in enumerate(networks[1:], start=1):
         found = np.zeros_like(first)
         found[..., 0] = 1
-        found[:, near] = _seen_by(network, stack[near], pre.slice_orientation, mirrored=mirrored)
+        found[:, near] = _seen_by(network, stack[near], pre.slice_orientation, views[number % len(views)])
         folds.append(found)
     return np.stack(folds)
 
 
-def _seen_by(network: Network, stack: np.ndarray, code: str, *, mirrored: bool) -> np.ndarray:
-    """(Y, X, Z, C) to (X, Y, Z, 3)."""
-    if mirrored:
-        both = through(network, np.concatenate([stack, stack[:, ::-1]]), code)
-        plain, flipped = both[: len(stack)], both[len(stack) :, ::-1]
-        swapped = flipped[..., [0, RIGHT, LEFT]] if flipped.shape[-1] == 3 else flipped
-        found = unstack((plain + swapped) / 2)
-    else:
-        found = unstack(through(network, stack, code))
+def _seen_by(network: Network, stack: np.ndarray, code: str, views: tuple[bool, ...]) -> np.ndarray:
+    """Mean over the views (False: as it is, True: mirrored), (Y, X, Z, C) to (X, Y, Z, 3)."""
+    images = np.concatenate([stack[:, ::-1] if mirrored else stack for mirrored in views])
+    parts = np.split(through(network, images, code), len(views))
+    back = [_mirrored_back(part) if mirrored else part for part, mirrored in zip(parts, views, strict=True)]
+    found = unstack(sum(back[1:], back[0]) / len(back))
     return found if found.shape[-1] == 3 else _divided_at_midplane(found)
+
+
+def _mirrored_back(part: np.ndarray) -> np.ndarray:
+    flipped = part[:, ::-1]
+    return flipped[..., [0, RIGHT, LEFT]] if flipped.shape[-1] == 3 else flipped
 
 
 def _slices_near_structure(first: np.ndarray, region: Grid) -> slice:

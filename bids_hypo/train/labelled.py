@@ -24,6 +24,7 @@ from bids_hypo.image.volume import Volume
 
 logger = logging.getLogger(__name__)
 
+LABEL_TABLE = "labels.tsv"
 DIVISION = "division.json"  # in a training folder and in its bundle: who trained, validated and tested
 
 
@@ -99,6 +100,9 @@ def find_labelled(
             logger.info("%s: not used for training (%s)", scan.path, match.reason)
             continue
         subject = f"sub-{scan.subject}"
+        if weight_of.get(subject, 1.0) <= 0:
+            logger.info("%s: not used for training (its label has the weight 0 in %s)", scan.path, LABEL_TABLE)
+            continue
         group = f"{dataset} {groups.get(subject, '')}".strip()
         found.append(LabelledScan(dataset, scan, files[match.index], group, float(weight_of.get(subject, 1.0))))
     if not found:
@@ -165,7 +169,8 @@ def _whole(parts: Parts) -> Volume:
 def label_weights(labels_dir: Path, rule: dict[str, float]) -> pd.DataFrame | None:
     """Weights of labelled people by ``labels.tsv``, in the folder of labels or above it; None if there is none.
 
-    Labels that several predictions disagree on, or that are very small, count less.
+    Its column ``weight``, as `bids_hypo_train review` writes it; without one, labels that several predictions disagree
+    on, or that are very small, count less.
 
     Parameters
     ----------
@@ -174,12 +179,14 @@ def label_weights(labels_dir: Path, rule: dict[str, float]) -> pd.DataFrame | No
         ``cv_above`` (of column ``cv``, the coefficient of variation of the volume), ``volume_below_mm3`` (of
         ``whole_mm3``), ``weight``.
     """
-    path = next((p for p in (labels_dir / "labels.tsv", labels_dir.parent / "labels.tsv") if p.is_file()), None)
+    path = next((p for p in (labels_dir / LABEL_TABLE, labels_dir.parent / LABEL_TABLE) if p.is_file()), None)
     if path is None:
         return None
     table = pd.read_csv(path, sep="\t")
     if "dataset" in table:
         table = table[table["dataset"] == labels_dir.resolve().name]
+    if "weight" in table:
+        return table[["participant_id", "weight"]].fillna(1.0)
     doubtful = (table["cv"] > rule["cv_above"]) | (table["whole_mm3"] < rule["volume_below_mm3"])
     return pd.DataFrame({"participant_id": table["participant_id"], "weight": np.where(doubtful, rule["weight"], 1.0)})
 

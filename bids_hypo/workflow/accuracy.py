@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,18 +81,35 @@ def fold_accuracy(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame
     UsageError
         If the bundle does not come from training in folds.
     """
+    parts = out_of_fold(items, models)
+    return pd.concat([hypothalamus_accuracy(scans, one).assign(fold=k) for k, scans, one in parts], ignore_index=True)
+
+
+def out_of_fold(
+    items: Sequence[LabelledScan], models: Models
+) -> Iterator[tuple[int, list[LabelledScan], Models]]:
+    """For each fold its number, the scans set aside in it, and the models with its network alone.
+
+    Parameters
+    ----------
+    items : sequence of LabelledScan
+    models : Models
+        See `fold_accuracy`.
+
+    Raises
+    ------
+    UsageError
+        If the bundle does not come from training in folds.
+    """
     folds, networks = _folds(models), models.hypothalamus_networks
     if len(folds) < 2 or len(folds) != len(networks):
         raise UsageError(
             f"{models.hypothalamus.folder / DIVISION}: found {len(folds)} folds for {len(networks)} networks; expected "
-            "a bundle of a training in folds. Use --part validation."
+            "a bundle of a training in folds. Train one with --folds, or leave out --part folds."
         )
-    tables = []
     for number, (fold, network) in enumerate(zip(folds, networks, strict=True), start=1):
         held_out = [item for item in items if item.name in set(fold["validation"])]
-        table = hypothalamus_accuracy(held_out, replace(models, hypothalamus_networks=(network,)))
-        tables.append(table.assign(fold=number))
-    return pd.concat(tables, ignore_index=True)
+        yield number, held_out, replace(models, hypothalamus_networks=(network,))
 
 
 def _folds(models: Models) -> list[dict[str, list[str]]]:

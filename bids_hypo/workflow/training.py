@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from bids_hypo.bids.entities import shorten
 from bids_hypo.errors import NoInputError, UsageError
 from bids_hypo.image.volume import Volume, read_volume
-from bids_hypo.models.bundle import ModelBundle, save_bundle
+from bids_hypo.models.bundle import ModelBundle, load_bundle, save_bundle
 from bids_hypo.segment.anatomy import find_anatomy, pose_template
 from bids_hypo.segment.pose import Pose, fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, load_training_heads
@@ -51,7 +52,8 @@ class TrainingOptions:
     only_fold : int or None
         Train this fold alone (from 1), for instance each as a job of its own.
     encoder_weights : str, Path or None
-        ``imagenet``, a Keras file, a bundle's folder, or None to start from random weights.
+        ``imagenet``, a Keras file, a bundle's folder (of one trained in the same folds each fold goes on from its own
+        network), or None to start from random weights.
     """
 
     n_folds: int = 1
@@ -139,28 +141,72 @@ def train_labelled(
     divisions = divide(items, recipe, options.n_folds)
     _write_division(folder, divisions, set_aside(items, recipe.get("test", {})))
     everyone = sorted({item.name: item for d in divisions for item in (*d.training, *d.validation)}.values(), key=_name)
+    starts = fold_starts(options.encoder_weights, divisions)
     regions = prepare_regions(recipe, everyone, anatomy, network, folder)
-    for number, division in enumerate(divisions, start=1):
+    for number, (division, start) in enumerate(zip(divisions, starts, strict=True), start=1):
         if options.only_fold in (None, number):
             logger.info("fold %d: %d training, %d validation", number, len(division.training), len(division.validation))
-            _fit_fold(recipe, division, regions, folder / f"fold-{number}", options, seed_offset=number - 1)
+            _fit_fold(recipe, division, regions, folder / f"fold-{number}", start, seed_offset=number - 1)
 
 
 def _name(item: LabelledScan) -> str:
     return item.name
 
 
+Start = str | Path | None
+
+
+def fold_starts(weights: Start, divisions: Sequence[Division]) -> list[Start]:
+    """What each fold starts from: its own network of a bundle of folds, or the same for all.
+
+    Parameters
+    ----------
+    weights : str, Path or None
+        See `TrainingOptions`.
+    divisions : sequence of Division
+
+    Returns
+    -------
+    list of str, Path or None
+        A file ``.npz`` holds a whole network; the rest as in `bids_hypo.models.network.build_unet`.
+
+    Raises
+    ------
+    UsageError
+        If a bundle of folds was trained with people who are to be set aside here.
+    """
+    same: list[Start] = [weights] * len(divisions)
+    if not isinstance(weights, Path) or not (weights / DIVISION).is_file():
+        return same
+    bundle = load_bundle(weights)
+    if len(bundle.weights) < 2 or len(divisions) < 2:
+        return same
+    folds = json.loads((weights / DIVISION).read_text(encoding="utf-8"))["folds"]
+    advice = "Start from a bundle with the same division (people, folds, seed), or from 'anatomy' or 'none'."
+    if len(folds) != len(divisions):
+        raise UsageError(f"--encoder-weights {weights}: it has {len(folds)} folds for {len(divisions)} here. {advice}")
+    for number, (division, fold) in enumerate(zip(divisions, folds, strict=True), start=1):
+        seen = set(map(_name, division.validation)) & set(fold["training"])
+        if seen:
+            raise UsageError(
+                f"--encoder-weights {weights}: its fold {number} was trained with {len(seen)} scan(s) that are set "
+                f"aside here ({shorten(sorted(seen))}). {advice}"
+            )
+    return [weights / name for name, _ in bundle.weights]
+
+
 def _fit_fold(
-    recipe: dict[str, Any], division: Division, regions: dict[str, LabelledRegion], folder: Path,
-    options: TrainingOptions, *, seed_offset: int,
+    recipe: dict[str, Any], division: Division, regions: dict[str, LabelledRegion], folder: Path, start: Start, *,
+    seed_offset: int,
 ) -> None:  # fmt: skip
     training = resolved_schedule(recipe, len(division.training))
     training["seed"] += seed_offset
     changed = {**recipe, "training": training}
     source = RegionBatches(tuple(regions[item.name] for item in division.training), changed)
     validation = source.validation(regions[item.name] for item in division.validation)
+    whole = start if isinstance(start, Path) and start.suffix == ".npz" else None
     fit(source, recipe["architecture"], recipe["loss"], training, folder, validation=validation,
-        encoder_weights=options.encoder_weights)  # fmt: skip
+        encoder_weights=None if whole else start, initial_weights=whole)  # fmt: skip
 
 
 def resolved_schedule(recipe: dict[str, Any], n_scans: int) -> dict[str, Any]:

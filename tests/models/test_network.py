@@ -1,9 +1,12 @@
 """The network layer: weights survive storage, batches do not change results, the loss is right for soft labels."""
 
+import math
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from bids_hypo.errors import UsageError
+from bids_hypo.errors import ModelError, UsageError
 from bids_hypo.models.bundle import save_bundle
 from bids_hypo.models.device import DeviceRequest
 from tests.models.test_bundle import DESCRIPTION
@@ -95,6 +98,41 @@ def test_folds_are_averaged(trained, tmp_path):
     x = np.random.default_rng(2).normal(size=(2, 32, 32, 3)).astype(np.float32)
     one, two = network.load_network(bundle, batch_size=2)(x), network.load_network(alone, batch_size=2)(x)
     np.testing.assert_allclose(network.load_network(both, batch_size=2)(x), (one + two) / 2, atol=1e-4)
+
+
+def test_folds_that_share_a_model_do_not_mix(trained, tmp_path):
+    """Called from several threads at once, each fold answers with its own weights."""
+    folder, _, _ = trained
+    network.save_weights(network.build_unet(ARCHITECTURE), tmp_path / "other.npz")
+    description = {**DESCRIPTION, "architecture": ARCHITECTURE}
+    both = save_bundle(tmp_path / "both", description, [folder / "weights.npz", tmp_path / "other.npz"])
+    folds = network.load_networks(both, batch_size=2)
+    x = np.random.default_rng(2).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    expected = [fold(x) for fold in folds]
+    assert np.abs(expected[0] - expected[1]).max() > 0.01
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: folds[n % 2](x), range(16)))
+    for n, values in enumerate(found):
+        np.testing.assert_array_equal(values, expected[n % 2])
+
+
+def test_weights_of_another_network_are_refused(trained, tmp_path):
+    folder, *_ = trained
+    description = {**DESCRIPTION, "architecture": {**ARCHITECTURE, "classes": 4}}
+    odd = save_bundle(tmp_path / "odd", description, [folder / "weights.npz"])
+    with pytest.raises(ModelError, match=r"weights-0.npz: found .* not those of the network that bundle.json"):
+        network.load_networks(odd)
+
+
+def test_batches_are_no_larger_than_the_slices_of_a_scan_need(trained):
+    *_, bundle = trained
+    n_slices = bundle.preprocessing.shape[1]
+    sizes = []
+    (shared,) = network.load_networks(bundle, batch_size=n_slices - 1)
+    call = shared._call
+    shared._call = lambda x: sizes.append(len(x)) or call(x)
+    shared(np.zeros((n_slices, 32, 32, 3), np.float32))
+    assert sizes == [math.ceil(n_slices / 2)] * 2
 
 
 def test_the_loss_does_not_reward_a_larger_outline():

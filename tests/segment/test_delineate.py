@@ -122,6 +122,25 @@ def test_further_folds_look_only_near_what_the_first_one_sees():
     assert calls == [36, 36]
 
 
+def test_every_other_fold_sees_the_mirror_image():
+    """A network that leans to the left of its picture: two of them together lean nowhere."""
+    image = np.ones((96, 36, 96), np.float32)
+    image[30:40, 15:20], image[56:66, 15:20] = 10, 10
+
+    def network(x):
+        out = np.zeros((*x.shape[:3], 3), np.float32)
+        bright = x[..., 1] > 1
+        out[:, :48, :, 1], out[:, 48:, :, 2] = 0.9 * bright[:, :48], 0.6 * bright[:, 48:]
+        out[..., 0] = 1 - out[..., 1] - out[..., 2]
+        return out
+
+    folds = region_probabilities(Volume(image, REGION.affine), REGION, _bundle(), [network, network])
+    np.testing.assert_allclose(folds[0, 35, 17, 48, 1:], [0.9, 0], atol=1e-6)
+    np.testing.assert_allclose(folds[1, 35, 17, 48, 1:], [0.6, 0], atol=1e-6)
+    mean = folds.mean(axis=0)
+    np.testing.assert_allclose(mean[..., 1], mean[::-1, ..., 2], atol=1e-6)
+
+
 def test_folds_that_disagree_have_a_spread():
     native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
     small, large = _blobs(REGION, 4.8, 5.0), _blobs(REGION, 5.2, 5.0)

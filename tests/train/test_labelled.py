@@ -1,5 +1,7 @@
 """Pairing scans with labels, and dividing people so that nobody is on two sides."""
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -7,8 +9,10 @@ import pytest
 
 from bids_hypo.bids.tables import TableError
 from bids_hypo.errors import NoInputError, ScanReadError, UsageError
-from bids_hypo.train.labelled import divide, find_labelled, label_weights, read_classes, set_aside
-from bids_hypo.workflow.training import load_recipe
+from bids_hypo.models.bundle import save_bundle
+from bids_hypo.train.labelled import DIVISION, divide, find_labelled, label_weights, read_classes, set_aside
+from bids_hypo.workflow.training import fold_starts, load_recipe
+from tests.models.test_bundle import DESCRIPTION
 
 
 def _save(path, data):
@@ -112,3 +116,38 @@ def test_doubtful_labels_weigh_less(tmp_path):
     for name, expected in (("a", [1.0, rule["weight"]]), ("b", [rule["weight"]])):
         (tmp_path / name).mkdir()
         assert list(label_weights(tmp_path / name, rule)["weight"]) == expected
+
+
+@pytest.fixture
+def folds(dataset, tmp_path):
+    """Two folds of the people, and a bundle with a network for each."""
+    recipe = {"training": {"seed": 1}}
+    divisions = divide(find_labelled(*dataset), recipe, 2)
+    weights = []
+    for n in range(2):
+        weights.append(tmp_path / f"{n}.npz")
+        np.savez(weights[-1], np.full(3, n))
+    bundle = save_bundle(tmp_path / "bundle", DESCRIPTION, weights)
+    _write_folds(bundle.folder, divisions)
+    return divisions, bundle.folder
+
+
+def _write_folds(folder, divisions):
+    parts = [{"training": d.training, "validation": d.validation} for d in divisions]
+    names = [{part: [item.name for item in of] for part, of in division.items()} for division in parts]
+    (folder / DIVISION).write_text(json.dumps({"test": [], "folds": names}))
+
+
+def test_each_fold_goes_on_from_its_own_network(folds):
+    divisions, bundle = folds
+    assert fold_starts(bundle, divisions) == [bundle / "weights-0.npz", bundle / "weights-1.npz"]
+    assert fold_starts(bundle, divisions[:1]) == [bundle]
+    assert fold_starts("imagenet", divisions) == ["imagenet", "imagenet"]
+
+
+def test_a_network_that_has_seen_the_people_set_aside_is_refused(folds):
+    divisions, bundle = folds
+    with pytest.raises(UsageError, match=r"its fold 1 was trained with \d scan\(s\) that are set aside here"):
+        fold_starts(bundle, divisions[::-1])
+    with pytest.raises(UsageError, match="has 2 folds for 3 here"):
+        fold_starts(bundle, [*divisions, divisions[0]])

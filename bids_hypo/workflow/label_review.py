@@ -1,0 +1,216 @@
+"""Labels that may be wrong: what networks that did not see a person find there, and labels corrected by consensus."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bids_hypo.bids.dataset import write_tsv
+from bids_hypo.bids.names import output_names
+from bids_hypo.errors import SegmentationError
+from bids_hypo.image.grid import Grid
+from bids_hypo.image.resample import resample
+from bids_hypo.image.segmentation import BOTH, LEFT, RIGHT, SIDES, Parts, common_grid, cropped, padded, read_parts
+from bids_hypo.image.volume import Volume, read_volume, write_bytes, write_nifti
+from bids_hypo.report.html import png_bytes
+from bids_hypo.report.outline_figures import OutlineCase, outline_figure
+from bids_hypo.train.labelled import LABEL_TABLE, LabelledScan
+from bids_hypo.workflow.accuracy import out_of_fold
+from bids_hypo.workflow.evaluation_scans import compare_parts
+from bids_hypo.workflow.participant import Models, segment_volume
+
+logger = logging.getLogger(__name__)
+
+DOUBTFUL_PERCENT = 12.0  # of volume, about two standard deviations between networks and good labels
+DOUBTFUL_DICE = 0.88
+DOUBTFUL_ASYMMETRY_PERCENT = 12.0  # between the two asymmetries
+HOPELESS_DICE = 0.7
+NETWORK_SHARE = 2 / 3  # of the consensus: a network overrules the label where it is more than three quarters sure
+KEPT, CORRECTED, LEFT_OUT = "kept", "corrected", "left out"
+CASES_PER_PICTURE = 6
+
+
+@dataclass(frozen=True)
+class Review:
+    """A person's label beside what was found without it.
+
+    Attributes
+    ----------
+    item : LabelledScan
+    row : dict
+        Of the table.
+    label : Parts
+    found : Parts or None
+        None if nothing was found, or the person is in no fold.
+    """
+
+    item: LabelledScan
+    row: dict[str, Any]
+    label: Parts
+    found: Parts | None
+
+    @property
+    def final(self) -> Parts:
+        """What to train on: the label, or its consensus with what was found."""
+        if self.row["action"] == CORRECTED and self.found is not None:
+            return consensus(self.label, self.found)
+        return self.label
+
+
+def review_labels(items: Sequence[LabelledScan], models: Models, out: Path) -> pd.DataFrame:
+    """Write a label for every scan, those that are doubtful corrected, with a table and pictures of the doubtful ones.
+
+    Parameters
+    ----------
+    items : sequence of LabelledScan
+    models : Models
+        Hypothalamus networks trained in folds, and their division.
+    out : Path
+        Gets ``labels.tsv`` (`bids_hypo_train fit` reads its weights), ``doubtful-1.png`` ..., and for each dataset a
+        folder of probabilities with BIDS names, to be trained on.
+
+    Returns
+    -------
+    DataFrame
+        One row a scan. People in no fold (set aside for testing) keep their labels, unseen.
+    """
+    rows, cases = [], []
+    reviewed = set()
+    for review in _reviews(items, models):
+        reviewed.add(review.item.name)
+        rows.append(review.row)
+        _write_label(review.item, review.final, out)
+        if review.row["doubts"]:
+            cases.append(_case(review))
+        logger.info("%s: %s %s", review.item.name, review.row["action"], review.row["doubts"])
+    for item in items:
+        if item.name not in reviewed:
+            label = read_parts(item.files.paths, item.files.kind, None)
+            rows.append(_identity(item) | {"label_mm3": label.volumes_mm3()[BOTH], "action": KEPT, "weight": 1.0})
+            _write_label(item, label, out)
+    for number, first in enumerate(range(0, len(cases), CASES_PER_PICTURE), start=1):
+        figure = outline_figure(cases[first : first + CASES_PER_PICTURE])
+        write_bytes(out / f"doubtful-{number}.png", png_bytes(figure))
+    table = pd.DataFrame(rows).sort_values(["dataset", "scan"], ignore_index=True)
+    write_tsv(out / LABEL_TABLE, table)
+    return table
+
+
+def _reviews(items: Sequence[LabelledScan], models: Models) -> Iterator[Review]:
+    for fold, held_out, network in out_of_fold(items, models):
+        for item in held_out:
+            label = read_parts(item.files.paths, item.files.kind, None)
+            row = _identity(item) | {"fold": fold, "label_mm3": label.volumes_mm3()[BOTH]}
+            scan = read_volume(item.scan.path)
+            try:
+                delineated = segment_volume(scan, network, what=item.name).hypothalamus
+            except SegmentationError as error:
+                logger.error("%s", error)
+                row |= {"doubts": "nothing was found", "action": LEFT_OUT, "weight": 0.0}
+                yield Review(item, row, label, None)
+                continue
+            sides = {side: delineated.probability[..., k] for k, side in enumerate(SIDES)}
+            if not label.has_sides:
+                sides = {BOTH: np.minimum(sides[LEFT] + sides[RIGHT], 1)}
+            found = Parts({side: cropped(values, scan.affine) for side, values in sides.items()})
+            yield Review(item, row | judge(found, label), label, found)
+
+
+def _identity(item: LabelledScan) -> dict[str, Any]:
+    return {"dataset": item.dataset, "participant_id": f"sub-{item.scan.subject}", "scan": item.scan.name}
+
+
+def judge(found: Parts, label: Parts) -> dict[str, Any]:
+    """What is doubtful about a label, and what to do with it.
+
+    Parameters
+    ----------
+    found : Parts
+        By a network that did not see the label.
+    label : Parts
+
+    Returns
+    -------
+    dict
+        ``found_mm3``, ``difference_percent`` (found minus label), ``dice``, ``hausdorff95_mm``, asymmetries in per
+        cent of the mean side (left minus right), ``doubts``, ``action`` and ``weight``.
+    """
+    of: dict[str, dict[str, Any]] = {str(row["hemisphere"]): row for row in compare_parts(found, label)}
+    whole = of[BOTH]
+    mean_dice = float(np.mean([of[side]["dice"] for side in SIDES])) if LEFT in of else float(whole["dice"])
+    row: dict[str, Any] = {
+        "found_mm3": whole["volume_mm3"],
+        "difference_percent": whole["volume_error_percent"],
+        "dice": mean_dice,
+        "hausdorff95_mm": whole["hausdorff95_mm"],
+    }
+    doubts = []
+    if abs(row["difference_percent"]) > DOUBTFUL_PERCENT:
+        doubts.append("volume")
+    if mean_dice < DOUBTFUL_DICE:
+        doubts.append("overlap")
+    if LEFT in of:
+        row["label_asymmetry_percent"] = _asymmetry_percent(of, "true_mm3")
+        row["found_asymmetry_percent"] = _asymmetry_percent(of, "volume_mm3")
+        if abs(row["label_asymmetry_percent"] - row["found_asymmetry_percent"]) > DOUBTFUL_ASYMMETRY_PERCENT:
+            doubts.append("asymmetry")
+    action = LEFT_OUT if mean_dice < HOPELESS_DICE else CORRECTED if doubts else KEPT
+    return row | {"doubts": " ".join(doubts), "action": action, "weight": float(action != LEFT_OUT)}
+
+
+def _asymmetry_percent(of: Mapping[str, Mapping[str, Any]], column: str) -> float:
+    left, right = float(of[LEFT][column]), float(of[RIGHT][column])
+    return 200 * (left - right) / (left + right)
+
+
+def consensus(label: Parts, found: Parts) -> Parts:
+    """Weighted mean of a label and of what was found, on the lattice of the label.
+
+    Parameters
+    ----------
+    label, found : Parts
+        The same parts.
+
+    Returns
+    -------
+    Parts
+        Probabilities; `NETWORK_SHARE` of them is what was found.
+    """
+    grid = common_grid(label, found)
+    joined = {}
+    for side, own in label.of.items():
+        both = (1 - NETWORK_SHARE) * _on(own, grid) + NETWORK_SHARE * _on(found.of[side], grid)
+        joined[side] = Volume(both.astype(np.float32), grid.affine)
+    return Parts(joined)
+
+
+def _on(part: Volume, grid: Grid) -> np.ndarray:
+    return np.clip(resample(padded(part, 8), grid).data, 0, 1)
+
+
+def _write_label(item: LabelledScan, label: Parts, out: Path) -> None:
+    """As participant level names its probabilities: frames left and right, or one image for both."""
+    grid = common_grid(label)
+    data = np.stack([_on(part, grid) for _, part in sorted(label.of.items())], axis=-1)
+    names = output_names(item.scan, out / item.dataset)
+    write_nifti(names.hypothalamus_probseg, data.squeeze(-1) if data.shape[-1] == 1 else data, grid.affine)
+
+
+def _case(review: Review) -> OutlineCase:
+    found = review.found or review.label
+    grid = common_grid(review.label, found)
+    truth, other = (
+        Volume(np.max([_on(part, grid) for part in parts.of.values()], axis=0), grid.affine)
+        for parts in (review.label, found)
+    )
+    row = review.row
+    title = f"{review.item.name}: {row['doubts']}"
+    if review.found is not None:
+        title += f"; label {row['label_mm3']:.0f}, found {row['found_mm3']:.0f} mm³, Dice {row['dice']:.2f}"
+    return OutlineCase(title, truth, other, read_volume(review.item.scan.path))
