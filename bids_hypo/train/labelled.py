@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -191,6 +192,12 @@ def label_weights(labels_dir: Path, rule: dict[str, float]) -> pd.DataFrame | No
     return pd.DataFrame({"participant_id": table["participant_id"], "weight": np.where(doubtful, rule["weight"], 1.0)})
 
 
+def read_folds(folder: Path) -> list[dict[str, list[str]]]:
+    """Names of the scans that trained and validated in each fold of a bundle; empty if it does not say."""
+    path = folder / DIVISION
+    return json.loads(path.read_text(encoding="utf-8"))["folds"] if path.is_file() else []
+
+
 def set_aside(items: Sequence[LabelledScan], people: dict[str, list[str]]) -> list[LabelledScan]:
     """Those of the people that a recipe lists by dataset (``sub-`` labels)."""
     wanted = {f"{dataset}/{subject}" for dataset, subjects in people.items() for subject in subjects}
@@ -225,6 +232,10 @@ def divide(items: Sequence[LabelledScan], recipe: dict[str, Any], n_folds: int) 
     ------
     UsageError
         If there are fewer people than folds.
+
+    See Also
+    --------
+    divide_like : as an earlier training did.
     """
     test = {item.person for item in set_aside(items, recipe.get("test", {}))}
     pool = [item for item in items if item.person not in test]
@@ -246,6 +257,30 @@ def divide(items: Sequence[LabelledScan], recipe: dict[str, Any], n_folds: int) 
         for _, held_out in splitter.split(order, [item.group for item in order], [item.person for item in order])
     ]
     return divisions if n_folds > 1 else divisions[:1]
+
+
+def divide_like(
+    items: Sequence[LabelledScan], recipe: dict[str, Any], held_out: Sequence[Sequence[str]]
+) -> list[Division]:
+    """Divide people as an earlier training did, so that each of its networks has still not seen who is set aside.
+
+    Parameters
+    ----------
+    items : sequence of LabelledScan
+    recipe : dict
+        ``test`` lists people by dataset, who are in no part.
+    held_out : sequence of sequence of str
+        For each fold the names of the scans set aside in it. People of none of them are dealt to the folds in turn.
+
+    Returns
+    -------
+    list of Division
+    """
+    test = {item.person for item in set_aside(items, recipe.get("test", {}))}
+    pool = sorted((item for item in items if item.person not in test), key=lambda item: item.name)
+    people = [{item.person for item in pool if item.name in set(names)} for names in held_out]
+    new = sorted({item.person for item in pool}.difference(*people))
+    return [_division(pool, known | set(new[n :: len(people)])) for n, known in enumerate(people)]
 
 
 def _division(items: Sequence[LabelledScan], validation: set[str]) -> Division:

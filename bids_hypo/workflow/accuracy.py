@@ -5,7 +5,6 @@ Everything goes through the same functions as participant level, on scans kept o
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -27,7 +26,7 @@ from bids_hypo.segment.anatomy import find_anatomy, icv_threshold
 from bids_hypo.segment.icv import native_icv
 from bids_hypo.train.deform import contract
 from bids_hypo.train.headmaps import load_head_map
-from bids_hypo.train.labelled import DIVISION, LabelledScan
+from bids_hypo.train.labelled import DIVISION, LabelledScan, read_folds
 from bids_hypo.train.regions import label_centre_mm
 from bids_hypo.train.synthesis import MILD, T1W, synthesise_scan
 from bids_hypo.workflow.participant import Models, segment_volume
@@ -101,7 +100,7 @@ def out_of_fold(
     UsageError
         If the bundle does not come from training in folds.
     """
-    folds, networks = _folds(models), models.hypothalamus_networks
+    folds, networks = read_folds(models.hypothalamus.folder), models.hypothalamus_networks
     if len(folds) < 2 or len(folds) != len(networks):
         raise UsageError(
             f"{models.hypothalamus.folder / DIVISION}: found {len(folds)} folds for {len(networks)} networks; expected "
@@ -110,11 +109,6 @@ def out_of_fold(
     for number, (fold, network) in enumerate(zip(folds, networks, strict=True), start=1):
         held_out = [item for item in items if item.name in set(fold["validation"])]
         yield number, held_out, replace(models, hypothalamus_networks=(network,))
-
-
-def _folds(models: Models) -> list[dict[str, list[str]]]:
-    path = models.hypothalamus.folder / DIVISION
-    return json.loads(path.read_text(encoding="utf-8"))["folds"] if path.is_file() else []
 
 
 def volume_agreement(table: pd.DataFrame) -> str:

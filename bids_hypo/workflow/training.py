@@ -13,17 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from bids_hypo.bids.entities import shorten
 from bids_hypo.errors import NoInputError, UsageError
 from bids_hypo.image.volume import Volume, read_volume
-from bids_hypo.models.bundle import ModelBundle, load_bundle, save_bundle
+from bids_hypo.models.bundle import DESCRIPTION, ModelBundle, load_bundle, save_bundle
 from bids_hypo.segment.anatomy import find_anatomy, pose_template
 from bids_hypo.segment.pose import Pose, fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, load_training_heads
 from bids_hypo.train.card import Fold, model_card
 from bids_hypo.train.curves import Curves
 from bids_hypo.train.fit import fit
-from bids_hypo.train.labelled import DIVISION, Division, LabelledScan, divide, read_classes, set_aside
+from bids_hypo.train.labelled import (
+    DIVISION,
+    Division,
+    LabelledScan,
+    divide,
+    divide_like,
+    read_classes,
+    read_folds,
+    set_aside,
+)
 from bids_hypo.train.pose_template import make_pose_template
 from bids_hypo.train.regions import (
     SUBJECTS_PER_CHUNK,
@@ -138,12 +146,12 @@ def train_labelled(
         Gets ``fold-1/`` ... with checkpoints, curves and weights, ``constants.json`` and ``division.json``.
     options : TrainingOptions
     """
-    divisions = divide(items, recipe, options.n_folds)
+    plan = plan_folds(items, recipe, options)
+    divisions = [division for division, _ in plan]
     _write_division(folder, divisions, set_aside(items, recipe.get("test", {})))
     everyone = sorted({item.name: item for d in divisions for item in (*d.training, *d.validation)}.values(), key=_name)
-    starts = fold_starts(options.encoder_weights, divisions)
     regions = prepare_regions(recipe, everyone, anatomy, network, folder)
-    for number, (division, start) in enumerate(zip(divisions, starts, strict=True), start=1):
+    for number, (division, start) in enumerate(plan, start=1):
         if options.only_fold in (None, number):
             logger.info("fold %d: %d training, %d validation", number, len(division.training), len(division.validation))
             _fit_fold(recipe, division, regions, folder / f"fold-{number}", start, seed_offset=number - 1)
@@ -156,43 +164,43 @@ def _name(item: LabelledScan) -> str:
 Start = str | Path | None
 
 
-def fold_starts(weights: Start, divisions: Sequence[Division]) -> list[Start]:
-    """What each fold starts from: its own network of a bundle of folds, or the same for all.
+def plan_folds(
+    items: Sequence[LabelledScan], recipe: dict[str, Any], options: TrainingOptions
+) -> list[tuple[Division, Start]]:
+    """Who trains and validates in each fold, and what its network starts from.
+
+    Folds that go on from a bundle of folds keep its division, each with its own network, so that no network has seen
+    who is set aside.
 
     Parameters
     ----------
-    weights : str, Path or None
-        See `TrainingOptions`.
-    divisions : sequence of Division
+    items : sequence of LabelledScan
+    recipe : dict
+    options : TrainingOptions
 
     Returns
     -------
-    list of str, Path or None
+    list of (Division, str or Path or None)
         A file ``.npz`` holds a whole network; the rest as in `bids_hypo.models.network.build_unet`.
 
     Raises
     ------
     UsageError
-        If a bundle of folds was trained with people who are to be set aside here.
+        If the bundle has another number of folds, or does not say who was set aside in them.
     """
-    same: list[Start] = [weights] * len(divisions)
-    if not isinstance(weights, Path) or not (weights / DIVISION).is_file():
-        return same
-    bundle = load_bundle(weights)
-    if len(bundle.weights) < 2 or len(divisions) < 2:
-        return same
-    folds = json.loads((weights / DIVISION).read_text(encoding="utf-8"))["folds"]
-    advice = "Start from a bundle with the same division (people, folds, seed), or from 'anatomy' or 'none'."
-    if len(folds) != len(divisions):
-        raise UsageError(f"--encoder-weights {weights}: it has {len(folds)} folds for {len(divisions)} here. {advice}")
-    for number, (division, fold) in enumerate(zip(divisions, folds, strict=True), start=1):
-        seen = set(map(_name, division.validation)) & set(fold["training"])
-        if seen:
-            raise UsageError(
-                f"--encoder-weights {weights}: its fold {number} was trained with {len(seen)} scan(s) that are set "
-                f"aside here ({shorten(sorted(seen))}). {advice}"
-            )
-    return [weights / name for name, _ in bundle.weights]
+    weights = options.encoder_weights
+    if options.n_folds > 1 and isinstance(weights, Path) and (weights / DESCRIPTION).is_file():
+        bundle = load_bundle(weights)
+        if len(bundle.weights) > 1:
+            held_out = [fold["validation"] for fold in read_folds(weights)]
+            if not len(held_out) == len(bundle.weights) == options.n_folds:
+                raise UsageError(
+                    f"--encoder-weights {weights}: found {len(bundle.weights)} networks, {len(held_out)} folds in its "
+                    f"{DIVISION}; expected {options.n_folds}. Train as many folds, or start from 'anatomy'."
+                )
+            divisions = divide_like(items, recipe, held_out)
+            return list(zip(divisions, (weights / name for name, _ in bundle.weights), strict=True))
+    return [(division, weights) for division in divide(items, recipe, options.n_folds)]
 
 
 def _fit_fold(

@@ -11,8 +11,8 @@ from bids_hypo.bids.tables import TableError
 from bids_hypo.errors import NoInputError, ScanReadError, UsageError
 from bids_hypo.models.bundle import save_bundle
 from bids_hypo.train.labelled import DIVISION, divide, find_labelled, label_weights, read_classes, set_aside
-from bids_hypo.workflow.training import fold_starts, load_recipe
-from tests.models.test_bundle import DESCRIPTION
+from bids_hypo.workflow.training import TrainingOptions, load_recipe, plan_folds
+from tests.models.test_bundle import DESCRIPTION as TOY
 
 
 def _save(path, data):
@@ -120,34 +120,51 @@ def test_doubtful_labels_weigh_less(tmp_path):
 
 @pytest.fixture
 def folds(dataset, tmp_path):
-    """Two folds of the people, and a bundle with a network for each."""
-    recipe = {"training": {"seed": 1}}
-    divisions = divide(find_labelled(*dataset), recipe, 2)
+    """People divided into two folds, and a bundle with a network for each of them."""
+    divisions = divide(find_labelled(*dataset), RECIPE, 2)
     weights = []
     for n in range(2):
         weights.append(tmp_path / f"{n}.npz")
         np.savez(weights[-1], np.full(3, n))
-    bundle = save_bundle(tmp_path / "bundle", DESCRIPTION, weights)
-    _write_folds(bundle.folder, divisions)
+    bundle = save_bundle(tmp_path / "bundle", TOY, weights)
+    names = [{"training": [], "validation": [item.name for item in d.validation]} for d in divisions]
+    (bundle.folder / DIVISION).write_text(json.dumps({"test": [], "folds": names}))
     return divisions, bundle.folder
 
 
-def _write_folds(folder, divisions):
-    parts = [{"training": d.training, "validation": d.validation} for d in divisions]
-    names = [{part: [item.name for item in of] for part, of in division.items()} for division in parts]
-    (folder / DIVISION).write_text(json.dumps({"test": [], "folds": names}))
+RECIPE = {"training": {"seed": 1}}
 
 
-def test_each_fold_goes_on_from_its_own_network(folds):
+def test_each_fold_goes_on_from_the_network_that_did_not_see_its_people(dataset, folds):
     divisions, bundle = folds
-    assert fold_starts(bundle, divisions) == [bundle / "weights-0.npz", bundle / "weights-1.npz"]
-    assert fold_starts(bundle, divisions[:1]) == [bundle]
-    assert fold_starts("imagenet", divisions) == ["imagenet", "imagenet"]
+    people = [{item.person for item in d.validation} for d in divisions]
+    fewer = [item for item in find_labelled(*dataset) if item.scan.subject != "04"]
+    later = {"training": {"seed": 2}, "test": {"study": ["sub-07"]}}  # another division, if it were drawn again
+    plan = plan_folds(fewer, later, TrainingOptions(2, encoder_weights=bundle))
+    assert [start for _, start in plan] == [bundle / "weights-0.npz", bundle / "weights-1.npz"]
+    gone = {"study/sub-04", "study/sub-07"}
+    for (division, _), before in zip(plan, people, strict=True):
+        assert {item.person for item in division.validation} == before - gone
+        assert not {item.person for item in division.training} & (before | gone)
 
 
-def test_a_network_that_has_seen_the_people_set_aside_is_refused(folds):
-    divisions, bundle = folds
-    with pytest.raises(UsageError, match=r"its fold 1 was trained with \d scan\(s\) that are set aside here"):
-        fold_starts(bundle, divisions[::-1])
-    with pytest.raises(UsageError, match="has 2 folds for 3 here"):
-        fold_starts(bundle, [*divisions, divisions[0]])
+def test_people_whom_no_network_knows_are_dealt_to_the_folds(dataset, folds):
+    _, bundle = folds
+    content = json.loads((bundle / DIVISION).read_text())
+    for fold in content["folds"]:
+        fold["validation"] = fold["validation"][2:]
+    (bundle / DIVISION).write_text(json.dumps(content))
+    items = find_labelled(*dataset)
+    plan = plan_folds(items, RECIPE, TrainingOptions(2, encoder_weights=bundle))
+    held_out = [{item.person for item in division.validation} for division, _ in plan]
+    assert held_out[0] | held_out[1] == {item.person for item in items} and not held_out[0] & held_out[1]
+
+
+def test_folds_without_a_network_of_their_own_start_alike(dataset, folds):
+    _, bundle = folds
+    items = find_labelled(*dataset)
+    for options in (TrainingOptions(1, encoder_weights=bundle), TrainingOptions(2, encoder_weights="imagenet")):
+        plan = plan_folds(items, RECIPE, options)
+        assert [start for _, start in plan] == [options.encoder_weights] * options.n_folds
+    with pytest.raises(UsageError, match=r"found 2 networks, 2 folds .*; expected 3"):
+        plan_folds(items, RECIPE, TrainingOptions(3, encoder_weights=bundle))
