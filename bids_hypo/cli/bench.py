@@ -7,7 +7,12 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,40 +36,65 @@ def _demo(folder: Path, n_scans: int) -> Path:
 
 
 def _run(bids_dir: Path, out: Path, n_scans: int, device: str) -> None:
+    alone = _in_a_process(_one_by_one, bids_dir, out, n_scans, device)
+    left_out = f"start-up {alone.start_up:.1f} s and first scan {alone.first:.1f} s left out"
+    print(f"{alone.n_scans} scans on {alone.device}; {left_out}")
+    print(alone.stages)
+    print(f"slowest scan {alone.slowest:.2f} s")
+    print(f"peak memory {alone.peak_gb:.2f} GB")
+    together = _in_a_process(_overlapping, bids_dir, out, n_scans, device)
+    gain = f"{together.seconds:.2f} s a scan, {alone.seconds / together.seconds:.2f} times as many"
+    print(f"{together.overlap} scans overlapping: {gain}; peak {together.peak_gb:.2f} GB")
+
+
+def _in_a_process(work: Callable[..., SimpleNamespace], *args: object) -> SimpleNamespace:
+    """Run in a fresh process: TensorFlow is set up once, and the peak of memory belongs to this work alone."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *args).result()
+
+
+def _one_by_one(bids_dir: Path, out: Path, n_scans: int, device: str) -> SimpleNamespace:
     import pandas as pd
 
     from bids_hypo.bids import find_scans, output_names, prepare_output
     from bids_hypo.bids.query import Selection
-    from bids_hypo.execute.local import OVERLAP, overlapping
     from bids_hypo.execute.worker import models_for
     from bids_hypo.workflow.options import RunOptions
     from bids_hypo.workflow.participant import process_scan
 
-    overlapped_out = out.with_name("overlapped")
-    options = RunOptions(bids_dir, overlapped_out, device=device)
     start = time.perf_counter()
-    models = models_for(options)
+    models = models_for(RunOptions(bids_dir, out, device=device))
     start_up = time.perf_counter() - start
-    scans = find_scans(bids_dir, Selection())[0][: n_scans + 1]
-    for folder in (out, overlapped_out):
-        prepare_output(folder, bids_dir, command_version="bench")
+    prepare_output(out, bids_dir, command_version="bench")
     rows = []
-    for scan in scans:
+    for scan in find_scans(bids_dir, Selection())[0][: n_scans + 1]:
         before = time.perf_counter()
         result = process_scan(scan, output_names(scan, out), models, fast=False, settings={})
         rows.append({**result.seconds, "all": time.perf_counter() - before})
     timed = pd.DataFrame(rows[1:] or rows)  # the first scan pays for imports and first calls
     table = pd.DataFrame({"seconds": timed.mean(), "share": timed.mean() / timed["all"].mean()})
-    left_out = f"start-up {start_up:.1f} s and first scan {rows[0]['all']:.1f} s left out"
-    print(f"{len(timed)} scans on {models.device}; {left_out}")
-    print(table.to_string(float_format=lambda x: f"{x:.2f}"))
-    print(f"slowest scan {timed['all'].max():.2f} s")
-    print(f"peak memory {_peak_gb():.2f} GB")
+    return SimpleNamespace(
+        n_scans=len(timed), device=models.device, start_up=start_up, first=rows[0]["all"],
+        stages=table.to_string(float_format=lambda x: f"{x:.2f}"), slowest=timed["all"].max(),
+        seconds=timed["all"].mean(), peak_gb=_peak_gb(),
+    )  # fmt: skip
+
+
+def _overlapping(bids_dir: Path, out: Path, n_scans: int, device: str) -> SimpleNamespace:
+    from bids_hypo.bids import find_scans, prepare_output
+    from bids_hypo.bids.query import Selection
+    from bids_hypo.execute.local import OVERLAP, overlapping
+    from bids_hypo.workflow.options import RunOptions
+
+    out = out.with_name("overlapping")
+    options = RunOptions(bids_dir, out, device=device, overlap=OVERLAP)
+    prepare_output(out, bids_dir, command_version="bench")
+    scans = find_scans(bids_dir, Selection())[0][: n_scans + 1]
+    list(overlapping(scans[:1], options))
     start = time.perf_counter()
-    list(overlapping(scans[1:], options, OVERLAP))
-    overlapped = (time.perf_counter() - start) / max(len(scans) - 1, 1)
-    gain = timed["all"].mean() / overlapped
-    print(f"{OVERLAP} scans overlapping: {overlapped:.2f} s a scan, {gain:.2f} times as many; peak {_peak_gb():.2f} GB")
+    list(overlapping(scans[1:] or scans, replace(options, overwrite=True)))
+    seconds = (time.perf_counter() - start) / len(scans[1:] or scans)
+    return SimpleNamespace(overlap=OVERLAP, seconds=seconds, peak_gb=_peak_gb())
 
 
 def _peak_gb() -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -12,7 +11,7 @@ from multiprocessing import get_context
 
 from bids_hypo.bids.query import Scan
 from bids_hypo.execute.worker import models_for, record_failure, remove_half_written, work
-from bids_hypo.models.device import has_gpu_driver, parse_device
+from bids_hypo.models.device import has_gpu_driver, n_cores, parse_device
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.participant import ScanResult
 
@@ -20,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 MEMORY_PER_PROCESS_GB = 2.5
 MEMORY_PER_SCAN_GB = 0.7  # beside the first, in the same process
-OVERLAP = 2  # scans in work in one process: one is read, prepared or written while the networks have the other
+OVERLAP = 2  # scans in work in one process
 
 
 def run_here(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanResult]:
@@ -30,21 +29,22 @@ def run_here(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanResult]:
     work share.
     """
     n_procs = min(options.n_procs, len(todo))
-    if n_procs > 1 and _on_gpu(options):
-        yield from overlapping(todo, options, _affordable(n_procs, options))
-        return
+    if n_procs > 1 and may_have_gpu(options):
+        shared = replace(options, overlap=_affordable(n_procs, options))
+        if models_for(shared).device != "cpu":
+            yield from overlapping(todo, shared)
+            return
     if options.memory_gb is not None:
         n_procs = min(n_procs, int(options.memory_gb // MEMORY_PER_PROCESS_GB))
     if n_procs > 1:
         yield from _in_processes(todo, options, n_procs)
     else:
-        yield from overlapping(todo, options, _affordable(OVERLAP, options))
+        yield from overlapping(todo, replace(options, overlap=_affordable(min(OVERLAP, len(todo)), options)))
 
 
-def _on_gpu(options: RunOptions) -> bool:
-    if parse_device(options.device).kind == "cpu" or not has_gpu_driver():
-        return False  # known without TensorFlow, which only the worker processes should load
-    return models_for(options).device != "cpu"
+def may_have_gpu(options: RunOptions) -> bool:
+    """False if it is known without TensorFlow, which only the worker processes should load."""
+    return parse_device(options.device).kind != "cpu" and has_gpu_driver()
 
 
 def _affordable(n_scans: int, options: RunOptions) -> int:
@@ -53,15 +53,14 @@ def _affordable(n_scans: int, options: RunOptions) -> int:
     return max(min(n_scans, 1 + int((options.memory_gb - MEMORY_PER_PROCESS_GB) // MEMORY_PER_SCAN_GB)), 1)
 
 
-def overlapping(todo: Sequence[Scan], options: RunOptions, n_scans: int) -> Iterator[ScanResult]:
+def overlapping(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanResult]:
     """Process scans in threads that share the networks.
 
     Parameters
     ----------
     todo : sequence of Scan
     options : RunOptions
-    n_scans : int
-        In work at a time; 1 is one scan after the other.
+        ``overlap`` scans are in work at a time; 1 is one scan after the other.
 
     Yields
     ------
@@ -69,7 +68,7 @@ def overlapping(todo: Sequence[Scan], options: RunOptions, n_scans: int) -> Iter
         As they finish.
     """
     models_for(options)  # here, not in a thread: an unusable device or model ends the run, not each scan
-    with ThreadPoolExecutor(n_scans, thread_name_prefix="scan") as pool:
+    with ThreadPoolExecutor(options.overlap, thread_name_prefix="scan") as pool:
         futures = [pool.submit(work, scan, options) for scan in todo]
         try:
             for future in as_completed(futures):
@@ -82,7 +81,7 @@ def overlapping(todo: Sequence[Scan], options: RunOptions, n_scans: int) -> Iter
 def _in_processes(todo: Sequence[Scan], options: RunOptions, n_procs: int) -> Iterator[ScanResult]:
     """Share scans among processes; one that dies (out of memory, killed) costs its scan, not the run."""
     if options.omp_nthreads is None:  # otherwise each TensorFlow would take all cores
-        options = replace(options, omp_nthreads=max(1, len(os.sched_getaffinity(0)) // n_procs))
+        options = replace(options, omp_nthreads=max(1, n_cores() // n_procs))
     waiting = list(todo)
     while waiting:
         broken = []

@@ -76,20 +76,24 @@ def remove_half_written(scan: Scan, output_dir: Path) -> None:
 
 def models_for(options: RunOptions) -> Models:
     """The models of a run, loaded at the first call in a process."""
-    return load_models(options.device, options.omp_nthreads, options.models_dir, options.batch_size)
+    return load_models(
+        options.device, options.omp_nthreads, options.models_dir, options.batch_size, n_lanes=options.overlap
+    )
 
 
 @lru_cache(maxsize=1)
 def load_models(
-    device: str, n_threads: int | None, models_dir: Path | None, batch_size: int, *, mixed: bool | None = None
-) -> Models:
+    device: str, n_threads: int | None, models_dir: Path | None, batch_size: int, *, mixed: bool | None = None,
+    n_lanes: int = 1,
+) -> Models:  # fmt: skip
     """Choose the device and load the networks, once per process; TensorFlow is imported here and nowhere earlier.
 
-    On a GPU the networks compute in mixed precision where their bundle allows it, unless ``mixed`` says otherwise.
+    On a GPU the networks compute in mixed precision where their bundle allows it, unless ``mixed`` says otherwise. On a
+    CPU ``n_lanes`` batches may be worked on at the same time, which share the threads.
     """
     from bids_hypo.models.network import configure_device, load_networks, mean_network
 
-    used = configure_device(parse_device(device), n_threads)
+    used = configure_device(parse_device(device), n_threads, n_lanes)
     bundles = find_bundles(models_dir)
     on_cpu = used == "cpu"
     if mixed is None:
@@ -99,7 +103,9 @@ def load_models(
     used += ", mixed precision" if any(half.values()) else ""
     logger.info("device: %s", used)
     networks = {
-        name: load_networks(bundle, batch_size=batch_size, on_cpu=on_cpu, mixed=half[name])
+        name: load_networks(
+            bundle, batch_size=batch_size, on_cpu=on_cpu, mixed=half[name], n_lanes=n_lanes if on_cpu else 1
+        )
         for name, bundle in bundles.items()
     }
     return Models(

@@ -29,9 +29,8 @@ class SharedNetwork:
     """A network that several threads may call at the same time.
 
     Slices wait in one queue. Whoever waits for slices runs the next batch from it, which may hold slices of several
-    callers: while one scan is read or written, the slices of another fill the batches, and no more than one batch is
-    worked on at a time. Batches are padded to one size, so that what comes out for a slice does not depend on its
-    neighbours in the batch.
+    callers: while one scan is read or written, the slices of another fill the batches. Batches are padded to one size,
+    so that what comes out for a slice does not depend on its neighbours in the batch.
 
     A batch that does not fit into memory is tried again with half as many slices, down to one, and then on the CPU.
 
@@ -48,6 +47,8 @@ class SharedNetwork:
         Named in messages.
     on_cpu : bool
         Start on the CPU.
+    n_lanes : int
+        Batches that may be worked on at the same time.
 
     Attributes
     ----------
@@ -56,8 +57,9 @@ class SharedNetwork:
     """
 
     def __init__(
-        self, make_call: Callable[[bool], Call], *, batch_size: int, n_classes: int, name: str, on_cpu: bool = False
-    ) -> None:
+        self, make_call: Callable[[bool], Call], *, batch_size: int, n_classes: int, name: str, on_cpu: bool = False,
+        n_lanes: int = 1,
+    ) -> None:  # fmt: skip
         self._make_call = make_call
         self._call = make_call(on_cpu)
         self._on_cpu = on_cpu
@@ -65,7 +67,8 @@ class SharedNetwork:
         self._n_classes = n_classes
         self._name = name
         self._waiting: deque[tuple[_Request, int]] = deque()
-        self._running = threading.Lock()
+        self._free_lanes = n_lanes
+        self._changed = threading.Condition()
         self.fallbacks: tuple[str, ...] = ()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -80,14 +83,28 @@ class SharedNetwork:
         (N, H, W, K) float32
         """
         request = _Request(x, np.empty((*x.shape[:3], self._n_classes), np.float32), len(x))
-        self._waiting.extend([(request, index) for index in range(len(x))])
-        while request.n_open and request.error is None:
-            with self._running:
-                if request.n_open and request.error is None:
-                    self._run(self._next_batch())
+        with self._changed:
+            self._waiting.extend([(request, index) for index in range(len(x))])
+        while batch := self._turn(request):
+            try:
+                self._run(batch)
+            finally:
+                with self._changed:
+                    self._free_lanes += 1
+                    self._changed.notify_all()
         if request.error is not None:
             raise request.error
         return request.out
+
+    def _turn(self, request: _Request) -> list[tuple[_Request, int]]:
+        """Wait for a batch to run, or for the request to be done: then there is none."""
+        with self._changed:
+            while request.n_open and request.error is None:
+                if self._free_lanes and (batch := self._next_batch()):
+                    self._free_lanes -= 1
+                    return batch
+                self._changed.wait()
+        return []
 
     def _next_batch(self) -> list[tuple[_Request, int]]:
         """Slices of one size from the front of the queue; those of a caller that has failed are dropped."""
@@ -106,7 +123,9 @@ class SharedNetwork:
             found = self._in_memory(np.stack([request.x[index] for request, index in batch]))
             for (request, index), values in zip(batch, found, strict=True):
                 request.out[index] = values
-                request.n_open -= 1
+            with self._changed:  # another lane may have slices of the same request
+                for request, _ in batch:
+                    request.n_open -= 1
         except Exception as error:  # noqa: BLE001 - raised again by every caller that has slices in the batch
             for request, _ in batch:
                 request.error = error
@@ -116,12 +135,15 @@ class SharedNetwork:
         parts: list[np.ndarray] = []
         done = 0
         while done < len(x):
-            part = x[done : done + self._batch_size]
-            short = self._batch_size - len(part)
+            call, size = self._call, self._batch_size
+            part = x[done : done + size]
+            short = size - len(part)
             try:
-                found = self._call(np.pad(part, [(0, short), (0, 0), (0, 0), (0, 0)]) if short else part)
+                found = call(np.pad(part, [(0, short), (0, 0), (0, 0), (0, 0)]) if short else part)
             except MemoryError:
-                self._give_way()
+                with self._changed:
+                    if (call, size) == (self._call, self._batch_size):  # otherwise another lane has given way already
+                        self._give_way()
                 continue
             parts.append(found[: len(part)])
             done += len(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,3 +45,8 @@ def parse_device(text: str) -> DeviceRequest:
 def has_gpu_driver() -> bool:
     """Whether a GPU may be here, by the files of its driver; whether it works, only TensorFlow can tell."""
     return any(Path(name).exists() for name in DRIVER_FILES)
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -29,7 +29,7 @@ import tensorflow as tf
 from bids_hypo.errors import ModelError, UsageError
 from bids_hypo.models.batches import SharedNetwork
 from bids_hypo.models.bundle import ModelBundle, load_bundle
-from bids_hypo.models.device import DeviceRequest
+from bids_hypo.models.device import DeviceRequest, n_cores
 
 with contextlib.redirect_stdout(io.StringIO()):  # it announces its framework on standard output
     import segmentation_models as sm
@@ -156,7 +156,7 @@ def read_weights(model: Any, path: Path) -> list[np.ndarray]:
 
 
 def load_networks(
-    bundle: ModelBundle, *, batch_size: int = 16, on_cpu: bool = False, mixed: bool = False
+    bundle: ModelBundle, *, batch_size: int = 16, on_cpu: bool = False, mixed: bool = False, n_lanes: int = 1
 ) -> tuple[SharedNetwork, ...]:
     """Build a bundle's networks, one for each set of weights (fold).
 
@@ -169,6 +169,8 @@ def load_networks(
         Stay away from a GPU that TensorFlow sees.
     mixed : bool
         Compute in half precision, wherever it runs.
+    n_lanes : int
+        Batches that may be worked on at the same time.
 
     Returns
     -------
@@ -183,7 +185,11 @@ def load_networks(
     for fold, (weights, _) in enumerate(bundle.weights, start=1):
         name = bundle.name if len(bundle.weights) == 1 else f"{bundle.name}, fold {fold}"
         make_call = partial(shared.network, bundle.folder / weights)
-        networks.append(SharedNetwork(make_call, batch_size=batch_size, n_classes=n_classes, name=name, on_cpu=on_cpu))
+        networks.append(
+            SharedNetwork(
+                make_call, batch_size=batch_size, n_classes=n_classes, name=name, on_cpu=on_cpu, n_lanes=n_lanes
+            )
+        )
     return tuple(networks)
 
 
@@ -197,6 +203,7 @@ class _SharedModel:
         self._architecture = bundle.architecture
         self._mixed = mixed
         self._traced: dict[bool, tuple[Any, Any]] = {}
+        self._takes_turns = len(bundle.weights) > 1
         self._inside: dict[bool, Path] = {}
         self._lock = threading.Lock()
 
@@ -211,20 +218,25 @@ class _SharedModel:
                 self._traced[on_cpu] = model, function.get_concrete_function(signature)
             model, concrete = self._traced[on_cpu]
             weights = [tf.constant(w) for w in read_weights(model, path)]
+            self._put_inside(model, weights, path, on_cpu)
+        turn = self._lock if self._takes_turns else contextlib.nullcontext()
 
         def call(x: np.ndarray) -> np.ndarray:
             try:
-                with self._lock, _device(on_cpu):  # the slices too: a GPU that is full or broken has no place for them
-                    if self._inside.get(on_cpu) != path:
-                        for variable, values in zip(model.weights, weights, strict=True):
-                            variable.assign(values)
-                        self._inside[on_cpu] = path
+                with turn, _device(on_cpu):  # the slices too: a GPU that is full or broken has no place for them
+                    self._put_inside(model, weights, path, on_cpu)
                     # by its name: otherwise TensorFlow first prints the whole input into a message that it throws away
                     return np.asarray(concrete(x=tf.constant(x, tf.float32)))
             except tf.errors.ResourceExhaustedError as error:
                 raise MemoryError(str(error.message).split("\n")[0]) from error
 
         return call
+
+    def _put_inside(self, model: Any, weights: list[Any], path: Path, on_cpu: bool) -> None:
+        if self._inside.get(on_cpu) != path:
+            for variable, values in zip(model.weights, weights, strict=True):
+                variable.assign(values)
+            self._inside[on_cpu] = path
 
 
 def _device(on_cpu: bool) -> contextlib.AbstractContextManager[Any]:
@@ -254,13 +266,16 @@ def load_network(bundle: ModelBundle, *, batch_size: int = 16) -> Network:
     return mean_network(load_networks(bundle, batch_size=batch_size))
 
 
-def configure_device(request: DeviceRequest, n_threads: int | None) -> str:
+def configure_device(request: DeviceRequest, n_threads: int | None, n_lanes: int = 1) -> str:
     """Choose the device before anything runs, and prove a GPU with a small kernel.
 
     Parameters
     ----------
     request : DeviceRequest
     n_threads : int, optional
+        All that are here if not given.
+    n_lanes : int
+        Batches that are to be worked on at the same time on a CPU, which share the threads.
 
     Returns
     -------
@@ -272,9 +287,7 @@ def configure_device(request: DeviceRequest, n_threads: int | None) -> str:
     UsageError
         If a GPU was asked for and none works.
     """
-    if n_threads:
-        tf.config.threading.set_intra_op_parallelism_threads(n_threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+    _share_threads(n_threads, n_lanes)
     gpus = tf.config.list_physical_devices("GPU") if request.kind != "cpu" else []
     number = request.index or 0
     if request.kind == "cpu" or number >= len(gpus):
@@ -296,3 +309,15 @@ def configure_device(request: DeviceRequest, n_threads: int | None) -> str:
         logger.warning("GPU %d does not work (%s); using the CPU", number, error.message)
         return "cpu"
     return f"gpu:{number}"
+
+
+def _share_threads(n_threads: int | None, n_lanes: int) -> None:
+    """Divide the threads: within an operation they get in each other's way, between batches they do not."""
+    try:
+        if n_threads or n_lanes > 1:
+            n_threads = n_threads or n_cores()
+            n_lanes = min(n_lanes, n_threads)
+            tf.config.threading.set_intra_op_parallelism_threads(n_threads // n_lanes)
+        tf.config.threading.set_inter_op_parallelism_threads(n_lanes)
+    except RuntimeError:  # TensorFlow has begun to work in this process
+        logger.info("the networks keep the number of threads that they started with")

@@ -34,6 +34,8 @@ class RunOptions:
         As given: auto, cpu, gpu, gpu:N.
     batch_size : int
         Slices per call of a network.
+    overlap : int
+        Scans in work at a time in one process; decided by the run.
     scheduler : str or None
         Address of a Dask scheduler to work on, or the kind of queue to start one for (slurm, pbs, sge).
     scheduler_config : Path or None
@@ -59,6 +61,7 @@ class RunOptions:
     memory_gb: float | None = None
     device: str = "auto"
     batch_size: int = 16
+    overlap: int = 1
     scheduler: str | None = None
     scheduler_config: Path | None = None
 

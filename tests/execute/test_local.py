@@ -45,7 +45,13 @@ def test_two_scans_are_in_work_at_a_time_and_each_is_done_once(loaded, monkeypat
     monkeypatch.setattr(local, "work", work)
     results = list(local.run_here(_scans(6), OPTIONS))
     assert sorted(r.name for r in results) == [s.path.name for s in _scans(6)]
-    assert len(threads) == 2 and len(loaded) == 1
+    assert len(threads) == 2 and [options.overlap for options in loaded] == [2]
+
+
+def test_a_single_scan_has_all_threads_to_itself(loaded, monkeypatch):
+    monkeypatch.setattr(local, "work", lambda scan, options: _done(scan))
+    assert len(list(local.run_here(_scans(1), OPTIONS))) == 1
+    assert [options.overlap for options in loaded] == [1]
 
 
 def test_little_memory_means_one_scan_after_the_other(loaded, monkeypatch):
@@ -65,7 +71,7 @@ def test_who_stops_taking_results_stops_the_work(loaded, monkeypatch):
         return _done(scan)
 
     monkeypatch.setattr(local, "work", work)
-    source = local.overlapping(_scans(200), OPTIONS, 1)
+    source = local.overlapping(_scans(200), OPTIONS)
     next(source)
     source.close()
     assert len(begun) < 200

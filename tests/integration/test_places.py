@@ -27,7 +27,7 @@ def _same_bytes(demo: Path, one: Path, other: Path) -> None:
 def test_overlapping_scans_give_the_same_bytes(demo, segmented, tmp_path):
     scans, _ = find_scans(demo, Selection(participant_labels=("01",)))
     prepare_output(tmp_path / "out", demo, command_version="0")
-    results = list(local.overlapping(scans, RunOptions(demo, tmp_path / "out", device="cpu"), 1))
+    results = list(local.overlapping(scans, RunOptions(demo, tmp_path / "out", device="cpu")))
     assert {r.status for r in results} == {"done"}
     _same_bytes(demo, segmented, tmp_path / "out")
 

@@ -82,6 +82,37 @@ def test_many_threads_get_their_own_results():
         list(pool.map(one, range(8)))
 
 
+def test_two_lanes_work_at_the_same_time():
+    both = Barrier(2, timeout=20)
+
+    def call(x):
+        both.wait()  # breaks, and so fails the test, if batches come one after the other
+        return _two_classes(x)
+
+    network, xs = _network(call, n_lanes=2), [_slices(8, seed) for seed in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        for x, found in zip(xs, pool.map(network, xs), strict=True):
+            np.testing.assert_array_equal(found, _two_classes(x))
+
+
+def test_lanes_that_run_out_of_memory_together_halve_the_batch_once():
+    both, sizes = Barrier(2, timeout=20), []
+
+    def call(x):
+        sizes.append(len(x))
+        if len(x) == 8:
+            both.wait()
+            raise MemoryError("no")
+        return _two_classes(x)
+
+    network, xs = _network(call, n_lanes=2), [_slices(8, seed) for seed in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        for x, found in zip(xs, pool.map(network, xs), strict=True):
+            np.testing.assert_array_equal(found, _two_classes(x))
+    assert sorted(sizes) == [4, 4, 4, 4, 8, 8]
+    assert network.fallbacks == ("net: batch of 4 slices, for want of memory",)
+
+
 def test_slices_of_different_sizes_never_share_a_batch():
     network = _network(_two_classes)
     small, large = _slices(3), np.ones((3, 8, 8, 2), np.float32)
