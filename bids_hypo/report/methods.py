@@ -147,14 +147,24 @@ def _models_and_settings(recorded: Recorded) -> str:
         f"{name} {version}{_about(sha, recorded.bundles)} (weights SHA-256 {sha[:12]}, {_count(n, 'scan')})"
         for (name, version, sha), n in sorted(used.items())
     )
-    fast = sum(bool(record.get("Settings", {}).get("Fast")) for record in recorded.records)
-    passes = {0: "Probabilities were averaged with those of the mirrored image",
-              len(recorded.records): "All scans were delineated in fast mode, without the mirrored image"}.get(
-        fast, f"{fast} of {_count(len(recorded.records), 'scan')} were delineated in fast mode, without the mirrored "
-        "image")  # fmt: skip
     devices = Counter(str(record.get("Device", "an unrecorded device")) for record in recorded.records)
     where = ", ".join(f"{device} ({_count(n, 'scan')})" for device, n in sorted(devices.items()))
-    return f"Models: {models}. {passes}. The networks ran on {where}."
+    return f"Models: {models}. {_passes(recorded)}. The networks ran on {where}."
+
+
+def _passes(recorded: Recorded) -> str:
+    """What was averaged for the outline of the hypothalamus."""
+    n_scans = len(recorded.records)
+    n_fast = sum(bool(record.get("Settings", {}).get("Fast")) for record in recorded.records)
+    fast_mode = "delineated in fast mode, by one network on the image as it is"
+    if n_fast == n_scans:
+        return f"All scans were {fast_mode}"
+    bundle = _bundle_of(recorded, "hypothalamus")
+    usual = "Probabilities were averaged with those of the mirrored image"
+    if bundle is not None and len(bundle.weights) > 1:
+        n = len(bundle.weights)
+        usual = f"The probabilities of {n} networks were averaged, every other one of which saw the mirrored image"
+    return f"{usual}; {n_fast} of {_count(n_scans, 'scan')} were {fast_mode}" if n_fast else usual
 
 
 def _about(sha: str, bundles: Sequence[ModelBundle]) -> str:

@@ -174,7 +174,7 @@ def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, 
     names : OutputNames
     models : Models
     fast : bool
-        One fold of the hypothalamus network, without its mirrored pass.
+        One fold of the hypothalamus network, on the image as it is.
     settings : dict
         Recorded in the sidecars, compared when resuming.
 

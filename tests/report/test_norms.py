@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,21 @@ def test_the_methods_text_says_what_ran():
     for bundle in find_bundles().values():
         assert f"{bundle.name} {bundle.version}" in text
         assert bundle.weights_sha256[:12] in text
+
+
+def test_the_methods_text_says_what_was_averaged():
+    one = find_bundles()["hypothalamus"]
+    single, five = (replace(one, weights=tuple((f"{n}.npz", f"{n}" * 64) for n in range(k))) for k in (1, 5))
+
+    def text(bundle, *fast):
+        made_by = {"hypothalamus": {"Name": "hypothalamus", "Version": "1", "WeightsSHA256": bundle.weights_sha256}}
+        records = [_record(Models=made_by, Settings={"Fast": f}) for f in fast]
+        return _texts(records, bundles=(bundle,))[".md"]
+
+    assert "averaged with those of the mirrored image." in text(single, False)
+    assert "The probabilities of 5 networks were averaged, every other one" in text(five, False)
+    assert "mirrored image; 1 of 2 scans were delineated in fast mode, by one network" in text(five, False, True)
+    assert "All scans were delineated in fast mode" in text(five, True) and "averaged" not in text(five, True)
 
 
 def test_nothing_is_claimed_of_models_that_are_not_the_shipped_ones():
