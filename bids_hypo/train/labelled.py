@@ -95,7 +95,7 @@ def find_labelled(
     groups = _column(bids_dir, stratify) if stratify else {}
     weight_of = {} if weights is None else dict(zip(weights["participant_id"], weights["weight"], strict=True))
     dataset = bids_dir.resolve().name
-    found = []
+    found, n_without_weight = [], 0
     for scan, match in zip(scans, matches, strict=True):
         if match.index is None:
             logger.info("%s: not used for training (%s)", scan.path, match.reason)
@@ -103,9 +103,15 @@ def find_labelled(
         subject = f"sub-{scan.subject}"
         if weight_of.get(subject, 1.0) <= 0:
             logger.info("%s: not used for training (its label has the weight 0 in %s)", scan.path, LABEL_TABLE)
+            n_without_weight += 1
             continue
         group = f"{dataset} {groups.get(subject, '')}".strip()
         found.append(LabelledScan(dataset, scan, files[match.index], group, float(weight_of.get(subject, 1.0))))
+    if n_without_weight and not found:
+        raise NoInputError(
+            f"{labels_dir}: all {n_without_weight} labels of {bids_dir} have the weight 0 in {LABEL_TABLE}; expected "
+            "some above 0. Were they judged by networks that find nothing? Look at them and change the weights."
+        )
     if not found:
         raise NoInputError(
             f"{labels_dir}: none of its {len(files)} segmentations belongs to one of the {len(scans)} T1w images of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bids_hypo.cli.train import main
@@ -43,6 +44,20 @@ def test_folds_become_a_bundle(demo, segmented, recipe, tmp_path):
     curves = (tmp_path / "work" / "fold-1" / "curves.csv").read_text()
     assert main(["fit", *arguments, "--folds", "2", "--fold", "1"]) == 0
     assert (tmp_path / "work" / "fold-1" / "curves.csv").read_text() == curves
+
+
+def test_networks_that_find_nothing_leave_all_labels_out(demo, segmented, recipe, tmp_path, capsys):
+    data = ["--data", str(demo), str(segmented)]
+    target, out = tmp_path / "models" / "hypothalamus", tmp_path / "reviewed"
+    fit = ["fit", str(recipe), "--folds", "2", "--device", "cpu"]
+    assert main([*fit, *data, "-w", str(tmp_path / "work"), "--bundle", str(target)]) == 0
+    assert main(["review", *data, "--models", str(target.parent), "--out", str(out), "--device", "cpu"]) == 0
+    table = pd.read_csv(out / "labels.tsv", sep="\t")
+    assert set(table["action"]) == {"left out"} and (table["weight"] == 0).all()
+    assert len(list(out.rglob("sub-*_probseg.nii.gz"))) == len(table)
+    again = [*fit, "--data", str(demo), str(out / demo.name), "-w", str(tmp_path / "again")]
+    assert main([*again, "--encoder-weights", str(target)]) == 66
+    assert "have the weight 0 in labels.tsv" in capsys.readouterr().err
 
 
 def test_what_cannot_be_trained_is_said(demo, segmented, recipe, tmp_path, capsys):
