@@ -266,7 +266,7 @@ def load_network(bundle: ModelBundle, *, batch_size: int = 16) -> Network:
     return mean_network(load_networks(bundle, batch_size=batch_size))
 
 
-def configure_device(request: DeviceRequest, n_threads: int | None, n_lanes: int = 1) -> str:
+def configure_device(request: DeviceRequest, n_threads: int | None, n_lanes: int | None = None) -> str:
     """Choose the device before anything runs, and prove a GPU with a small kernel.
 
     Parameters
@@ -274,8 +274,9 @@ def configure_device(request: DeviceRequest, n_threads: int | None, n_lanes: int
     request : DeviceRequest
     n_threads : int, optional
         All that are here if not given.
-    n_lanes : int
-        Batches that are to be worked on at the same time on a CPU, which share the threads.
+    n_lanes : int, optional
+        Batches that are to be worked on at the same time on a CPU, which share the threads; one operation at a time
+        in each, which is the quickest for results, while training is quicker if TensorFlow chooses (None).
 
     Returns
     -------
@@ -287,7 +288,6 @@ def configure_device(request: DeviceRequest, n_threads: int | None, n_lanes: int
     UsageError
         If a GPU was asked for and none works.
     """
-    _share_threads(n_threads, n_lanes)
     gpus = tf.config.list_physical_devices("GPU") if request.kind != "cpu" else []
     number = request.index or 0
     if request.kind == "cpu" or number >= len(gpus):
@@ -297,7 +297,9 @@ def configure_device(request: DeviceRequest, n_threads: int | None, n_lanes: int
                 "(nvidia-smi), the container's GPU option (--gpus all, --nv), or use --device cpu."
             )
         tf.config.set_visible_devices([], "GPU")
+        _share_threads(n_threads, n_lanes)
         return "cpu"
+    _share_threads(n_threads, None)
     tf.config.set_visible_devices([gpus[number]], "GPU")
     tf.config.experimental.set_memory_growth(gpus[number], True)
     try:
@@ -311,13 +313,14 @@ def configure_device(request: DeviceRequest, n_threads: int | None, n_lanes: int
     return f"gpu:{number}"
 
 
-def _share_threads(n_threads: int | None, n_lanes: int) -> None:
-    """Divide the threads: within an operation they get in each other's way, between batches they do not."""
+def _share_threads(n_threads: int | None, n_lanes: int | None) -> None:
+    """Divide the threads: within an operation they wait for each other, between batches they do not."""
     try:
-        if n_threads or n_lanes > 1:
+        if n_threads or (n_lanes or 1) > 1:
             n_threads = n_threads or n_cores()
-            n_lanes = min(n_lanes, n_threads)
+            n_lanes = min(n_lanes or 1, n_threads)
             tf.config.threading.set_intra_op_parallelism_threads(n_threads // n_lanes)
-        tf.config.threading.set_inter_op_parallelism_threads(n_lanes)
+        if n_lanes:
+            tf.config.threading.set_inter_op_parallelism_threads(n_lanes)
     except RuntimeError:  # TensorFlow has begun to work in this process
         logger.info("the networks keep the number of threads that they started with")

@@ -202,7 +202,8 @@ def test_a_gpu_that_is_not_there_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("n_threads", "n_lanes", "within", "between"), [(None, 1, None, 1), (6, 1, 6, 1), (6, 2, 3, 2), (1, 2, 1, 1)]
+    ("n_threads", "n_lanes", "within", "between"),
+    [(None, None, None, None), (6, None, 6, 1), (None, 1, None, 1), (6, 1, 6, 1), (6, 2, 3, 2), (1, 2, 1, 1)],
 )
 def test_lanes_share_the_threads(monkeypatch, n_threads, n_lanes, within, between):
     told = {}
@@ -210,4 +211,4 @@ def test_lanes_share_the_threads(monkeypatch, n_threads, n_lanes, within, betwee
     monkeypatch.setattr(threading, "set_intra_op_parallelism_threads", lambda n: told.update(within=n))
     monkeypatch.setattr(threading, "set_inter_op_parallelism_threads", lambda n: told.update(between=n))
     network.configure_device(DeviceRequest("cpu"), n_threads, n_lanes)
-    assert (told.get("within"), told["between"]) == (within, between)
+    assert (told.get("within"), told.get("between")) == (within, between)
