@@ -127,7 +127,7 @@ def _measure(args: argparse.Namespace) -> None:
         if args.part == "folds":
             table = accuracy.fold_accuracy(items, models)
         else:
-            table = accuracy.hypothalamus_accuracy(set_aside(items, recipe[args.part]), models)
+            table = accuracy.hypothalamus_accuracy(set_aside(items, recipe[args.part]), models, fast=args.fast)
         print(accuracy.volume_agreement(table))
     elif args.what == "shrinking":
         recipe = load_recipe("hypothalamus")
@@ -206,6 +206,7 @@ def _add_measure(measure: argparse.ArgumentParser) -> None:
     measure.add_argument("--part", choices=("validation", "test", "folds"), default="validation",
                          help="people set aside; folds: all but those of the test, each by the network that did not see"
                          " them")  # fmt: skip
+    measure.add_argument("--fast", action="store_true", help="one network, as participant level with --fast")
     measure.add_argument("--n-contrasts", type=int, default=6, help="synthetic scans of each head map")
     measure.add_argument("--contrast", choices=("measured", "wide"), default="measured",
                          help="tissue contrasts as on real T1w scans, or wider")  # fmt: skip

@@ -38,7 +38,7 @@ SHRINK_PERCENT = (5, 10, 15)
 VOXELS_MM = ((1.0, 1.0, 1.0), (0.8, 0.8, 0.8), (1.2, 1.2, 1.2), (1.0, 1.0, 1.6), (1.33, 1.0, 1.33))
 
 
-def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame:
+def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models, *, fast: bool = False) -> pd.DataFrame:
     """Compare with the labels of scans set aside, on the labels' own grid.
 
     Parameters
@@ -46,6 +46,8 @@ def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models) -> pd.D
     items : sequence of LabelledScan
         With labels of the left and the right.
     models : Models
+    fast : bool
+        As participant level with ``--fast``.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models) -> pd.D
     rows = []
     for item in items:
         truth = read_parts(item.files.paths, item.files.kind, None)
-        found = _compare(read_volume(item.scan.path), truth, models, item.scan.name)
+        found = _compare(read_volume(item.scan.path), truth, models, item.scan.name, fast=fast)
         rows.append({"dataset": item.dataset, "scan": item.scan.name, **found})
         logger.info("%s", rows[-1])
     return pd.DataFrame(rows)
@@ -118,12 +120,12 @@ def volume_agreement(table: pd.DataFrame) -> str:
     return f"volume: ICC(2,1) {icc.value:.3f} ({icc.low:.3f} to {icc.high:.3f}), r {found.pearson_r.value:.3f}"
 
 
-def _compare(scan: Volume, truth: Parts, models: Models, what: str) -> dict[str, float]:
+def _compare(scan: Volume, truth: Parts, models: Models, what: str, *, fast: bool) -> dict[str, float]:
     true_mm3 = truth.volumes_mm3()
-    columns = ("found_mm3", "dice", "dice_left", "dice_right", "hausdorff95_mm")
+    columns = ("found_mm3", "found_sd_mm3", "dice", "dice_left", "dice_right", "hausdorff95_mm")
     row = {"true_mm3": true_mm3[BOTH], **dict.fromkeys(columns, np.nan)}
     try:
-        found = segment_volume(scan, models, what=what).hypothalamus
+        found = segment_volume(scan, models, fast=fast, what=what).hypothalamus
     except SegmentationError as error:
         logger.error("%s", error)
         return row | {"volume_error_percent": np.nan}
@@ -131,6 +133,8 @@ def _compare(scan: Volume, truth: Parts, models: Models, what: str) -> dict[str,
     grid = _widened(common_grid(truth))
     ours_masks, true_masks = masks_on(ours, grid), masks_on(truth, grid)
     row["found_mm3"] = sum(found.volumes_mm3)
+    if found.volume_sd_mm3 is not None:
+        row["found_sd_mm3"] = found.volume_sd_mm3[2]
     row["dice_left"], row["dice_right"] = (dice(ours_masks[side], true_masks[side]) for side in SIDES)
     row["hausdorff95_mm"] = surface_distance(ours_masks[BOTH], true_masks[BOTH], grid.affine).hausdorff95_mm
     row["dice"] = dice(*(np.stack([m[side] for side in SIDES]) for m in (ours_masks, true_masks)))
