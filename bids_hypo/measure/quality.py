@@ -33,7 +33,7 @@ FLAG_TEXTS: dict[str, str] = {
     LARGE: "hypothalamus above 1400 mm3",
     POSE: "brain structures do not lie as expected (tilt, pathology or poor contrast)",
     COARSE: "voxels larger than 1.6 mm, coarser than the scans that the models were made for",
-    FOLDS: "the folds of the model differ in the volume by more than 10 % (standard deviation)",
+    FOLDS: "the folds of the model differ in the volume by more than 5 % (standard deviation)",
     CONTRAST: "poor contrast or much noise around the hypothalamus",
     MOTION: "structured signal in the air around the head, as motion during the scan leaves it",
     DEFACED: "the image was blanked up to or into the intracranial volume (defacing?)",
@@ -44,7 +44,7 @@ MAX_ASYMMETRY = 0.25
 VOLUME_RANGE_MM3 = (450.0, 1400.0)
 MAX_POSE_RESIDUAL_MM = 4.5
 MAX_VOXEL_MM = 1.6
-MAX_FOLD_SD = 0.10
+MAX_FOLD_SD = 0.05
 # Set on real scans and degraded copies of them; docs/reports.md has the figures.
 MIN_CONTRAST = 0.6
 MIN_CONTRAST_TO_NOISE = 12.0
