@@ -28,7 +28,7 @@ def dask_setup(_worker: object) -> None:
     worker.process_scan = fake_process
 
 
-def fake_models(device: str, *_args: object) -> Models:
+def fake_models(device: str, *_args: object, **_kwargs: object) -> Models:
     if device == "gpu":
         raise ModelError("no GPU here")
     return Models(find_bundles(), None, (None,), None, "cpu")
