@@ -111,8 +111,8 @@ def test_what_cannot_be_measured_raises_no_flag():
 
 def test_folds_that_disagree():
     common = {"touches_border": False, "pose_residual_mm": 1.0, "voxel_sizes_mm": np.ones(3)}
-    assert hypothalamus_flags((400.0, 400.0), **common, volume_sd_mm3=81.0) == (FOLDS,)
-    for sd in (None, float("nan"), 79.0):
+    assert hypothalamus_flags((400.0, 400.0), **common, volume_sd_mm3=41.0) == (FOLDS,)
+    for sd in (None, float("nan"), 39.0):
         assert hypothalamus_flags((400.0, 400.0), **common, volume_sd_mm3=sd) == ()
 
 
