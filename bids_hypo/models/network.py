@@ -234,6 +234,7 @@ class _SharedModel:
 
     def _put_inside(self, model: Any, weights: list[Any], path: Path, on_cpu: bool) -> None:
         if self._inside.get(on_cpu) != path:
+            self._inside.pop(on_cpu, None)  # if memory runs out on the way, it holds neither the old nor the new
             for variable, values in zip(model.weights, weights, strict=True):
                 variable.assign(values)
             self._inside[on_cpu] = path

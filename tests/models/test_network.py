@@ -116,6 +116,33 @@ def test_folds_that_share_a_model_do_not_mix(trained, tmp_path):
         np.testing.assert_array_equal(values, expected[n % 2])
 
 
+def test_weights_that_were_exchanged_by_half_are_not_used(trained, tmp_path, monkeypatch):
+    """Memory that runs out while one fold follows another must not leave a mixture that passes for the first."""
+    folder, _, _ = trained
+    network.save_weights(network.build_unet(ARCHITECTURE), tmp_path / "other.npz")
+    description = {**DESCRIPTION, "architecture": ARCHITECTURE}
+    both = save_bundle(tmp_path / "both", description, [folder / "weights.npz", tmp_path / "other.npz"])
+    shared = network._SharedModel(both, mixed=False)
+    first, second = (shared.network(both.folder / name, True) for name, _ in both.weights)
+    x = np.random.default_rng(2).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    expected = first(x)
+    model, _ = shared._traced[True]
+    last = model.weights[-1]
+
+    assign = type(last).assign
+
+    def full_at_the_end(variable, values):
+        if variable is last:
+            raise network.tf.errors.ResourceExhaustedError(None, None, "no memory")
+        return assign(variable, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(last), "assign", full_at_the_end)
+        with pytest.raises(MemoryError, match="no memory"):
+            second(x)
+    np.testing.assert_array_equal(first(x), expected)
+
+
 def test_weights_of_another_network_are_refused(trained, tmp_path):
     folder, *_ = trained
     description = {**DESCRIPTION, "architecture": {**ARCHITECTURE, "classes": 4}}
