@@ -30,7 +30,9 @@ def _work(args: argparse.Namespace) -> int:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from bids_hypo.workflow.training import load_recipe, make_bundle, train_anatomy
+    from bids_hypo.train.recipe import load_recipe
+    from bids_hypo.workflow.bundling import make_bundle
+    from bids_hypo.workflow.training import train_anatomy
 
     recipe = load_recipe(args.recipe, backbone=args.backbone)
     if recipe["examples"] == "synthesis":
@@ -64,7 +66,8 @@ def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
 
 def _configure(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
     from bids_hypo.models.device import parse_device
-    from bids_hypo.models.network import check_backbone, configure_device
+    from bids_hypo.models.hardware import configure_device
+    from bids_hypo.models.network import check_backbone
 
     check_backbone(recipe["architecture"]["backbone"])
     logger.info("device: %s", configure_device(parse_device(args.device), args.omp_nthreads))
@@ -82,14 +85,15 @@ def _labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> list[Labelled
 
 
 def _bundle(args: argparse.Namespace) -> None:
-    from bids_hypo.workflow.training import load_recipe, make_bundle
+    from bids_hypo.train.recipe import load_recipe
+    from bids_hypo.workflow.bundling import make_bundle
 
     make_bundle(load_recipe(args.recipe, backbone=args.backbone), args.work_dir, args.bundle)
 
 
 def _import(args: argparse.Namespace) -> None:
+    from bids_hypo.train.recipe import load_recipe
     from bids_hypo.workflow.importing import import_keras
-    from bids_hypo.workflow.training import load_recipe
 
     recipe = load_recipe(args.recipe, backbone=args.backbone)
     target = args.models / recipe["name"]
@@ -99,8 +103,8 @@ def _import(args: argparse.Namespace) -> None:
 
 def _review(args: argparse.Namespace) -> None:
     from bids_hypo.execute.worker import load_models
+    from bids_hypo.train.recipe import load_recipe
     from bids_hypo.workflow.label_review import review_labels
-    from bids_hypo.workflow.training import load_recipe
 
     recipe = load_recipe("hypothalamus")
     table = review_labels(_labelled(args, recipe), load_models(args.device, None, args.models, 16), args.out)
@@ -110,9 +114,9 @@ def _review(args: argparse.Namespace) -> None:
 
 def _measure(args: argparse.Namespace) -> None:
     from bids_hypo.execute.worker import load_models
-    from bids_hypo.train.labelled import set_aside
+    from bids_hypo.train.folds import set_aside
+    from bids_hypo.train.recipe import load_recipe
     from bids_hypo.workflow import accuracy, steadiness
-    from bids_hypo.workflow.training import load_recipe
 
     models = load_models(args.device, None, args.models, 16, mixed=False if args.what == "precision" else None)
     if args.what == "icv":

@@ -91,7 +91,8 @@ def load_models(
     On a GPU the networks compute in mixed precision where their bundle allows it, unless ``mixed`` says otherwise. On a
     CPU ``n_lanes`` batches may be worked on at the same time, which share the threads.
     """
-    from bids_hypo.models.network import configure_device, load_networks, mean_network
+    from bids_hypo.models.hardware import configure_device
+    from bids_hypo.models.network import load_networks, mean_network
 
     used = configure_device(parse_device(device), n_threads, n_lanes)
     bundles = find_bundles(models_dir)

@@ -21,7 +21,7 @@ from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.report.figures import jpeg_bytes
 from bids_hypo.report.html import data_uri
-from bids_hypo.report.mosaic import COLOURS, ICV, LEFT, RIGHT, mask_part, outlines_of
+from bids_hypo.report.mosaic import COLOURS, ICV, LEFT, RIGHT, outlines_of, structures
 from bids_hypo.workflow.edited import counted_masks
 
 CLOSE, FAR = "close", "far"
@@ -95,7 +95,7 @@ def _write_cubes(names: OutputNames, folder: Path) -> None:
     labels, icv = counted_masks(names)
     found = read_head_axes(read_record(sidecar(names.morph)))
     axes = np.eye(3) if found is None else found
-    parts = {LEFT: mask_part(volume, labels == 1), RIGHT: mask_part(volume, labels == 2), ICV: mask_part(volume, icv)}
+    parts = structures(labels, icv, volume.affine)
     points = apply_affine(volume.affine, np.argwhere(labels > 0)) @ axes
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
     centre = {CLOSE: middle, FAR: (parts[ICV] if icv.any() else volume).grid.centre_mm() @ axes}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from bids_hypo.image.grid import Grid, apply_affine
+from bids_hypo.image.grid import Grid, apply_affine, bounding_box
 from bids_hypo.image.volume import Volume
 
 # Width of the Gaussian that stands for the larger voxel, in units of the ratio of spacings: a box of width r has a
@@ -55,11 +55,12 @@ def resample(volume: Volume, grid: Grid, *, outside: float = 0.0) -> Volume:
 def resample_probability(
     probability: np.ndarray, affine: np.ndarray, grid: Grid, *, threshold: float = 1e-3
 ) -> tuple[np.ndarray, tuple[slice, slice, slice]]:
-    """Bring a probability map back onto a scan's grid, computing only the box where it is not zero.
+    """Bring probabilities back onto a scan's grid, computing only the box where they are not zero.
 
     Parameters
     ----------
-    probability : (X, Y, Z) float
+    probability : (X, Y, Z) or (X, Y, Z, K) float
+        Of one class, or of several, which share the box.
     affine : (4, 4) float, voxel to RAS mm
         Of the probability map.
     grid : Grid
@@ -69,31 +70,33 @@ def resample_probability(
 
     Returns
     -------
-    values : (x, y, z) float32
+    values : (x, y, z) or (x, y, z, K) float32
         Linearly interpolated probabilities inside the box.
     box : tuple of 3 slices
         Where the box lies in ``grid``.
     """
-    inside = np.argwhere(probability > threshold)
-    if len(inside) == 0:
-        return np.zeros((0, 0, 0), np.float32), (slice(0, 0), slice(0, 0), slice(0, 0))
-    corners = _box_corners(inside.min(0) - 1.0, inside.max(0) + 1.0)
+    several = probability if probability.ndim == 4 else probability[..., None]
+    inside = bounding_box(several.max(axis=-1) > threshold)
+    if inside[0].stop == 0:
+        return np.zeros((0, 0, 0, *probability.shape[3:]), np.float32), inside
+    corners = _box_corners(np.array([s.start - 1.0 for s in inside]), np.array([float(s.stop) for s in inside]))
     to_grid = np.linalg.inv(grid.affine) @ affine
     box = _bounding_slices(apply_affine(to_grid, corners), grid.shape)
     start = np.array([s.start for s in box], dtype=float)
     matrix = np.linalg.inv(to_grid)
-    values = ndimage.affine_transform(
-        np.asarray(probability, dtype=np.float32),
-        matrix[:3, :3],
-        apply_affine(matrix, start),
-        output_shape=tuple(s.stop - s.start for s in box),
-        output=np.float32,
-        order=1,
-        mode="constant",
-        cval=0.0,
-        prefilter=False,
-    )
-    return values, box
+    values = np.empty((*(s.stop - s.start for s in box), several.shape[-1]), np.float32, order="F")
+    for k in range(several.shape[-1]):
+        ndimage.affine_transform(
+            np.asarray(several[..., k], dtype=np.float32),
+            matrix[:3, :3],
+            apply_affine(matrix, start),
+            output=values[..., k],
+            order=1,
+            mode="constant",
+            cval=0.0,
+            prefilter=False,
+        )
+    return values.reshape(*values.shape[:3], *probability.shape[3:], order="F"), box
 
 
 def _spacing_along_source_axes(grid: Grid, affine: np.ndarray) -> np.ndarray:

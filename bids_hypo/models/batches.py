@@ -147,7 +147,7 @@ class SharedNetwork:
                 continue
             parts.append(found[: len(part)])
             done += len(part)
-        return np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _give_way(self) -> None:
         if self._batch_size > 1:

@@ -1,6 +1,7 @@
 """The only module that imports TensorFlow and segmentation_models: building, storing and calling networks.
 
-Outside of it and `bids_hypo.models.trainer` a network is a plain callable ``(N, H, W, C) -> (N, H, W, K)``.
+Outside of it, `bids_hypo.models.trainer` and `bids_hypo.models.hardware` a network is a plain callable
+``(N, H, W, C) -> (N, H, W, K)``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ import tensorflow as tf
 from bids_hypo.errors import ModelError, UsageError
 from bids_hypo.models.batches import SharedNetwork
 from bids_hypo.models.bundle import ModelBundle, load_bundle
-from bids_hypo.models.device import DeviceRequest, n_cores
 
 with contextlib.redirect_stdout(io.StringIO()):  # it announces its framework on standard output
     import segmentation_models as sm
@@ -236,7 +236,7 @@ class _SharedModel:
         if self._inside.get(on_cpu) != path:
             self._inside.pop(on_cpu, None)  # if memory runs out on the way, it holds neither the old nor the new
             for variable, values in zip(model.weights, weights, strict=True):
-                variable.assign(values)
+                variable.assign(values, read_value=False)
             self._inside[on_cpu] = path
 
 
@@ -265,63 +265,3 @@ def mean_network(networks: Sequence[Network]) -> Network:
 def load_network(bundle: ModelBundle, *, batch_size: int = 16) -> Network:
     """Build a bundle's network as one callable, the average over its sets of weights; see `load_networks`."""
     return mean_network(load_networks(bundle, batch_size=batch_size))
-
-
-def configure_device(request: DeviceRequest, n_threads: int | None, n_lanes: int | None = None) -> str:
-    """Choose the device before anything runs, and prove a GPU with a small kernel.
-
-    Parameters
-    ----------
-    request : DeviceRequest
-    n_threads : int, optional
-        All that are here if not given.
-    n_lanes : int, optional
-        Batches that are to be worked on at the same time on a CPU, which share the threads; one operation at a time
-        in each, which is the quickest for results, while training is quicker if TensorFlow chooses (None).
-
-    Returns
-    -------
-    str
-        ``cpu`` or ``gpu:N``, as used.
-
-    Raises
-    ------
-    UsageError
-        If a GPU was asked for and none works.
-    """
-    gpus = tf.config.list_physical_devices("GPU") if request.kind != "cpu" else []
-    number = request.index or 0
-    if request.kind == "cpu" or number >= len(gpus):
-        if request.kind == "gpu":
-            raise UsageError(
-                f"--device gpu: TensorFlow sees {len(gpus)} GPU(s), number {number} was asked for. Check the driver "
-                "(nvidia-smi), the container's GPU option (--gpus all, --nv), or use --device cpu."
-            )
-        tf.config.set_visible_devices([], "GPU")
-        _share_threads(n_threads, n_lanes)
-        return "cpu"
-    _share_threads(n_threads, None)
-    tf.config.set_visible_devices([gpus[number]], "GPU")
-    tf.config.experimental.set_memory_growth(gpus[number], True)
-    try:
-        with tf.device("/GPU:0"):
-            np.asarray(tf.nn.conv2d(tf.ones((1, 8, 8, 1)), tf.ones((3, 3, 1, 1)), 1, "SAME"))
-    except tf.errors.OpError as error:
-        if request.kind == "gpu":
-            raise UsageError(f"--device gpu: a test kernel failed on GPU {number} ({error.message}).") from error
-        logger.warning("GPU %d does not work (%s); using the CPU", number, error.message)
-        return "cpu"
-    return f"gpu:{number}"
-
-
-def _share_threads(n_threads: int | None, n_lanes: int | None) -> None:
-    """Divide the threads: within an operation they wait for each other, between batches they do not."""
-    try:
-        if n_threads or (n_lanes or 1) > 1:
-            n_threads = n_threads or n_cores()
-            n_lanes = min(n_lanes or 1, n_threads)
-            tf.config.threading.set_intra_op_parallelism_threads(n_threads // n_lanes)
-        if n_lanes:
-            tf.config.threading.set_inter_op_parallelism_threads(n_lanes)
-    except RuntimeError:  # TensorFlow has begun to work in this process
-        logger.info("the networks keep the number of threads that they started with")

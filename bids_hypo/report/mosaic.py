@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,16 +78,15 @@ class Mosaic:
     tiles: tuple[Tile, ...]
 
 
-def make_mosaics(volume: Volume, labels: np.ndarray, icv: np.ndarray, axes: np.ndarray = _NO_AXES) -> list[Mosaic]:
+def make_mosaics(volume: Volume, parts: Mapping[str, Volume], axes: np.ndarray = _NO_AXES) -> list[Mosaic]:
     """Cut and outline the slices of a scan.
 
     Parameters
     ----------
     volume : Volume
         The scan on its own grid.
-    labels : (X, Y, Z) int
-        1 left, 2 right hypothalamus; at least one voxel.
-    icv : (X, Y, Z) bool
+    parts : mapping of str to Volume
+        By `structures`; at least one voxel of the hypothalamus.
     axes : (3, 3) float
         Columns are the head's right, anterior and superior directions in RAS; the scanner's if they are not known.
 
@@ -96,12 +95,11 @@ def make_mosaics(volume: Volume, labels: np.ndarray, icv: np.ndarray, axes: np.n
     list of Mosaic
         Coronal, sagittal and axial through the hypothalamus, then the head.
     """
-    parts = {LEFT: mask_part(volume, labels == 1), RIGHT: mask_part(volume, labels == 2)}
-    near = _near_panels(volume, labels, axes)
+    sides, head = {side: parts[side] for side in (LEFT, RIGHT)}, parts[ICV]
+    near = _near_panels(list(sides.values()), axes)
     curve = _spline(volume, near[0][1][0].centre_mm)
-    close = [(name, [_tile(curve, parts, p, axes) for p in panels]) for name, panels in near]
-    head = mask_part(volume, icv)
-    centre = head.grid.centre_mm() if icv.any() else volume.grid.centre_mm()
+    close = [(name, [_tile(curve, sides, p, axes) for p in panels]) for name, panels in near]
+    centre = head.grid.centre_mm() if head.data.any() else volume.grid.centre_mm()
     far = [_tile(volume, {ICV: head}, p, axes, size_mm=FAR_MM, spacing_mm=FAR_SPACING_MM)
            for p in _far_panels(centre, axes)]  # fmt: skip
     near_range = _range([_middle(grey) for _, tiles in close for _, grey, _ in tiles], (3, 99.5))
@@ -110,22 +108,44 @@ def make_mosaics(volume: Volume, labels: np.ndarray, icv: np.ndarray, axes: np.n
     return [*mosaics, Mosaic("head", tuple(_finish(t, far_range, FAR_MM) for t in far))]
 
 
-def mask_part(volume: Volume, mask: np.ndarray) -> Volume:
-    """The box of a mask as a volume of its own, so that resampling it costs little."""
-    box = bounding_box(mask, 2)
-    if box[0].stop == 0:
+def structures(labels: np.ndarray, icv: np.ndarray, affine: np.ndarray) -> dict[str, Volume]:
+    """The masks of a scan, each cut out as a volume of its own, so that resampling it costs little.
+
+    Parameters
+    ----------
+    labels : (X, Y, Z) int
+        1 left, 2 right hypothalamus.
+    icv : (X, Y, Z) bool
+    affine : (4, 4) float, voxel to RAS mm
+
+    Returns
+    -------
+    dict of str to Volume
+        ``left``, ``right``, ``icv``; a mask without voxels is a small empty volume.
+    """
+    near = _cut(Volume(labels, affine), bounding_box(labels))
+    whole = Volume(icv, affine)
+    return {LEFT: _in_box(near, near.data == 1), RIGHT: _in_box(near, near.data == 2), ICV: _in_box(whole, icv)}
+
+
+def _in_box(volume: Volume, mask: np.ndarray) -> Volume:
+    """The box of a mask, with two empty voxels around it."""
+    if not mask.any():
         return Volume(np.zeros((2, 2, 2), np.float32), volume.affine)
-    return _cut(Volume(mask, volume.affine), box)
+    found = _cut(Volume(mask, volume.affine), bounding_box(mask))
+    affine = found.affine.copy()
+    affine[:3, 3] = apply_affine(affine, np.full(3, -2))
+    return Volume(np.pad(found.data.astype(np.float32), 2), affine)
 
 
 def _cut(volume: Volume, box: tuple[slice, ...]) -> Volume:
     affine = volume.affine.copy()
     affine[:3, 3] = apply_affine(volume.affine, np.array([s.start for s in box]))
-    return Volume(volume.data[box].astype(np.float32), affine)
+    return Volume(volume.data[box], affine)
 
 
-def _near_panels(volume: Volume, labels: np.ndarray, axes: np.ndarray) -> list[tuple[str, list[Panel]]]:
-    points = apply_affine(volume.affine, np.argwhere(labels > 0)) @ axes
+def _near_panels(sides: Sequence[Volume], axes: np.ndarray) -> list[tuple[str, list[Panel]]]:
+    points = np.concatenate([apply_affine(side.affine, np.argwhere(side.data)) for side in sides]) @ axes
     centre = (points.min(axis=0) + points.max(axis=0)) / 2
     back, front = points[:, 1].min() - _FRONT_AND_BACK_MM, points[:, 1].max() + _FRONT_AND_BACK_MM
     lateral = np.percentile(np.abs(points[:, 0] - centre[0]), [35, 80])
@@ -163,11 +183,11 @@ def _spline(volume: Volume, centre_mm: np.ndarray) -> Volume:
     low = np.clip(np.floor(index - reach), 0, None).astype(int)
     high = np.minimum(np.ceil(index + reach).astype(int) + 1, volume.data.shape)
     near = _cut(volume, tuple(slice(a, b) for a, b in zip(low, high, strict=True)))
-    return Volume(ndimage.spline_filter(near.data, order=3, output=np.float32), near.affine)
+    return Volume(ndimage.spline_filter(near.data.astype(np.float32), order=3, output=np.float32), near.affine)
 
 
 def _tile(
-    source: Volume, parts: dict[str, Volume], panel: Panel, axes: np.ndarray, *, size_mm: float = CLOSE_MM,
+    source: Volume, parts: Mapping[str, Volume], panel: Panel, axes: np.ndarray, *, size_mm: float = CLOSE_MM,
     spacing_mm: float = CLOSE_SPACING_MM,
 ) -> tuple[Panel, np.ndarray, dict[str, list[np.ndarray]]]:  # fmt: skip
     """Slice and outlines; near slices come from spline coefficients, those of the head from the image itself."""

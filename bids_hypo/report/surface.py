@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -15,7 +16,7 @@ from skimage.measure import marching_cubes
 from bids_hypo.image.grid import Grid, apply_affine, as_shape, box_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
-from bids_hypo.report.mosaic import COLOURS, ICV, LEFT, RIGHT, mask_part
+from bids_hypo.report.mosaic import COLOURS, ICV, LEFT, RIGHT
 
 # Coarse on purpose: a few thousand triangles turn smoothly on a laptop without a graphics card.
 SPACING_MM = {LEFT: 0.8, RIGHT: 0.8, ICV: 5.0}
@@ -39,46 +40,41 @@ class Mesh:
     faces: np.ndarray
 
 
-def make_meshes(labels: np.ndarray, icv: np.ndarray, affine: np.ndarray) -> dict[str, Mesh]:
+def make_meshes(parts: Mapping[str, Volume]) -> dict[str, Mesh]:
     """Surfaces of both halves of the hypothalamus and of the intracranial volume.
 
     Parameters
     ----------
-    labels : (X, Y, Z) int
-        1 left, 2 right.
-    icv : (X, Y, Z) bool
-    affine : (4, 4) float, voxel to RAS mm
+    parts : mapping of str to Volume
+        By `bids_hypo.report.mosaic.structures`.
 
     Returns
     -------
     dict of str to Mesh
         ``left``, ``right``, ``icv``; without those that are empty.
     """
-    space = Volume(labels, affine)
-    masks = {LEFT: labels == 1, RIGHT: labels == 2, ICV: icv}
-    found = {name: mask_mesh(space, mask, SPACING_MM[name], _SMOOTH_SD[name]) for name, mask in masks.items()}
+    found = {name: part_mesh(part, SPACING_MM[name], _SMOOTH_SD[name]) for name, part in parts.items()}
     return {name: mesh for name, mesh in found.items() if mesh is not None}
 
 
-def mask_mesh(space: Volume, mask: np.ndarray, spacing_mm: float, smooth_sd: float) -> Mesh | None:
+def part_mesh(part: Volume, spacing_mm: float, smooth_sd: float) -> Mesh | None:
     """Surface of a mask by marching cubes on a grid of its own; None if there is nothing to draw.
 
     Parameters
     ----------
-    space : Volume
-        Gives the affine of the mask.
-    mask : (X, Y, Z) bool
+    part : Volume
+        0 to 1.
     spacing_mm : float
         Of the grid that the surface is drawn on.
     smooth_sd : float
         Gaussian before drawing, in steps of that grid.
     """
-    part = mask_part(space, mask)
-    values = ndimage.gaussian_filter(resample(part, _around(part, spacing_mm)).data, smooth_sd)
+    grid = _around(part, spacing_mm)
+    values = ndimage.gaussian_filter(resample(part, grid).data, smooth_sd)
     if values.max() <= 0.5:
         return None
     vertices, faces, _, _ = marching_cubes(values, 0.5)
-    return Mesh(apply_affine(_around(part, spacing_mm).affine, vertices), faces.astype(int))
+    return Mesh(apply_affine(grid.affine, vertices), faces.astype(int))
 
 
 def _around(part: Volume, spacing_mm: float) -> Grid:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_hypo.errors import SegmentationError
-from bids_hypo.image.grid import Grid, bounding_box, box_grid
+from bids_hypo.image.grid import Grid, box_grid
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.resample import resample, resample_probability
 from bids_hypo.image.slices import stack_neighbours, through, unstack
@@ -173,19 +173,17 @@ def delineate(folds: np.ndarray, region: Grid, native: Grid, *, what: str = "sca
     """
     kept = clean_region(folds.mean(axis=0), region, what=what)
     touches = _touches_border(kept)
-    probability = np.zeros((*native.shape, 2), np.float32, order="F")  # as it will lie in the file
-    for side in range(2):
-        values, box = resample_probability(kept[..., side], region.affine, native)
-        probability[(*box, side)] = np.clip(values, 0, 1)
+    near, box = resample_probability(kept, region.affine, native)
+    np.clip(near, 0, 1, out=near)
     labels = np.zeros(native.shape, np.uint8)
     volumes = []
-    found = bounding_box(probability.max(axis=-1))
-    near = probability[found]
     for side in range(2):
         own = near[..., side] * _ahead(near, side)
         mask, volume = volume_matched_mask(own, near[..., side], native.voxel_volume_mm3)
-        labels[found][mask] = side + 1
+        labels[box][mask] = side + 1
         volumes.append(volume)
+    probability = np.zeros((*native.shape, 2), np.float32, order="F")  # as it will lie in the file
+    probability[box] = near
     spread = fold_spread_mm3(folds, kept > 0, region)
     return Delineation(probability, labels, (volumes[0], volumes[1]), spread, region, touches)
 

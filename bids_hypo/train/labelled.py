@@ -1,24 +1,21 @@
-"""Labelled scans: pairing images with their labels, and dividing people into training, validation and test."""
+"""Labelled scans: images paired with their labels, and how much each label counts."""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from bids_hypo.bids.entities import Scan
 from bids_hypo.bids.query import find_scans
 from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations, match_scans
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.tables import TableError, read_participants
-from bids_hypo.errors import NoInputError, ScanReadError, UsageError
+from bids_hypo.errors import NoInputError, ScanReadError
 from bids_hypo.image.resample import resample
 from bids_hypo.image.segmentation import BOTH, DSEG, LEFT, RIGHT, Parts, common_grid, read_parts
 from bids_hypo.image.volume import Volume
@@ -26,7 +23,6 @@ from bids_hypo.image.volume import Volume
 logger = logging.getLogger(__name__)
 
 LABEL_TABLE = "labels.tsv"
-DIVISION = "division.json"  # in a training folder and in its bundle: who trained, validated and tested
 
 
 @dataclass(frozen=True)
@@ -196,101 +192,3 @@ def label_weights(labels_dir: Path, rule: dict[str, float]) -> pd.DataFrame | No
         return table[["participant_id", "weight"]].fillna(1.0)
     doubtful = (table["cv"] > rule["cv_above"]) | (table["whole_mm3"] < rule["volume_below_mm3"])
     return pd.DataFrame({"participant_id": table["participant_id"], "weight": np.where(doubtful, rule["weight"], 1.0)})
-
-
-def read_folds(folder: Path) -> list[dict[str, list[str]]]:
-    """Names of the scans that trained and validated in each fold of a bundle; empty if it does not say."""
-    path = folder / DIVISION
-    return json.loads(path.read_text(encoding="utf-8"))["folds"] if path.is_file() else []
-
-
-def set_aside(items: Sequence[LabelledScan], people: dict[str, list[str]]) -> list[LabelledScan]:
-    """Those of the people that a recipe lists by dataset (``sub-`` labels)."""
-    wanted = {f"{dataset}/{subject}" for dataset, subjects in people.items() for subject in subjects}
-    return [item for item in items if item.person in wanted]
-
-
-@dataclass(frozen=True)
-class Division:
-    """Who trains and who validates."""
-
-    training: tuple[LabelledScan, ...]
-    validation: tuple[LabelledScan, ...]
-
-
-def divide(items: Sequence[LabelledScan], recipe: dict[str, Any], n_folds: int) -> list[Division]:
-    """Divide people into training and validation, once or in folds; those of the recipe's ``test`` are in neither.
-
-    Parameters
-    ----------
-    items : sequence of LabelledScan
-    recipe : dict
-        ``test`` and ``validation`` list people by dataset; without ``validation``, ``validation_share`` (0.2) of the
-        people are drawn. ``training["seed"]``.
-    n_folds : int
-        1 for a single division; more for cross-validation, where the recipe's ``validation`` list is not used.
-
-    Returns
-    -------
-    list of Division
-
-    Raises
-    ------
-    UsageError
-        If there are fewer people than folds.
-
-    See Also
-    --------
-    divide_like : as an earlier training did.
-    """
-    test = {item.person for item in set_aside(items, recipe.get("test", {}))}
-    pool = [item for item in items if item.person not in test]
-    listed = {item.person for item in set_aside(pool, recipe.get("validation", {}))}
-    if n_folds == 1 and listed:
-        return [_division(pool, listed)]
-    parts = n_folds if n_folds > 1 else max(2, round(1 / recipe.get("validation_share", 0.2)))
-    people = sorted({item.person for item in pool})
-    if len(people) < parts:
-        raise UsageError(
-            f"found {len(people)} labelled people ({', '.join(people)}) for {parts} parts of the data; expected at "
-            "least one person in each. Use fewer folds or more scans."
-        )
-    # balanced by group as far as the groups' sizes allow; a group smaller than the folds goes where there is room
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=recipe["training"]["seed"])
-    order = sorted(pool, key=lambda item: item.name)
-    divisions = [
-        _division(order, {order[i].person for i in held_out})
-        for _, held_out in splitter.split(order, [item.group for item in order], [item.person for item in order])
-    ]
-    return divisions if n_folds > 1 else divisions[:1]
-
-
-def divide_like(
-    items: Sequence[LabelledScan], recipe: dict[str, Any], held_out: Sequence[Sequence[str]]
-) -> list[Division]:
-    """Divide people as an earlier training did, so that each of its networks has still not seen who is set aside.
-
-    Parameters
-    ----------
-    items : sequence of LabelledScan
-    recipe : dict
-        ``test`` lists people by dataset, who are in no part.
-    held_out : sequence of sequence of str
-        For each fold the names of the scans set aside in it. People of none of them are dealt to the folds in turn.
-
-    Returns
-    -------
-    list of Division
-    """
-    test = {item.person for item in set_aside(items, recipe.get("test", {}))}
-    pool = sorted((item for item in items if item.person not in test), key=lambda item: item.name)
-    people = [{item.person for item in pool if item.name in set(names)} for names in held_out]
-    new = sorted({item.person for item in pool}.difference(*people))
-    return [_division(pool, known | set(new[n :: len(people)])) for n, known in enumerate(people)]
-
-
-def _division(items: Sequence[LabelledScan], validation: set[str]) -> Division:
-    return Division(
-        tuple(item for item in items if item.person not in validation),
-        tuple(item for item in items if item.person in validation),
-    )

@@ -10,7 +10,7 @@ import numpy as np
 from bids_hypo.bids.names import FIGURES, OutputNames
 from bids_hypo.image.volume import Volume, write_bytes
 from bids_hypo.report.figures import mosaic_svg, overview_png, thumbnail_jpeg
-from bids_hypo.report.mosaic import make_mosaics
+from bids_hypo.report.mosaic import make_mosaics, structures
 from bids_hypo.report.surface import make_meshes, pack_meshes
 
 logger = logging.getLogger(__name__)
@@ -33,11 +33,12 @@ def draw_figures(
     axes : (3, 3) float, optional
         Columns are the head's right, anterior and superior directions; the scanner's if not given.
     """
-    mosaics = make_mosaics(volume, labels, icv, np.eye(3) if axes is None else axes)
+    parts = structures(labels, icv, volume.affine)
+    mosaics = make_mosaics(volume, parts, np.eye(3) if axes is None else axes)
     name = names.scan.name
     write_bytes(names.figure(*FIGURES["overview"]), overview_png(mosaics, name))
     write_bytes(names.figure(*FIGURES["thumbnail"]), thumbnail_jpeg(mosaics))
-    write_bytes(names.figure(*FIGURES["surface"]), pack_meshes(make_meshes(labels, icv, volume.affine)))
+    write_bytes(names.figure(*FIGURES["surface"]), pack_meshes(make_meshes(parts)))
     for mosaic in mosaics:  # the last one closes the set: the page is made from it
         write_bytes(names.figure(*FIGURES[mosaic.name]), mosaic_svg(mosaic, f"{name}, {mosaic.name} slices"))
 

@@ -12,7 +12,7 @@ import numpy as np
 from bids_hypo.errors import ModelError
 from bids_hypo.models.bundle import ModelBundle, save_bundle
 from bids_hypo.models.catalog import HYPOTHALAMUS, find_bundle
-from bids_hypo.workflow.training import bundle_description
+from bids_hypo.workflow.bundling import bundle_description
 
 logger = logging.getLogger(__name__)
 

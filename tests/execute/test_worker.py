@@ -9,6 +9,7 @@ import pytest
 from bids_hypo.execute import worker
 
 network = pytest.importorskip("bids_hypo.models.network")
+hardware = pytest.importorskip("bids_hypo.models.hardware")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_a_gpu_computes_in_mixed_precision_what_was_measured_so(monkeypatch, use
         loaded.append(how)
         return (lambda x: x,)
 
-    monkeypatch.setattr(network, "configure_device", lambda *_: used)
+    monkeypatch.setattr(hardware, "configure_device", lambda *_: used)
     monkeypatch.setattr(network, "load_networks", load)
     monkeypatch.setattr(worker, "find_bundles", lambda _: bundles)
     models = worker.load_models.__wrapped__("auto", None, None, 8, mixed=asked)

@@ -6,11 +6,12 @@ import pytest
 
 from bids_hypo.execute.worker import load_models
 from bids_hypo.image.volume import read_volume
-from bids_hypo.train.labelled import find_labelled, set_aside
+from bids_hypo.train.folds import set_aside
+from bids_hypo.train.labelled import find_labelled
+from bids_hypo.train.recipe import load_recipe
 from bids_hypo.workflow.accuracy import hypothalamus_accuracy
 from bids_hypo.workflow.participant import segment_volume
 from bids_hypo.workflow.steadiness import CHANGES
-from bids_hypo.workflow.training import load_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared_data]
 

@@ -10,7 +10,7 @@ import pytest
 
 from bids_hypo.cli.train import main
 from bids_hypo.models.bundle import load_bundle
-from bids_hypo.workflow.training import load_recipe
+from bids_hypo.train.recipe import load_recipe
 
 pytestmark = pytest.mark.slow
 

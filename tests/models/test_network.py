@@ -12,6 +12,7 @@ from bids_hypo.models.device import DeviceRequest
 from tests.models.test_bundle import DESCRIPTION
 
 network = pytest.importorskip("bids_hypo.models.network")
+hardware = pytest.importorskip("bids_hypo.models.hardware")
 trainer = pytest.importorskip("bids_hypo.models.trainer")
 
 ARCHITECTURE = {
@@ -224,8 +225,8 @@ def test_a_gpu_that_is_not_there_is_an_error():
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has a GPU")
     with pytest.raises(UsageError, match="sees 0 GPU"):
-        network.configure_device(DeviceRequest("gpu"), None)
-    assert network.configure_device(DeviceRequest("auto"), None) == "cpu"
+        hardware.configure_device(DeviceRequest("gpu"), None)
+    assert hardware.configure_device(DeviceRequest("auto"), None) == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -237,5 +238,5 @@ def test_lanes_share_the_threads(monkeypatch, n_threads, n_lanes, within, betwee
     threading = network.tf.config.threading
     monkeypatch.setattr(threading, "set_intra_op_parallelism_threads", lambda n: told.update(within=n))
     monkeypatch.setattr(threading, "set_inter_op_parallelism_threads", lambda n: told.update(between=n))
-    network.configure_device(DeviceRequest("cpu"), n_threads, n_lanes)
+    hardware.configure_device(DeviceRequest("cpu"), n_threads, n_lanes)
     assert (told.get("within"), told.get("between")) == (within, between)

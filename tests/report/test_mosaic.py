@@ -10,7 +10,7 @@ from matplotlib.image import imread
 
 from bids_hypo.image.volume import Volume
 from bids_hypo.report.figures import jpeg_bytes, mosaic_svg, overview_png, thumbnail_jpeg
-from bids_hypo.report.mosaic import ICV, LEFT, RIGHT, make_mosaics
+from bids_hypo.report.mosaic import ICV, LEFT, RIGHT, make_mosaics, structures
 from tests.finished import SIDES_MM, masks_of
 from tests.phantoms import affine_for, inside_ellipsoid, phantom_head, world_mm
 
@@ -23,9 +23,13 @@ def _head(orientation="RAS", rotation_deg=0.0):
     return volume, *masks_of(SHAPE, affine)
 
 
+def _drawn(volume, labels, icv, *axes):
+    return make_mosaics(volume, structures(labels, icv, volume.affine), *axes)
+
+
 @cache
 def _mosaics(orientation="RAS"):
-    return make_mosaics(*_head(orientation))
+    return _drawn(*_head(orientation))
 
 
 def _area(line):
@@ -75,8 +79,8 @@ def test_slices_follow_the_axes_of_the_head():
     turn[:3, :3] = axes
     turned = Volume(volume.data, turn @ volume.affine)
     straight = _mosaics()[0].tiles[4]
-    followed = make_mosaics(turned, labels, icv, axes)[0].tiles[4]
-    ignored = make_mosaics(turned, labels, icv)[0].tiles[4]
+    followed = _drawn(turned, labels, icv, axes)[0].tiles[4]
+    ignored = _drawn(turned, labels, icv)[0].tiles[4]
     np.testing.assert_allclose(followed.grey.astype(float), straight.grey, atol=3)
     assert np.abs(ignored.grey.astype(float) - straight.grey).mean() > 1
     assert followed.panel.label == straight.panel.label
@@ -85,7 +89,7 @@ def test_slices_follow_the_axes_of_the_head():
 def test_a_missing_half_is_drawn_without_outline():
     volume, labels, icv = _head()
     labels[labels == 2] = 0
-    tiles = [t for m in make_mosaics(volume, labels, icv)[:3] for t in m.tiles]
+    tiles = [t for m in _drawn(volume, labels, icv)[:3] for t in m.tiles]
     assert not any(t.outlines[RIGHT] for t in tiles)
     assert any(t.outlines[LEFT] for t in tiles)
 

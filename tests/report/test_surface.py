@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bids_hypo.report import surface
+from bids_hypo.report.mosaic import structures
 from bids_hypo.report.surface import make_meshes, pack_meshes, viewer_script
 from tests.finished import masks_of
 from tests.phantoms import PHANTOM_ICV_MM3, affine_for
@@ -24,7 +25,7 @@ def _volume_mm3(mesh):
 def test_meshes_have_the_volume_and_side_of_the_masks(orientation):
     affine = affine_for(orientation, (2.0, 2.0, 2.0), SHAPE)
     labels, icv = masks_of(SHAPE, affine)
-    meshes = make_meshes(labels, icv, affine)
+    meshes = make_meshes(structures(labels, icv, affine))
     assert _volume_mm3(meshes["icv"]) == pytest.approx(PHANTOM_ICV_MM3, rel=0.03)
     assert _volume_mm3(meshes["left"]) == pytest.approx((labels == 1).sum() * 8, rel=0.15)
     assert meshes["left"].vertices_mm[:, 0].max() < 1 and meshes["right"].vertices_mm[:, 0].min() > -1
@@ -34,12 +35,12 @@ def test_meshes_have_the_volume_and_side_of_the_masks(orientation):
 def test_an_empty_mask_has_no_mesh():
     affine = affine_for("RAS", (2.0, 2.0, 2.0), SHAPE)
     labels, icv = masks_of(SHAPE, affine)
-    assert set(make_meshes(np.where(labels == 1, 1, 0), icv, affine)) == {"left", "icv"}
+    assert set(make_meshes(structures(np.where(labels == 1, 1, 0), icv, affine))) == {"left", "icv"}
 
 
 def test_packed_meshes_are_small_and_say_what_they_are():
     affine = affine_for("RAS", (2.0, 2.0, 2.0), SHAPE)
-    meshes = make_meshes(*masks_of(SHAPE, affine), affine)
+    meshes = make_meshes(structures(*masks_of(SHAPE, affine), affine))
     packed = pack_meshes(meshes)
     assert len(packed) < 120_000 and packed == pack_meshes(meshes)
     content = json.loads(gzip.decompress(packed))

@@ -8,7 +8,7 @@ import pytest
 
 from bids_hypo.train.card import Fold, model_card
 from bids_hypo.train.curves import Curves
-from bids_hypo.workflow.training import load_recipe
+from bids_hypo.train.recipe import load_recipe
 
 pytest.importorskip("tensorflow")
 

@@ -10,6 +10,7 @@ from bids_hypo.image.grid import box_grid
 from bids_hypo.image.volume import Volume
 from bids_hypo.segment.pose import Pose
 from bids_hypo.train.augment import augment_intensity
+from bids_hypo.train.recipe import load_recipe, resolved_schedule
 from bids_hypo.train.regions import (
     RegionBatches,
     augmented_example,
@@ -19,7 +20,6 @@ from bids_hypo.train.regions import (
     sharpen,
     store_grid,
 )
-from bids_hypo.workflow.training import load_recipe, resolved_schedule
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from bids_hypo.train.headmaps import (
     widen_fluid,
 )
 from bids_hypo.train.pose_template import make_pose_template
+from bids_hypo.train.recipe import RECIPES, in_phase, load_recipe
 from bids_hypo.train.synthesis import T1W, make_examples, mirror, synthesise_scan, tissue_means
-from bids_hypo.workflow.training import RECIPES, in_phase, load_recipe
 
 STRUCTURES = {  # centre (mm) and radius (mm) of a toy head's structures, FreeSurfer numbers, left is negative x
     10: ((-11, -19, 7), 7), 49: ((11, -19, 7), 7), 16: ((0, -31, -33), 9), 4: ((-14, -18, 20), 5),

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bids_hypo.errors import UsageError
-from bids_hypo.train.labelled import DIVISION
+from bids_hypo.train.folds import DIVISION
 from bids_hypo.workflow import accuracy
 from bids_hypo.workflow.participant import Models
 

@@ -8,8 +8,8 @@ import pytest
 
 from bids_hypo.errors import ModelError
 from bids_hypo.models.bundle import load_bundle
+from bids_hypo.train.recipe import load_recipe
 from bids_hypo.workflow.importing import import_keras
-from bids_hypo.workflow.training import load_recipe
 
 network = pytest.importorskip("bids_hypo.models.network")
 

@@ -12,7 +12,8 @@ from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.segmentation import LEFT, RIGHT, Parts, cropped, read_parts
 from bids_hypo.image.volume import Volume
-from bids_hypo.train.labelled import DIVISION, find_labelled, label_weights
+from bids_hypo.train.folds import DIVISION
+from bids_hypo.train.labelled import find_labelled, label_weights
 from bids_hypo.workflow import label_review
 from bids_hypo.workflow.label_review import CORRECTED, KEPT, LEFT_OUT, consensus, judge, review_labels
 from bids_hypo.workflow.participant import Models
