@@ -193,6 +193,39 @@ def load_networks(
     return tuple(networks)
 
 
+class _Placed:
+    """A model on one device and the graphs that use it: each call is one way into TensorFlow and back.
+
+    Attributes
+    ----------
+    answer : callable
+        Slices to probabilities.
+    exchange : callable
+        Puts a list of weights into the model. One graph, because between hundreds of single steps other threads of
+        Python would take their turn.
+    inside : Path or None
+        Where the weights inside came from.
+    """
+
+    def __init__(self, architecture: dict[str, Any], *, mixed: bool) -> None:
+        with precision(mixed=mixed):
+            self.model = build_unet(architecture)
+        signature = tf.TensorSpec((None, *architecture["input_shape"]), tf.float32)
+        self.answer = tf.function(lambda x: self.model(x, training=False)).get_concrete_function(signature)
+        self.exchange = tf.function(self._assign)
+        self.inside: Path | None = None
+
+    def _assign(self, weights: list[Any]) -> None:
+        for variable, values in zip(self.model.weights, weights, strict=True):
+            variable.assign(values)
+
+    def put_inside(self, weights: list[Any], path: Path) -> None:
+        if self.inside != path:
+            self.inside = None  # if memory runs out on the way, it holds neither the old nor the new
+            self.exchange(weights)
+            self.inside = path
+
+
 class _SharedModel:
     """One model and graph for all sets of weights (folds) of a bundle, which take turns in it.
 
@@ -202,42 +235,30 @@ class _SharedModel:
     def __init__(self, bundle: ModelBundle, *, mixed: bool) -> None:
         self._architecture = bundle.architecture
         self._mixed = mixed
-        self._traced: dict[bool, tuple[Any, Any]] = {}
+        self._placed: dict[bool, _Placed] = {}
         self._takes_turns = len(bundle.weights) > 1
-        self._inside: dict[bool, Path] = {}
         self._lock = threading.Lock()
 
     def network(self, path: Path, on_cpu: bool) -> Network:
         """The network with the weights of a file, on the CPU or wherever TensorFlow puts it."""
         with self._lock, _device(on_cpu):
-            if on_cpu not in self._traced:
-                with precision(mixed=self._mixed):
-                    model = build_unet(self._architecture)
-                function = tf.function(lambda x: model(x, training=False))
-                signature = tf.TensorSpec((None, *self._architecture["input_shape"]), tf.float32)
-                self._traced[on_cpu] = model, function.get_concrete_function(signature)
-            model, concrete = self._traced[on_cpu]
-            weights = [tf.constant(w) for w in read_weights(model, path)]
-            self._put_inside(model, weights, path, on_cpu)
+            if on_cpu not in self._placed:
+                self._placed[on_cpu] = _Placed(self._architecture, mixed=self._mixed)
+            placed = self._placed[on_cpu]
+            weights = [tf.constant(w) for w in read_weights(placed.model, path)]
+            placed.put_inside(weights, path)
         turn = self._lock if self._takes_turns else contextlib.nullcontext()
 
         def call(x: np.ndarray) -> np.ndarray:
             try:
                 with turn, _device(on_cpu):  # the slices too: a GPU that is full or broken has no place for them
-                    self._put_inside(model, weights, path, on_cpu)
+                    placed.put_inside(weights, path)
                     # by its name: otherwise TensorFlow first prints the whole input into a message that it throws away
-                    return np.asarray(concrete(x=tf.constant(x, tf.float32)))
+                    return np.asarray(placed.answer(x=tf.constant(x, tf.float32)))
             except tf.errors.ResourceExhaustedError as error:
                 raise MemoryError(str(error.message).split("\n")[0]) from error
 
         return call
-
-    def _put_inside(self, model: Any, weights: list[Any], path: Path, on_cpu: bool) -> None:
-        if self._inside.get(on_cpu) != path:
-            self._inside.pop(on_cpu, None)  # if memory runs out on the way, it holds neither the old nor the new
-            for variable, values in zip(model.weights, weights, strict=True):
-                variable.assign(values, read_value=False)
-            self._inside[on_cpu] = path
 
 
 def _device(on_cpu: bool) -> contextlib.AbstractContextManager[Any]:

@@ -19,7 +19,7 @@ SAGITTAL, CORONAL, AXIAL = 0, 1, 2
 CLOSE_MM, CLOSE_SPACING_MM = 40.0, 0.22
 FAR_MM, FAR_SPACING_MM = 220.0, 1.1
 _FRONT_AND_BACK_MM = 1.0  # a slice beyond each end, to see that nothing is left out
-_TOLERANCE_SHARE = 0.15  # of a pixel: how far an outline may be simplified
+_TOLERANCE_SHARE = 0.25  # of a pixel: how far an outline may be simplified
 _NO_AXES = np.eye(3)
 
 
@@ -192,13 +192,11 @@ def _tile(
 ) -> tuple[Panel, np.ndarray, dict[str, list[np.ndarray]]]:  # fmt: skip
     """Slice and outlines; near slices come from spline coefficients, those of the head from the image itself."""
     grid = _slice_grid(panel, axes, size_mm, spacing_mm)
-    if size_mm == CLOSE_MM:
-        matrix = np.linalg.inv(source.affine) @ grid.affine
-        values = ndimage.affine_transform(
-            source.data, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=3, prefilter=False
-        )
-    else:
-        values = resample(source, grid).data
+    matrix = np.linalg.inv(source.affine) @ grid.affine
+    order = 3 if size_mm == CLOSE_MM else 1
+    values = ndimage.affine_transform(
+        source.data, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=order, prefilter=False
+    )
     outlines = {name: outlines_of(resample(part, grid).data.squeeze(), spacing_mm) for name, part in parts.items()}
     return panel, values.squeeze().T, outlines
 

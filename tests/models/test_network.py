@@ -127,18 +127,15 @@ def test_weights_that_were_exchanged_by_half_are_not_used(trained, tmp_path, mon
     first, second = (shared.network(both.folder / name, True) for name, _ in both.weights)
     x = np.random.default_rng(2).normal(size=(2, 32, 32, 3)).astype(np.float32)
     expected = first(x)
-    model, _ = shared._traced[True]
-    last = model.weights[-1]
+    placed = shared._placed[True]
 
-    assign = type(last).assign
-
-    def full_at_the_end(variable, values):
-        if variable is last:
-            raise network.tf.errors.ResourceExhaustedError(None, None, "no memory")
-        return assign(variable, values)
+    def full_at_the_end(weights):
+        for variable, values in list(zip(placed.model.weights, weights, strict=True))[:-1]:
+            variable.assign(values)
+        raise network.tf.errors.ResourceExhaustedError(None, None, "no memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(last), "assign", full_at_the_end)
+        patch.setattr(placed, "exchange", full_at_the_end)
         with pytest.raises(MemoryError, match="no memory"):
             second(x)
     np.testing.assert_array_equal(first(x), expected)
