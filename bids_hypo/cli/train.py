@@ -107,7 +107,8 @@ def _review(args: argparse.Namespace) -> None:
     from bids_hypo.workflow.label_review import review_labels
 
     recipe = load_recipe("hypothalamus")
-    table = review_labels(_labelled(args, recipe), load_models(args.device, None, args.models, 16), args.out)
+    models = load_models(args.device, None, args.models, 16)
+    table = review_labels(_labelled(args, recipe), models, args.out, trusted=args.keep)
     print(table[table["doubts"].fillna("") != ""].to_string(index=False, float_format=lambda x: f"{x:.3f}"))
     logger.info("%s: %s", args.out, table["action"].value_counts().to_dict())
 
@@ -198,6 +199,8 @@ def _parser() -> argparse.ArgumentParser:
     review = commands.add_parser("review", help="find labels that networks which did not see them doubt; correct them")
     review.set_defaults(run=_review)
     review.add_argument("--out", type=Path, required=True, help="gets all labels, a table, pictures of doubtful ones")
+    review.add_argument("--keep", nargs="+", default=[], metavar="DATASET/sub-XX",
+                        help="people whose labels stay as they are, once you have seen the pictures")  # fmt: skip
     measure = commands.add_parser("measure", help="measure the models on scans set aside")
     _add_measure(measure)
     _add_data(fit, review, measure)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.names import output_names
-from bids_hypo.errors import SegmentationError
+from bids_hypo.errors import NoInputError, SegmentationError
 from bids_hypo.image.grid import Grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.segmentation import BOTH, LEFT, RIGHT, SIDES, Parts, common_grid, cropped, padded, read_parts
@@ -63,7 +63,9 @@ class Review:
         return self.label
 
 
-def review_labels(items: Sequence[LabelledScan], models: Models, out: Path) -> pd.DataFrame:
+def review_labels(
+    items: Sequence[LabelledScan], models: Models, out: Path, *, trusted: Sequence[str] = ()
+) -> pd.DataFrame:
     """Write a label for every scan, those that are doubtful corrected, with a table and pictures of the doubtful ones.
 
     Parameters
@@ -74,32 +76,65 @@ def review_labels(items: Sequence[LabelledScan], models: Models, out: Path) -> p
     out : Path
         Gets ``labels.tsv`` (`bids_hypo_train fit` reads its weights), ``doubtful-1.png`` ..., and for each dataset a
         folder of probabilities with BIDS names, to be trained on.
+    trusted : sequence of str
+        People (``dataset/sub-01``) whose labels stay as they are, doubtful or not.
 
     Returns
     -------
     DataFrame
         One row a scan. People in no fold (set aside for testing) keep their labels, unseen.
+
+    Raises
+    ------
+    NoInputError
+        If a trusted person is not among the items.
     """
-    rows, cases = [], []
-    reviewed = set()
+    unknown = set(trusted) - {item.person for item in items}
+    if unknown:
+        raise NoInputError(
+            f"--keep {' '.join(sorted(unknown))}: no such person among the {len(items)} labelled scans; expected the "
+            f"folder of the dataset and the subject, such as {items[0].person}."
+        )
+    rows, reviewed = [], set()
+    pictures = _Pictures(out)
     for review in _reviews(items, models):
         reviewed.add(review.item.name)
+        if review.item.person in trusted:
+            review.row.update(action=KEPT, weight=1.0)
         rows.append(review.row)
         _write_label(review.item, review.final, out)
         if review.row["doubts"]:
-            cases.append(_case(review))
+            pictures.add(_case(review))
         logger.info("%s: %s %s", review.item.name, review.row["action"], review.row["doubts"])
+    pictures.draw()
     for item in items:
         if item.name not in reviewed:
             label = read_parts(item.files.paths, item.files.kind, None)
             rows.append(_identity(item) | {"label_mm3": label.volumes_mm3()[BOTH], "action": KEPT, "weight": 1.0})
             _write_label(item, label, out)
-    for number, first in enumerate(range(0, len(cases), CASES_PER_PICTURE), start=1):
-        figure = outline_figure(cases[first : first + CASES_PER_PICTURE])
-        write_bytes(out / f"doubtful-{number}.png", png_bytes(figure))
     table = pd.DataFrame(rows).sort_values(["dataset", "scan"], ignore_index=True)
     write_tsv(out / LABEL_TABLE, table)
     return table
+
+
+class _Pictures:
+    """Doubtful labels, a few to a picture, so that no more scans are in memory than a picture holds."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._cases: list[OutlineCase] = []
+        self._n_drawn = 0
+
+    def add(self, case: OutlineCase) -> None:
+        self._cases.append(case)
+        if len(self._cases) == CASES_PER_PICTURE:
+            self.draw()
+
+    def draw(self) -> None:
+        if self._cases:
+            self._n_drawn += 1
+            write_bytes(self._out / f"doubtful-{self._n_drawn}.png", png_bytes(outline_figure(self._cases)))
+            self._cases = []
 
 
 def _reviews(items: Sequence[LabelledScan], models: Models) -> Iterator[Review]:

@@ -77,9 +77,27 @@ def test_volume_is_kept_when_probabilities_come_back():
     np.testing.assert_allclose(centre, [1, 2, -1], atol=0.05)
 
 
-def test_an_empty_probability_gives_an_empty_box():
-    values, box = resample_probability(np.zeros((4, 4, 4)), np.eye(4), Grid((5, 5, 5), np.eye(4)))
-    assert values.size == 0
+def test_classes_share_a_box_and_are_as_alone():
+    rng = np.random.default_rng(3)
+    several = np.zeros((20, 20, 20, 2))
+    several[3:8, 4:9, 5:10, 0], several[11:16, 9:14, 8:13, 1] = rng.random((2, 5, 5, 5))
+    affine = np.diag([0.7, 0.8, 0.9, 1.0])
+    native = box_grid(np.full(3, 8.0), np.eye(3), (16, 16, 16), np.full(3, 1.0))
+    values, box = resample_probability(several, affine, native)
+    whole = np.zeros((*native.shape, 2))
+    whole[box] = values
+    for k in range(2):
+        alone, own_box = resample_probability(several[..., k], affine, native)
+        expected = np.zeros(native.shape)
+        expected[own_box] = alone
+        assert alone.size < values[..., k].size
+        np.testing.assert_allclose(whole[..., k], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [(), (2,)])
+def test_an_empty_probability_gives_an_empty_box(classes):
+    values, box = resample_probability(np.zeros((4, 4, 4, *classes)), np.eye(4), Grid((5, 5, 5), np.eye(4)))
+    assert values.shape == (0, 0, 0, *classes)
     assert np.ones((5, 5, 5))[box].size == 0
 
 

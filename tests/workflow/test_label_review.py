@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_hypo.errors import SegmentationError
+from bids_hypo.errors import NoInputError, SegmentationError
 from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.segmentation import LEFT, RIGHT, Parts, cropped, read_parts
 from bids_hypo.image.volume import Volume
@@ -120,3 +120,28 @@ def test_all_labels_are_written_and_the_doubtful_ones_corrected(study, tmp_path)
     assert after["1"] == before["1"] and after["5"] == before["5"]
     full = _parts().volumes_mm3()[LEFT]
     assert before["2"][LEFT] < 0.7 * full < after["2"][LEFT] < full
+
+
+def test_a_label_that_somebody_trusts_stays(study, tmp_path):
+    raw, items, models, _ = study
+    out = tmp_path / "reviewed"
+    table = review_labels(items, models, out, trusted=["study/sub-2", "study/sub-4"]).set_index("participant_id")
+    assert table["doubts"]["sub-2"] == "volume overlap" and table["doubts"]["sub-4"] == "nothing was found"
+    assert (table["action"] == [KEPT, KEPT, LEFT_OUT, KEPT, KEPT]).all()
+    assert list(table["weight"]) == [1, 1, 0, 1, 1]
+    again = {i.scan.subject: read_parts(i.files.paths, i.files.kind, None) for i in find_labelled(raw, out / "study")}
+    before = {i.scan.subject: read_parts(i.files.paths, i.files.kind, None) for i in items}
+    assert again["2"].volumes_mm3() == before["2"].volumes_mm3()
+    with pytest.raises(NoInputError, match=r"study/sub-9: no such person .* such as study/sub-1"):
+        review_labels(items, models, out, trusted=["study/sub-9"])
+
+
+def test_pictures_are_drawn_as_soon_as_they_are_full(study, tmp_path, monkeypatch):
+    _, items, models, _ = study
+    drawn = []
+    monkeypatch.setattr(label_review, "CASES_PER_PICTURE", 2)
+    monkeypatch.setattr(label_review, "outline_figure", lambda cases: drawn.append(len(cases)))
+    monkeypatch.setattr(label_review, "png_bytes", lambda _: b"png")
+    review_labels(items, models, tmp_path / "reviewed")
+    assert drawn == [2, 1]
+    assert sorted(p.name for p in (tmp_path / "reviewed").glob("*.png")) == ["doubtful-1.png", "doubtful-2.png"]
