@@ -34,7 +34,7 @@ def _fit(args: argparse.Namespace) -> None:
     from bids_hypo.workflow.bundling import make_bundle
     from bids_hypo.workflow.training import train_anatomy
 
-    recipe = load_recipe(args.recipe, backbone=args.backbone)
+    recipe = load_recipe(args.recipe, backbone=args.backbone, changes=args.set)
     if recipe["examples"] == "synthesis":
         _need(args, "label_maps")
         _configure(args, recipe)
@@ -88,7 +88,7 @@ def _bundle(args: argparse.Namespace) -> None:
     from bids_hypo.train.recipe import load_recipe
     from bids_hypo.workflow.bundling import make_bundle
 
-    make_bundle(load_recipe(args.recipe, backbone=args.backbone), args.work_dir, args.bundle)
+    make_bundle(load_recipe(args.recipe, backbone=args.backbone, changes=args.set), args.work_dir, args.bundle)
 
 
 def _import(args: argparse.Namespace) -> None:
@@ -186,6 +186,8 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("recipe", help=RECIPE_HELP)
     for command in (fit, bundle):
         command.add_argument("-w", "--work-dir", type=Path, required=True, help="checkpoints, curves and weights")
+        command.add_argument("--set", nargs="+", default=[], metavar="ENTRY=VALUE",
+                             help="other values for entries of the recipe, such as training.steps=600")  # fmt: skip
         command.add_argument("--bundle", type=Path, required=command is bundle, help="where the bundle goes")
     importing = commands.add_parser("import", help="make a bundle of a model that segmentation-models saved (.h5)")
     importing.set_defaults(run=_import)

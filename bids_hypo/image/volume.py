@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import secrets
 import zlib
@@ -171,13 +172,16 @@ def write_nifti(path: str | Path, data: np.ndarray, affine: np.ndarray, *, like:
         image.set_qform(affine, code=qform_code or sform_code or 1)
     except nib.spatialimages.HeaderDataError:  # sheared affine: a qform cannot hold it
         image.set_qform(None, code=0)
-    payload = image.to_bytes()
-    if path.name.endswith(".gz"):
-        payload = gzip.compress(payload, compresslevel=COMPRESSION, mtime=0)
-    write_bytes(path, payload)
+    payload = io.BytesIO()
+    if path.name.endswith(".gz"):  # as a stream: the whole image is not copied before it is compressed
+        with gzip.GzipFile("", "wb", COMPRESSION, payload, mtime=0) as stream:
+            image.to_stream(stream)
+    else:
+        image.to_stream(payload)
+    write_bytes(path, payload.getbuffer())
 
 
-def write_bytes(path: str | Path, payload: bytes) -> None:
+def write_bytes(path: str | Path, payload: bytes | memoryview) -> None:
     """Write bytes beside the target, then rename over it (atomic on one file system)."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bids_hypo.errors import NoInputError
+from bids_hypo.errors import NoInputError, UsageError
 from bids_hypo.train.regions import SUBJECTS_PER_CHUNK
 
 RECIPES = Path(str(files("bids_hypo") / "train" / "recipes"))
 
 
-def load_recipe(name: str, *, backbone: str | None = None) -> dict[str, Any]:
+def load_recipe(name: str, *, backbone: str | None = None, changes: Sequence[str] = ()) -> dict[str, Any]:
     """Read a shipped recipe by name, or a recipe file.
 
     Parameters
@@ -21,6 +23,15 @@ def load_recipe(name: str, *, backbone: str | None = None) -> dict[str, Any]:
     name : str
     backbone : str, optional
         Instead of the recipe's.
+    changes : sequence of str
+        See `changed`.
+
+    Raises
+    ------
+    NoInputError
+        If there is no such recipe.
+    UsageError
+        If a change is not to be understood.
     """
     path = Path(name) if name.endswith(".json") else RECIPES / f"{name}.json"
     if not path.is_file():
@@ -29,6 +40,45 @@ def load_recipe(name: str, *, backbone: str | None = None) -> dict[str, Any]:
     recipe: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if backbone is not None:
         recipe["architecture"]["backbone"] = backbone
+    return changed(recipe, changes) if changes else recipe
+
+
+def changed(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """A recipe with other values; the network's input follows the grid and the channels.
+
+    Parameters
+    ----------
+    recipe : dict
+    changes : sequence of str
+        Each ``training.steps=600``: where it is in the recipe, and the new value as JSON.
+
+    Raises
+    ------
+    UsageError
+        If the recipe has no such entry, or the value is not JSON.
+    """
+    recipe = copy.deepcopy(recipe)
+    for change in changes:
+        where, _, text = change.partition("=")
+        *parents, key = where.split(".")
+        place: Any = recipe
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or key not in place:
+            raise UsageError(
+                f"--set {change}: the recipe has no entry '{where}'; expected one such as training.steps=600 or "
+                f"architecture.decoder_filters=[64,32,24,16,8]. At the top it has {', '.join(recipe)}."
+            )
+        try:
+            place[key] = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UsageError(
+                f"--set {change}: {text!r} is not JSON; expected a number, a list such as [1,2] or a word in double "
+                "quotes."
+            ) from error
+    pre = recipe["preprocessing"]
+    x, _, z = pre["shape"]
+    recipe["architecture"]["input_shape"] = [x, z, len(pre["slice_offsets"])]
     return recipe
 
 

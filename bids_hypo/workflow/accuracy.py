@@ -104,7 +104,7 @@ def out_of_fold(
         If the bundle does not come from training in folds.
     """
     folds, networks = read_folds(models.hypothalamus.folder), models.hypothalamus_networks
-    if len(folds) < 2 or len(folds) != len(networks):
+    if not folds or len(folds) != len(networks):
         raise UsageError(
             f"{models.hypothalamus.folder / DIVISION}: found {len(folds)} folds for {len(networks)} networks; expected "
             "a bundle of a training in folds. Train one with --folds, or leave out --part folds."

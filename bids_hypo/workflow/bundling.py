@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from bids_hypo.train.card import Fold, model_card
 from bids_hypo.train.curves import Curves
 from bids_hypo.train.folds import DIVISION
 
+WEIGHTS = "weights.npz"
 
 def make_bundle(recipe: dict[str, Any], folder: Path, target: Path) -> ModelBundle:
     """Turn a training folder into a bundle with a model card of what was measured.
@@ -21,7 +21,8 @@ def make_bundle(recipe: dict[str, Any], folder: Path, target: Path) -> ModelBund
     ----------
     recipe : dict
     folder : Path
-        With ``constants.json`` and ``weights.npz``, or ``fold-1/weights.npz`` and so on.
+        With ``constants.json`` and ``weights.npz``, or ``fold-1/weights.npz`` and so on; folds that are not trained yet
+        are left out, of the division as well.
     target : Path
         Bundle folder to write.
 
@@ -30,8 +31,10 @@ def make_bundle(recipe: dict[str, Any], folder: Path, target: Path) -> ModelBund
     UsageError
         If nothing was trained yet.
     """
-    parts = [folder] if (folder / "weights.npz").is_file() else sorted(folder.glob("fold-*"), key=_fold_number)
-    weights = [part / "weights.npz" for part in parts if (part / "weights.npz").is_file()]
+    whole = (folder / WEIGHTS).is_file()
+    trained = (path.parent for path in folder.glob(f"fold-*/{WEIGHTS}"))
+    parts = [folder] if whole else sorted(trained, key=_fold_number)
+    weights = [part / WEIGHTS for part in parts]
     if not weights or not (folder / "constants.json").is_file():
         raise UsageError(f"{folder}: no trained weights; run 'bids_hypo_train fit' with this work folder first.")
     constants = json.loads((folder / "constants.json").read_text(encoding="utf-8"))
@@ -41,7 +44,9 @@ def make_bundle(recipe: dict[str, Any], folder: Path, target: Path) -> ModelBund
     people = None
     if division.is_file():
         people = json.loads(division.read_text(encoding="utf-8"))
-        shutil.copyfile(division, target / DIVISION)
+        if not whole:
+            people["folds"] = [people["folds"][_fold_number(part) - 1] for part in parts]
+        (target / DIVISION).write_text(json.dumps(people, indent=2) + "\n", encoding="utf-8")
     (target / "MODEL_CARD.md").write_text(model_card(recipe, measured, people), encoding="utf-8")
     return bundle
 

@@ -1,0 +1,43 @@
+"""Bundles of trainings that are finished, or not."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bids_hypo.errors import UsageError
+from bids_hypo.train.folds import read_folds
+from bids_hypo.train.recipe import load_recipe
+from bids_hypo.workflow.bundling import make_bundle
+
+RECIPE = {**load_recipe("hypothalamus"), "version": "9.9.9"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folds = [{"training": ["study/sub-9_T1w"], "validation": [f"study/sub-{k}_T1w"]} for k in range(1, 12)]
+    (tmp_path / "division.json").write_text(json.dumps({"test": [], "folds": folds}))
+    (tmp_path / "constants.json").write_text('{"region_centre_mm": [0, 1, 2]}')
+    for k in (2, 11):
+        (tmp_path / f"fold-{k}").mkdir()
+        np.savez(tmp_path / f"fold-{k}" / "weights.npz", np.full(3, k))
+    (tmp_path / "fold-3").mkdir()
+    return tmp_path
+
+
+def test_folds_that_are_not_trained_yet_are_left_out(folder):
+    bundle = make_bundle(RECIPE, folder, folder / "bundle")
+    assert [fold["validation"] for fold in read_folds(bundle.folder)] == [["study/sub-2_T1w"], ["study/sub-11_T1w"]]
+    stored = [np.load(bundle.folder / name)["arr_0"][0] for name, _ in bundle.weights]
+    assert stored == [2, 11]
+
+
+def test_a_whole_training_keeps_its_division(folder):
+    np.savez(folder / "weights.npz", np.zeros(3))
+    bundle = make_bundle(RECIPE, folder, folder / "bundle")
+    assert len(bundle.weights) == 1 and len(read_folds(bundle.folder)) == 11
+
+
+def test_nothing_trained_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match="no trained weights"):
+        make_bundle(RECIPE, tmp_path, tmp_path / "bundle")
