@@ -180,7 +180,7 @@ def load_networks(
     n_classes = int(bundle.architecture["classes"])
     n_slices = bundle.preprocessing.shape[1]
     batch_size = math.ceil(n_slices / math.ceil(n_slices / batch_size))
-    shared = _SharedModel(bundle, mixed=mixed)
+    shared = _SharedModel(bundle, mixed=mixed, n_lanes=n_lanes)
     networks = []
     for fold, (weights, _) in enumerate(bundle.weights, start=1):
         name = bundle.name if len(bundle.weights) == 1 else f"{bundle.name}, fold {fold}"
@@ -226,33 +226,59 @@ class _Placed:
             self.inside = path
 
 
+class _Lanes:
+    """Models on one device, each of which holds one set of weights at a time and is used by one thread at a time."""
+
+    def __init__(self, models: list[_Placed]) -> None:
+        self.models = models
+        self._free = list(models)
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def one_with(self, weights: list[Any], path: Path) -> Iterator[_Placed]:
+        """Wait for a model, preferably one that has these weights inside already, and put them there."""
+        with self._changed:
+            while not self._free:
+                self._changed.wait()
+            placed = next((model for model in self._free if model.inside == path), self._free[0])
+            self._free.remove(placed)
+        try:
+            placed.put_inside(weights, path)
+            yield placed
+        finally:
+            with self._changed:
+                self._free.append(placed)
+                self._changed.notify()
+
+
 class _SharedModel:
-    """One model and graph for all sets of weights (folds) of a bundle, which take turns in it.
+    """One model and graph for all sets of weights (folds) of a bundle, which take turns in it; or one for each lane.
 
     A graph for each of them would cost ten times its weights in memory, and seconds to prepare.
     """
 
-    def __init__(self, bundle: ModelBundle, *, mixed: bool) -> None:
+    def __init__(self, bundle: ModelBundle, *, mixed: bool, n_lanes: int = 1) -> None:
         self._architecture = bundle.architecture
         self._mixed = mixed
-        self._placed: dict[bool, _Placed] = {}
         self._takes_turns = len(bundle.weights) > 1
+        self._n_models = n_lanes if self._takes_turns else 1  # a model whose weights stay serves all threads at once
+        self._placed: dict[bool, _Lanes] = {}
         self._lock = threading.Lock()
 
     def network(self, path: Path, on_cpu: bool) -> Network:
         """The network with the weights of a file, on the CPU or wherever TensorFlow puts it."""
         with self._lock, _device(on_cpu):
             if on_cpu not in self._placed:
-                self._placed[on_cpu] = _Placed(self._architecture, mixed=self._mixed)
-            placed = self._placed[on_cpu]
-            weights = [tf.constant(w) for w in read_weights(placed.model, path)]
-            placed.put_inside(weights, path)
-        turn = self._lock if self._takes_turns else contextlib.nullcontext()
+                models = [_Placed(self._architecture, mixed=self._mixed) for _ in range(self._n_models)]
+                self._placed[on_cpu] = _Lanes(models)
+            lanes = self._placed[on_cpu]
+            weights = [tf.constant(w) for w in read_weights(lanes.models[0].model, path)]
+            lanes.models[0].put_inside(weights, path)
 
         def call(x: np.ndarray) -> np.ndarray:
+            lane = lanes.one_with(weights, path) if self._takes_turns else contextlib.nullcontext(lanes.models[0])
             try:
-                with turn, _device(on_cpu):  # the slices too: a GPU that is full or broken has no place for them
-                    placed.put_inside(weights, path)
+                with _device(on_cpu), lane as placed:  # the slices too: a GPU that is full has no place for them
                     # by its name: otherwise TensorFlow first prints the whole input into a message that it throws away
                     return np.asarray(placed.answer(x=tf.constant(x, tf.float32)))
             except tf.errors.ResourceExhaustedError as error:

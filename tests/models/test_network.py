@@ -2,6 +2,7 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -101,13 +102,14 @@ def test_folds_are_averaged(trained, tmp_path):
     np.testing.assert_allclose(network.load_network(both, batch_size=2)(x), (one + two) / 2, atol=1e-4)
 
 
-def test_folds_that_share_a_model_do_not_mix(trained, tmp_path):
+@pytest.mark.parametrize("n_lanes", [1, 2])
+def test_folds_that_share_a_model_do_not_mix(trained, tmp_path, n_lanes):
     """Called from several threads at once, each fold answers with its own weights."""
     folder, _, _ = trained
     network.save_weights(network.build_unet(ARCHITECTURE), tmp_path / "other.npz")
     description = {**DESCRIPTION, "architecture": ARCHITECTURE}
     both = save_bundle(tmp_path / "both", description, [folder / "weights.npz", tmp_path / "other.npz"])
-    folds = network.load_networks(both, batch_size=2)
+    folds = network.load_networks(both, batch_size=2, n_lanes=n_lanes)
     x = np.random.default_rng(2).normal(size=(2, 32, 32, 3)).astype(np.float32)
     expected = [fold(x) for fold in folds]
     assert np.abs(expected[0] - expected[1]).max() > 0.01
@@ -115,6 +117,31 @@ def test_folds_that_share_a_model_do_not_mix(trained, tmp_path):
         found = list(pool.map(lambda n: folds[n % 2](x), range(16)))
     for n, values in enumerate(found):
         np.testing.assert_array_equal(values, expected[n % 2])
+
+
+class _Model:
+    inside = None
+
+    def put_inside(self, weights, path):
+        self.inside = path
+
+
+def test_lanes_work_side_by_side_and_keep_their_weights():
+    models = [_Model(), _Model()]
+    lanes = network._Lanes(models)
+    together = Barrier(2)
+
+    def work(path):
+        with lanes.one_with([], path) as model:
+            together.wait(timeout=20)
+            return model
+
+    with ThreadPoolExecutor(2) as pool:
+        for paths in (("a", "b"), ("b", "a")):
+            used = dict(zip(paths, pool.map(work, paths), strict=True))
+            assert {path: model.inside for path, model in used.items()} == {"a": "a", "b": "b"}
+    with lanes.one_with([], "b") as model:
+        assert model is used["b"]
 
 
 def test_weights_that_were_exchanged_by_half_are_not_used(trained, tmp_path, monkeypatch):
@@ -127,7 +154,7 @@ def test_weights_that_were_exchanged_by_half_are_not_used(trained, tmp_path, mon
     first, second = (shared.network(both.folder / name, True) for name, _ in both.weights)
     x = np.random.default_rng(2).normal(size=(2, 32, 32, 3)).astype(np.float32)
     expected = first(x)
-    placed = shared._placed[True]
+    (placed,) = shared._placed[True].models
 
     def full_at_the_end(weights):
         for variable, values in list(zip(placed.model.weights, weights, strict=True))[:-1]:
