@@ -59,7 +59,7 @@ def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
     known = {"none": None, "imagenet": "imagenet", ANATOMY: anatomy.folder}
     options = TrainingOptions(n_folds, args.fold, known.get(start, Path(start)))
     _configure(args, recipe)
-    from bids_hypo.models.network import load_network
+    from bids_hypo.models.inference import load_network
 
     train_labelled(recipe, items, anatomy, load_network(anatomy), args.work_dir, options)
 

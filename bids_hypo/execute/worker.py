@@ -92,7 +92,7 @@ def load_models(
     CPU ``n_lanes`` batches may be worked on at the same time, which share the threads.
     """
     from bids_hypo.models.hardware import configure_device
-    from bids_hypo.models.network import load_networks, mean_network
+    from bids_hypo.models.inference import load_networks, mean_network
 
     used = configure_device(parse_device(device), n_threads, n_lanes)
     bundles = find_bundles(models_dir)

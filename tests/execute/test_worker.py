@@ -8,7 +8,7 @@ import pytest
 
 from bids_hypo.execute import worker
 
-network = pytest.importorskip("bids_hypo.models.network")
+inference = pytest.importorskip("bids_hypo.models.inference")
 hardware = pytest.importorskip("bids_hypo.models.hardware")
 
 
@@ -30,7 +30,7 @@ def test_a_gpu_computes_in_mixed_precision_what_was_measured_so(monkeypatch, use
         return (lambda x: x,)
 
     monkeypatch.setattr(hardware, "configure_device", lambda *_: used)
-    monkeypatch.setattr(network, "load_networks", load)
+    monkeypatch.setattr(inference, "load_networks", load)
     monkeypatch.setattr(worker, "find_bundles", lambda _: bundles)
     models = worker.load_models.__wrapped__("auto", None, None, 8, mixed=asked)
     assert dict(zip(bundles, (how["mixed"] for how in loaded), strict=True)) == mixed

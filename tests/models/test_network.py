@@ -1,7 +1,7 @@
 """The network layer: weights survive storage, batches do not change results, the loss is right for soft labels."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Barrier
 
 import numpy as np
@@ -13,6 +13,7 @@ from bids_hypo.models.device import DeviceRequest
 from tests.models.test_bundle import DESCRIPTION
 
 network = pytest.importorskip("bids_hypo.models.network")
+inference = pytest.importorskip("bids_hypo.models.inference")
 hardware = pytest.importorskip("bids_hypo.models.hardware")
 trainer = pytest.importorskip("bids_hypo.models.trainer")
 
@@ -72,8 +73,8 @@ def test_a_network_starts_from_the_layers_it_shares_with_a_bundle(trained, tmp_p
 def test_results_do_not_depend_on_the_batch_size(trained):
     *_, bundle = trained
     x = np.random.default_rng(1).normal(size=(7, 32, 32, 3)).astype(np.float32)
-    whole = network.load_network(bundle, batch_size=7)(x)
-    parts = network.load_network(bundle, batch_size=3)(x)
+    whole = inference.load_network(bundle, batch_size=7)(x)
+    parts = inference.load_network(bundle, batch_size=3)(x)
     assert whole.shape == (7, 32, 32, 3)
     np.testing.assert_allclose(whole.sum(-1), 1, atol=1e-5)
     np.testing.assert_allclose(parts, whole, atol=1e-4)
@@ -82,7 +83,7 @@ def test_results_do_not_depend_on_the_batch_size(trained):
 def test_mixed_precision_changes_next_to_nothing(trained):
     *_, bundle = trained
     x = np.random.default_rng(1).normal(size=(6, 32, 32, 3)).astype(np.float32)
-    (single,), (mixed,) = (network.load_networks(bundle, batch_size=4, mixed=mixed) for mixed in (False, True))
+    (single,), (mixed,) = (inference.load_networks(bundle, batch_size=4, mixed=mixed) for mixed in (False, True))
     ours, theirs = single(x), mixed(x)
     assert theirs.dtype == np.float32
     assert 0 < np.abs(ours - theirs).max() < 0.02
@@ -98,8 +99,8 @@ def test_folds_are_averaged(trained, tmp_path):
     both = save_bundle(tmp_path / "both", description, [folder / "weights.npz", tmp_path / "other.npz"])
     alone = save_bundle(tmp_path / "alone", description, [tmp_path / "other.npz"])
     x = np.random.default_rng(2).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    one, two = network.load_network(bundle, batch_size=2)(x), network.load_network(alone, batch_size=2)(x)
-    np.testing.assert_allclose(network.load_network(both, batch_size=2)(x), (one + two) / 2, atol=1e-4)
+    one, two = inference.load_network(bundle, batch_size=2)(x), inference.load_network(alone, batch_size=2)(x)
+    np.testing.assert_allclose(inference.load_network(both, batch_size=2)(x), (one + two) / 2, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_lanes", [1, 2])
@@ -109,7 +110,7 @@ def test_folds_that_share_a_model_do_not_mix(trained, tmp_path, n_lanes):
     network.save_weights(network.build_unet(ARCHITECTURE), tmp_path / "other.npz")
     description = {**DESCRIPTION, "architecture": ARCHITECTURE}
     both = save_bundle(tmp_path / "both", description, [folder / "weights.npz", tmp_path / "other.npz"])
-    folds = network.load_networks(both, batch_size=2, n_lanes=n_lanes)
+    folds = inference.load_networks(both, batch_size=2, n_lanes=n_lanes)
     x = np.random.default_rng(2).normal(size=(2, 32, 32, 3)).astype(np.float32)
     expected = [fold(x) for fold in folds]
     assert np.abs(expected[0] - expected[1]).max() > 0.01
@@ -128,7 +129,7 @@ class _Model:
 
 def test_lanes_work_side_by_side_and_keep_their_weights():
     models = [_Model(), _Model()]
-    lanes = network._Lanes(models)
+    lanes = inference._Lanes(models)
     together = Barrier(2)
 
     def work(path):
@@ -144,13 +145,30 @@ def test_lanes_work_side_by_side_and_keep_their_weights():
         assert model is used["b"]
 
 
+def test_a_fold_that_comes_later_waits_for_one_at_work(trained, tmp_path):
+    """After a fallback to the CPU a fold may be prepared while another one is in its model."""
+    folder, _, _ = trained
+    description = {**DESCRIPTION, "architecture": ARCHITECTURE}
+    both = save_bundle(tmp_path / "both", description, [folder / "weights.npz"] * 2)
+    first, second = (both.folder / name for name, _ in both.weights)
+    shared = inference._SharedModel(both, mixed=False)
+    shared.network(first, True)
+    with ThreadPoolExecutor(1) as pool:
+        with shared._placed[True].one_with([], first) as placed:
+            later = pool.submit(shared.network, second, True)
+            wait([later], timeout=2)
+            assert not later.done() and placed.inside == first
+        later.result(timeout=60)
+    assert placed.inside == second
+
+
 def test_weights_that_were_exchanged_by_half_are_not_used(trained, tmp_path, monkeypatch):
     """Memory that runs out while one fold follows another must not leave a mixture that passes for the first."""
     folder, _, _ = trained
     network.save_weights(network.build_unet(ARCHITECTURE), tmp_path / "other.npz")
     description = {**DESCRIPTION, "architecture": ARCHITECTURE}
     both = save_bundle(tmp_path / "both", description, [folder / "weights.npz", tmp_path / "other.npz"])
-    shared = network._SharedModel(both, mixed=False)
+    shared = inference._SharedModel(both, mixed=False)
     first, second = (shared.network(both.folder / name, True) for name, _ in both.weights)
     x = np.random.default_rng(2).normal(size=(2, 32, 32, 3)).astype(np.float32)
     expected = first(x)
@@ -173,14 +191,14 @@ def test_weights_of_another_network_are_refused(trained, tmp_path):
     description = {**DESCRIPTION, "architecture": {**ARCHITECTURE, "classes": 4}}
     odd = save_bundle(tmp_path / "odd", description, [folder / "weights.npz"])
     with pytest.raises(ModelError, match=r"weights-0.npz: found .* not those of the network that bundle.json"):
-        network.load_networks(odd)
+        inference.load_networks(odd)
 
 
 def test_batches_are_no_larger_than_the_slices_of_a_scan_need(trained):
     *_, bundle = trained
     n_slices = bundle.preprocessing.shape[1]
     sizes = []
-    (shared,) = network.load_networks(bundle, batch_size=n_slices - 1)
+    (shared,) = inference.load_networks(bundle, batch_size=n_slices - 1)
     call = shared._call
     shared._call = lambda x: sizes.append(len(x)) or call(x)
     shared(np.zeros((n_slices, 32, 32, 3), np.float32))

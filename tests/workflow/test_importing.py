@@ -11,7 +11,7 @@ from bids_hypo.models.bundle import load_bundle
 from bids_hypo.train.recipe import load_recipe
 from bids_hypo.workflow.importing import import_keras
 
-network = pytest.importorskip("bids_hypo.models.network")
+inference = pytest.importorskip("bids_hypo.models.inference")
 
 
 def _plain_unet(backbone, classes=2):
@@ -43,7 +43,7 @@ def test_the_same_numbers_come_out(backbone, whole, recipe, tmp_path):
     assert load_bundle(bundle.folder).preprocessing.slice_orientation == "IL"
     assert bundle.constants["region_centre_mm"]
     x = np.random.default_rng(0).uniform(0, 1, (2, 64, 64, 3)).astype(np.float32)
-    (ours,) = network.load_networks(bundle, batch_size=2)
+    (ours,) = inference.load_networks(bundle, batch_size=2)
     np.testing.assert_allclose(ours(x), model.predict(x, verbose=0), atol=1e-4)
 
 
