@@ -14,6 +14,7 @@ from bids_hypo.bids.query import Selection
 from bids_hypo.errors import ExitCode
 from bids_hypo.execute.reporting import finish_reports
 from bids_hypo.execute.run import run_participant, summary_table
+from bids_hypo.image.volume import read_volume
 from bids_hypo.workflow import drawing, reports
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.summary import read_result
@@ -100,7 +101,9 @@ def test_a_failure_in_drawing_is_told_and_costs_nothing(finished, monkeypatch):
 def test_drawing_within_a_scan_never_raises(finished, monkeypatch, caplog):
     _, (names, *_) = finished
     monkeypatch.setattr(drawing, "make_mosaics", lambda *_: 1 / 0)
-    text = drawing.try_to_draw(names, None, None, None)
+    volume = read_volume(names.scan.path)
+    labels = np.zeros(volume.data.shape, np.uint8)
+    text = drawing.try_to_draw(names, volume, labels, labels > 0)
     assert "ZeroDivisionError" in text and str(names.scan.path) in text and text in caplog.text
 
 
