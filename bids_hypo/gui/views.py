@@ -21,7 +21,7 @@ from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.report.figures import jpeg_bytes
 from bids_hypo.report.html import data_uri
-from bids_hypo.report.mosaic import COLOURS, ICV, LEFT, RIGHT, outlines_of, structures
+from bids_hypo.report.mosaic import COLOURS, ICV, LEFT, RIGHT, outlines_of, structures, voxels_mm
 from bids_hypo.workflow.edited import counted_masks
 
 CLOSE, FAR = "close", "far"
@@ -96,7 +96,7 @@ def _write_cubes(names: OutputNames, folder: Path) -> None:
     found = read_head_axes(read_record(sidecar(names.morph)))
     axes = np.eye(3) if found is None else found
     parts = structures(labels, icv, volume.affine)
-    points = apply_affine(volume.affine, np.argwhere(labels > 0)) @ axes
+    points = voxels_mm([parts[LEFT], parts[RIGHT]]) @ axes
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
     centre = {CLOSE: middle, FAR: (parts[ICV] if icv.any() else volume).grid.centre_mm() @ axes}
     about: dict[str, list[float]] = {}

@@ -128,11 +128,17 @@ def structures(labels: np.ndarray, icv: np.ndarray, affine: np.ndarray) -> dict[
     return {LEFT: _in_box(near, near.data == 1), RIGHT: _in_box(near, near.data == 2), ICV: _in_box(whole, icv)}
 
 
+def voxels_mm(sides: Sequence[Volume]) -> np.ndarray:
+    """Centres of the voxels of `structures`: (n, 3) float, RAS mm."""
+    return np.concatenate([apply_affine(side.affine, np.argwhere(side.data)) for side in sides])
+
+
 def _in_box(volume: Volume, mask: np.ndarray) -> Volume:
     """The box of a mask, with two empty voxels around it."""
-    if not mask.any():
+    box = bounding_box(mask)
+    if box[0].stop == 0:
         return Volume(np.zeros((2, 2, 2), np.float32), volume.affine)
-    found = _cut(Volume(mask, volume.affine), bounding_box(mask))
+    found = _cut(Volume(mask, volume.affine), box)
     affine = found.affine.copy()
     affine[:3, 3] = apply_affine(affine, np.full(3, -2))
     return Volume(np.pad(found.data.astype(np.float32), 2), affine)
@@ -145,7 +151,7 @@ def _cut(volume: Volume, box: tuple[slice, ...]) -> Volume:
 
 
 def _near_panels(sides: Sequence[Volume], axes: np.ndarray) -> list[tuple[str, list[Panel]]]:
-    points = np.concatenate([apply_affine(side.affine, np.argwhere(side.data)) for side in sides]) @ axes
+    points = voxels_mm(sides) @ axes
     centre = (points.min(axis=0) + points.max(axis=0)) / 2
     back, front = points[:, 1].min() - _FRONT_AND_BACK_MM, points[:, 1].max() + _FRONT_AND_BACK_MM
     lateral = np.percentile(np.abs(points[:, 0] - centre[0]), [35, 80])

@@ -76,10 +76,7 @@ def changed(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
                 f"--set {change}: {text!r} is not JSON; expected a number, a list such as [1,2] or a word in double "
                 "quotes."
             ) from error
-    pre = recipe["preprocessing"]
-    x, _, z = pre["shape"]
-    recipe["architecture"]["input_shape"] = [x, z, len(pre["slice_offsets"])]
-    return recipe
+    return _with_input_shape(recipe)
 
 
 def in_phase(recipe: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:
@@ -88,9 +85,14 @@ def in_phase(recipe: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:
     A phase may have a ``spacing_mm`` and ``shape`` of its own, because the same weights serve any grid.
     """
     pre = {**recipe["preprocessing"], **{key: phase[key] for key in ("spacing_mm", "shape") if key in phase}}
+    return _with_input_shape({**recipe, **phase, "preprocessing": pre})
+
+
+def _with_input_shape(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe whose network takes coronal slices of its grid, with as many channels as there are neighbours."""
+    pre = recipe["preprocessing"]
     x, _, z = pre["shape"]
-    architecture = {**recipe["architecture"], "input_shape": [x, z, recipe["architecture"]["input_shape"][2]]}
-    return {**recipe, **phase, "preprocessing": pre, "architecture": architecture}
+    return {**recipe, "architecture": {**recipe["architecture"], "input_shape": [x, z, len(pre["slice_offsets"])]}}
 
 
 def resolved_schedule(recipe: dict[str, Any], n_scans: int) -> dict[str, Any]:

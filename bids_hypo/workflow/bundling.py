@@ -14,6 +14,7 @@ from bids_hypo.train.folds import DIVISION
 
 WEIGHTS = "weights.npz"
 
+
 def make_bundle(recipe: dict[str, Any], folder: Path, target: Path) -> ModelBundle:
     """Turn a training folder into a bundle with a model card of what was measured.
 
