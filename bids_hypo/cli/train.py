@@ -38,7 +38,9 @@ def _fit(args: argparse.Namespace) -> None:
     if recipe["examples"] == "synthesis":
         _need(args, "label_maps")
         _configure(args, recipe)
-        train_anatomy(recipe, args.label_maps, args.work_dir)
+        train_anatomy(
+            recipe, args.label_maps, args.work_dir, encoder_weights=_start(args, recipe), only_phase=args.phase
+        )
     else:
         _fit_labelled(args, recipe)
     if args.bundle:
@@ -55,13 +57,20 @@ def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
     from bids_hypo.workflow.training import TrainingOptions, train_labelled
 
     anatomy = find_bundle(ANATOMY, args.models)
-    start = args.encoder_weights or recipe.get("encoder_weights", "none")
-    known = {"none": None, "imagenet": "imagenet", ANATOMY: anatomy.folder}
-    options = TrainingOptions(n_folds, args.fold, known.get(start, Path(start)))
+    options = TrainingOptions(n_folds, args.fold, _start(args, recipe))
     _configure(args, recipe)
     from bids_hypo.models.inference import load_network
 
     train_labelled(recipe, items, anatomy, load_network(anatomy), args.work_dir, options)
+
+
+def _start(args: argparse.Namespace, recipe: dict[str, Any]) -> str | Path | None:
+    from bids_hypo.models.catalog import ANATOMY, find_bundle
+
+    start = args.encoder_weights or recipe.get("encoder_weights", "none")
+    if start == ANATOMY:
+        return find_bundle(ANATOMY, args.models).folder
+    return {"none": None, "imagenet": "imagenet"}.get(start, Path(start))
 
 
 def _configure(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
@@ -175,6 +184,8 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("recipe", help=RECIPE_HELP)
     fit.add_argument("--folds", type=int, metavar="N", help="cross-validation: a network for each of N divisions")
     fit.add_argument("--fold", type=int, metavar="K", help="train only fold K, for instance each as a job of its own")
+    fit.add_argument("--phase", metavar="NAME",
+                     help="recipes in phases (anatomy): train only this one, from --encoder-weights")  # fmt: skip
     fit.add_argument("--encoder-weights", metavar="{none,imagenet,anatomy,FILE,BUNDLE}",
                      help="start of the network: random, ImageNet (downloaded), the anatomy network, a Keras .h5 of "
                      "the encoder, or a bundle; default: as the recipe says, otherwise none")  # fmt: skip

@@ -46,6 +46,7 @@ FIRST_OUTSIDE = 500
 STRIP_RINGS_MM = (0.0, 1.0, 2.0, 3.5, 5.0)
 SINUS_NOTCH_MM = 10.0
 SINUS_BULGE_MM = 4.0
+SPILL_MM = 2.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,34 @@ def intracranial_mask(labels: np.ndarray) -> np.ndarray:
     inside = ndimage.binary_fill_holes(inside)
     inside[:, :, : max(lowest - 2, 0)] = False
     return largest_component(ndimage.gaussian_filter(inside.astype(np.float32), 1.0) > 0.5)
+
+
+def painted_to(labels: np.ndarray, icv: np.ndarray) -> np.ndarray:
+    """The same head with tissues that end where the intracranial volume does.
+
+    The rule of `intracranial_mask` closes gaps and smooths a border that was drawn voxel by voxel. Where it departs
+    from the labels (1.1 to 1.6 % of the volume), an image would show bone inside of it and CSF just outside of it, and
+    the border that is seen would not be the one that counts. So bone and other tissue inside becomes CSF (sinuses
+    stay), and CSF or brain within 2 mm outside becomes the nearest tissue outside. Canals that lead further out stay.
+
+    Parameters
+    ----------
+    labels : (X, Y, Z) int
+        FreeSurfer numbers, 1 mm.
+    icv : (X, Y, Z) bool
+
+    Returns
+    -------
+    (X, Y, Z) int
+    """
+    painted = labels.copy()
+    outer = (labels == 0) | (labels >= FIRST_OUTSIDE)
+    painted[icv & outer & (labels != SINUS)] = CSF
+    spill = ~icv & ~outer & _by_distance(icv, SPILL_MM)
+    spill[:, :, : np.flatnonzero(icv.any(axis=(0, 1)))[0]] = False  # the spinal canal goes on below
+    nearest = ndimage.distance_transform_edt(icv | ~outer, return_distances=False, return_indices=True)
+    painted[spill] = labels[tuple(axis[spill] for axis in nearest)]
+    return painted
 
 
 def widen_fluid(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -175,6 +204,7 @@ def load_head_maps(path: Path, wider_fluid: Sequence[np.random.Generator] = ()) 
     labels = np.asanyarray(image.dataobj).astype(np.int16)
     labels = np.pad(labels[_box(labels > 0)], 2)
     icv, name = intracranial_mask(labels), path.name.split(".")[0]
+    labels = painted_to(labels, icv)
     return tuple(_prepared(some, icv, name) for some in (labels, *(widen_fluid(labels, rng) for rng in wider_fluid)))
 
 

@@ -32,7 +32,9 @@ MEASURED_CONTRAST = {"grey": (0.52, 0.78), "fluid": (0.08, 0.25), BONE: (0.01, 0
 class SynthesisOptions:
     """Strength of each random effect; `mild` is used to make validation scans.
 
-    Lengths in mm, angles in degrees, intensities relative to white matter. ``fluid_range`` bounds the mean of CSF;
+    Lengths in mm, angles in degrees, intensities relative to white matter. ``noise_max`` bounds the standard deviation
+    in a voxel of the network's grid, where a scan of 1 mm has less than half of its own noise; ``blur_max_mm`` that of
+    the blur. ``fluid_range`` bounds the mean of CSF;
     ``bone_like_fluid`` is how often bone is drawn about as bright as CSF, which hides the border of the ICV: T1w images
     are not like that, but it teaches shape. ``measured_contrast`` is how often grey matter, CSF and the tissues outside
     the brain are drawn from `MEASURED_CONTRAST` instead.
@@ -48,6 +50,7 @@ class SynthesisOptions:
     bone_like_fluid: float = 0.4
     measured_contrast: float = 0.0
     noise_max: float = 0.06
+    blur_max_mm: float = 1.1
     bias_max: float = 0.35
     strip: float = 0.22
     deface: float = 0.2
@@ -242,7 +245,7 @@ def make_examples(
     examples = []
     for _ in range(n_contrasts):
         image = add_noise(_halve(render(head, codes, rng, options)), rng, noise_max=options.noise_max)
-        blur_mm = rng.uniform(0, 1.1, 3)
+        blur_mm = rng.uniform(0, options.blur_max_mm, 3)
         if rng.random() < 0.2:
             blur_mm[rng.integers(3)] = rng.uniform(1.0, 2.4)
         image = bias_and_gamma(image, rng, bias_max=options.bias_max)

@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
+from bids_hypo.errors import UsageError
 from bids_hypo.image.volume import Volume, read_volume
-from bids_hypo.models.bundle import ModelBundle
+from bids_hypo.models.bundle import ModelBundle, load_bundle
 from bids_hypo.segment.anatomy import find_anatomy, pose_template
 from bids_hypo.segment.pose import Pose, fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, load_training_heads
@@ -56,12 +57,15 @@ class TrainingOptions:
     encoder_weights: str | Path | None = None
 
 
-def train_anatomy(recipe: dict[str, Any], label_maps: Path, folder: Path) -> Path:
+def train_anatomy(
+    recipe: dict[str, Any], label_maps: Path, folder: Path, *, encoder_weights: str | Path | None = None,
+    only_phase: str | None = None,
+) -> Path:  # fmt: skip
     """Train the anatomy network on heads synthesised from label maps; returns the weights file.
 
     The recipe's ``phases`` follow each other, each from the weights of the one before, the first ones on a coarser
-    grid, where a step costs less. The pose template is written
-    to ``constants.json`` in ``folder`` before training starts.
+    grid, where a step costs less. The pose template is written to ``constants.json`` in ``folder`` before training
+    starts; that of a bundle is kept, because other models were trained in its frame.
 
     Parameters
     ----------
@@ -70,19 +74,38 @@ def train_anatomy(recipe: dict[str, Any], label_maps: Path, folder: Path) -> Pat
         Folder of label maps.
     folder : Path
         Gets a folder for each phase with its checkpoints, and the final ``weights.npz``.
+    encoder_weights : {None, "imagenet"} or Path
+        Start of the first phase; see `bids_hypo.models.network.build_unet`.
+    only_phase : str, optional
+        Train this phase alone, from ``encoder_weights``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such phase.
     """
+    phases = [phase for phase in recipe["phases"] if only_phase in (None, phase["name"])]
+    if not phases:
+        known = ", ".join(phase["name"] for phase in recipe["phases"])
+        raise UsageError(f"--phase {only_phase}: the recipe '{recipe['name']}' has the phases {known}.")
     weights: Path | None = None
-    for phase in recipe["phases"]:
+    for phase in phases:
         logger.info("preparing the label maps of %s for phase '%s'", label_maps, phase["name"])
         heads = load_training_heads(label_maps, recipe["validation"], n_wider=phase.get("wider_fluid_copies", 0))
         if weights is None:
-            _write_constants(folder, {"pose_template_mm": make_pose_template(heads)})
+            kept = load_bundle(encoder_weights).constants if _is_bundle(encoder_weights) else {}
+            template = kept.get("pose_template_mm") or make_pose_template(heads)
+            _write_constants(folder, {"pose_template_mm": template})
         changed = in_phase(recipe, phase)
         source = AnatomyBatches(heads, changed)
         weights = fit(source, changed["architecture"], changed["loss"], changed["training"], folder / phase["name"],
-                      initial_weights=weights)  # fmt: skip
+                      encoder_weights=None if weights else encoder_weights, initial_weights=weights)  # fmt: skip
     assert weights is not None
     return Path(shutil.copyfile(weights, folder / "weights.npz"))
+
+
+def _is_bundle(weights: str | Path | None) -> TypeGuard[Path]:
+    return isinstance(weights, Path) and weights.is_dir()
 
 
 def train_labelled(

@@ -70,6 +70,39 @@ def test_a_network_starts_from_the_layers_it_shares_with_a_bundle(trained, tmp_p
         network.build_unet({**ARCHITECTURE, "backbone": "resnet18", "decoder_filters": [4] * 5}, bundle.folder)
 
 
+def test_details_and_dark_parts_are_seen_and_start_at_nothing(trained, tmp_path):
+    *_, bundle = trained
+    plain = network.build_unet(ARCHITECTURE, bundle.folder)
+    architecture = {**ARCHITECTURE, "detail_filters": [4], "spread_dark": 0.1}
+    fine = network.build_unet(architecture, bundle.folder)
+    inner = fine.layers[-1]
+    x = np.random.default_rng(3).normal(size=(1, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(fine(x), plain(x), atol=1e-6)
+
+    # one correction by the middle of each window, of the image alone: what comes out is local to a voxel
+    inner.get_layer("stem_conv").set_weights([np.zeros_like(w) for w in inner.get_layer("stem_conv").get_weights()])
+    (kernel,) = inner.get_layer("detail_conv1").get_weights()
+    kernel[:] = 0
+    kernel[1, 1, -3:, 0] = 1  # the last channels are those in which the dark is spread
+    inner.get_layer("detail_conv1").set_weights([kernel])
+    kernel, bias = inner.get_layer("detail_out").get_weights()
+    kernel[0, 0, 0, 1] = 1
+    inner.get_layer("detail_out").set_weights([kernel, bias])
+    dark, less_dark, bright = (x.copy() for _ in range(3))
+    for image, value in ((dark, 0.05), (less_dark, 0.1), (bright, 1.05)):
+        image[0, 10, 11] = value
+    changed = np.abs(fine(less_dark) - fine(dark)).max(axis=-1)[0]
+    assert np.argwhere(changed > 1e-6).tolist() == [[10, 11]]
+    brighter = bright.copy()
+    brighter[0, 10, 11] += 0.05
+    assert changed.max() > 10 * np.abs(fine(brighter) - fine(bright)).max()
+
+    network.save_weights(fine, tmp_path / "weights.npz")
+    save_bundle(tmp_path / "fine", {**DESCRIPTION, "architecture": architecture}, [tmp_path / "weights.npz"])
+    again = network.build_unet(architecture, tmp_path / "fine")
+    np.testing.assert_allclose(again(x), fine(x), atol=2e-3)
+
+
 def test_results_do_not_depend_on_the_batch_size(trained):
     *_, bundle = trained
     x = np.random.default_rng(1).normal(size=(7, 32, 32, 3)).astype(np.float32)

@@ -1,8 +1,34 @@
-"""A small labelled dataset."""
+"""A small labelled dataset, and a toy head map."""
 
 import nibabel as nib
 import numpy as np
 import pytest
+
+STRUCTURES = {  # centre (mm) and radius (mm) of a toy head's structures, FreeSurfer numbers, left is negative x
+    10: ((-11, -19, 7), 7), 49: ((11, -19, 7), 7), 16: ((0, -31, -33), 9), 4: ((-14, -18, 20), 5),
+    43: ((14, -18, 20), 5), 14: ((0, -12, -2), 4), 11: ((-14, 10, 10), 5), 50: ((14, 10, 10), 5),
+    12: ((-27, 1, 0), 6), 51: ((27, 1, 0), 6), 17: ((-28, -22, -14), 5), 53: ((28, -22, -14), 5),
+    8: ((-20, -62, -36), 16), 47: ((20, -62, -36), 16), 28: ((-9, -14, -13), 3.5), 60: ((9, -14, -13), 3.5),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def head_file(tmp_path_factory):
+    """A toy head map of 1 mm: scalp, bone, CSF, white matter, structures, and a neck with a spinal canal."""
+    shape = (150, 190, 170)
+    x = np.stack(np.indices(shape), -1) - np.array([75, 95, 95])
+    labels = np.zeros(shape, np.int32)
+    radius = np.linalg.norm(x / np.array([1, 1.2, 1]), axis=-1)
+    for number, size in ((507, 72), (515, 66), (24, 60), (2, 56)):
+        labels[radius < size] = number
+    labels[(radius < 56) & (x[..., 0] > 0)] = 41
+    for number, (centre, size) in STRUCTURES.items():
+        labels[np.linalg.norm(x - np.array(centre), axis=-1) < size] = number
+    labels[(np.hypot(x[..., 0], x[..., 1] + 25) < 5) & (x[..., 2] < -50)] = 24
+    path = tmp_path_factory.mktemp("maps") / "toy.nii.gz"
+    affine = np.diag([-1.0, 1, 1, 1])  # stored LAS: reading must bring it to RAS
+    nib.save(nib.Nifti1Image(np.ascontiguousarray(labels[::-1]), affine), path)
+    return path
 
 
 def save_image(path, data):

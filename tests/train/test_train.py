@@ -2,9 +2,9 @@
 
 import json
 
-import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bids_hypo.image.volume import Volume
 from bids_hypo.segment.pose import fit_pose
@@ -18,37 +18,12 @@ from bids_hypo.train.headmaps import (
     intracranial_mask,
     load_head_map,
     load_head_maps,
+    painted_to,
     widen_fluid,
 )
 from bids_hypo.train.pose_template import make_pose_template
 from bids_hypo.train.recipe import RECIPES, in_phase, load_recipe
 from bids_hypo.train.synthesis import T1W, make_examples, mirror, synthesise_scan, tissue_means
-
-STRUCTURES = {  # centre (mm) and radius (mm) of a toy head's structures, FreeSurfer numbers, left is negative x
-    10: ((-11, -19, 7), 7), 49: ((11, -19, 7), 7), 16: ((0, -31, -33), 9), 4: ((-14, -18, 20), 5),
-    43: ((14, -18, 20), 5), 14: ((0, -12, -2), 4), 11: ((-14, 10, 10), 5), 50: ((14, 10, 10), 5),
-    12: ((-27, 1, 0), 6), 51: ((27, 1, 0), 6), 17: ((-28, -22, -14), 5), 53: ((28, -22, -14), 5),
-    8: ((-20, -62, -36), 16), 47: ((20, -62, -36), 16), 28: ((-9, -14, -13), 3.5), 60: ((9, -14, -13), 3.5),
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def head_file(tmp_path_factory):
-    """A toy head map of 1 mm: scalp, bone, CSF, white matter, structures, and a neck with a spinal canal."""
-    shape = (150, 190, 170)
-    x = np.stack(np.indices(shape), -1) - np.array([75, 95, 95])
-    labels = np.zeros(shape, np.int32)
-    radius = np.linalg.norm(x / np.array([1, 1.2, 1]), axis=-1)
-    for number, size in ((507, 72), (515, 66), (24, 60), (2, 56)):
-        labels[radius < size] = number
-    labels[(radius < 56) & (x[..., 0] > 0)] = 41
-    for number, (centre, size) in STRUCTURES.items():
-        labels[np.linalg.norm(x - np.array(centre), axis=-1) < size] = number
-    labels[(np.hypot(x[..., 0], x[..., 1] + 25) < 5) & (x[..., 2] < -50)] = 24
-    path = tmp_path_factory.mktemp("maps") / "toy.nii.gz"
-    affine = np.diag([-1.0, 1, 1, 1])  # stored LAS: reading must bring it to RAS
-    nib.save(nib.Nifti1Image(np.ascontiguousarray(labels[::-1]), affine), path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +64,33 @@ def test_the_icv_holds_sinuses_whether_or_not_the_map_tells_them_from_csf(sinus)
     assert mask[beneath_vault & (radius < 31)].all()
     assert not mask[in_neck & (radius > 38)].any()
     assert mask.sum() == pytest.approx(4 / 3 * np.pi * 32**3, rel=0.04)
+
+
+def test_a_head_is_painted_up_to_the_border_that_counts():
+    labels = np.full((80, 80, 90), 515, np.int16)
+    x = np.stack(np.indices(labels.shape), -1) - np.array([40, 40, 50])
+    radius = np.linalg.norm(x, axis=-1)
+    labels[radius < 32] = CSF
+    labels[radius < 28] = 3
+    labels[(np.linalg.norm(x - np.array([0, -8, -18]), axis=-1) < 9)] = 8
+    splinter = (radius < 32) & (np.abs(x[..., :2] - np.array([31, 0])) < 1.5).all(axis=-1)
+    labels[splinter] = 507
+    in_vault = (radius < 32) & (x[..., 2] > 29)
+    labels[in_vault] = SINUS
+    canal = (radius >= 30) & (np.hypot(x[..., 1], x[..., 2]) < 1.5) & (x[..., 0] < 0)
+    labels[canal] = CSF
+    icv = intracranial_mask(labels)
+    assert (icv & splinter).any() and (~icv & canal).any()
+    painted = painted_to(labels, icv)
+    assert set(np.unique(painted[icv])) <= {CSF, 3, 8, SINUS}
+    assert (painted[icv & in_vault] == SINUS).all()
+    lowest = np.flatnonzero(icv.any(axis=(0, 1)))[0]
+    just_outside = ndimage.distance_transform_edt(~icv) <= 2
+    just_outside[:, :, :lowest] = False
+    assert (painted[just_outside & ~icv] >= 500).all()
+    far = ndimage.distance_transform_edt(~icv) > 2
+    np.testing.assert_array_equal(painted[far], labels[far])
+    assert (painted[far & canal] == CSF).all()
 
 
 def test_wider_fluid_takes_brain_and_leaves_the_skull(head, head_file):
