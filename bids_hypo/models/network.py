@@ -145,12 +145,11 @@ def _load_encoder(model: Any, path: Path) -> None:
 def _load_layers(model: Any, folder: Path) -> None:
     """Fill the layers that a bundle's first network has too; a network that shares none is an error."""
     bundle = load_bundle(folder)
-    donor = build_unet(bundle.architecture)
+    donor = _unet(bundle.architecture, None)
     load_weights(donor, folder / bundle.weights[0][0])
-    inner = next((layer for layer in donor.layers if isinstance(layer, tf.keras.Model)), donor)
     there = {layer.name: layer for layer in model.layers}
     n_filled = 0
-    for number, layer in enumerate(inner.layers):
+    for number, layer in enumerate(donor.layers):
         values, own = layer.get_weights(), there.get(layer.name)
         if not values or own is None:
             continue

@@ -81,6 +81,11 @@ class HeadMap:
         return (self.target > 0)[self.codes]
 
 
+def is_inside(labels: np.ndarray) -> np.ndarray:
+    """Where labels (any shape, FreeSurfer numbers) are of brain, ventricles or CSF: bool, same shape."""
+    return (labels > 0) & (labels < FIRST_OUTSIDE)
+
+
 def intracranial_mask(labels: np.ndarray) -> np.ndarray:
     """The intracranial volume of a label map, by one stated rule.
 
@@ -101,7 +106,7 @@ def intracranial_mask(labels: np.ndarray) -> np.ndarray:
     -------
     (X, Y, Z) bool
     """
-    inside = (labels > 0) & (labels < FIRST_OUTSIDE)
+    inside = is_inside(labels)
     lowest = np.flatnonzero(largest_component(np.isin(labels, CEREBELLUM)).any(axis=(0, 1)))[0]
     inside[:, :, : max(lowest - 2, 0)] = False
     inside = largest_component(_by_distance(_by_distance(inside, -2.0), 2.0) & inside)
@@ -131,7 +136,7 @@ def painted_to(labels: np.ndarray, icv: np.ndarray) -> np.ndarray:
     (X, Y, Z) int
     """
     painted = labels.copy()
-    outer = (labels == 0) | (labels >= FIRST_OUTSIDE)
+    outer = ~is_inside(labels)
     painted[icv & outer & (labels != SINUS)] = CSF
     spill = ~icv & ~outer & _by_distance(icv, SPILL_MM)
     spill[:, :, : np.flatnonzero(icv.any(axis=(0, 1)))[0]] = False  # the spinal canal goes on below
@@ -213,7 +218,7 @@ def _prepared(labels: np.ndarray, icv: np.ndarray, name: str) -> HeadMap:
     for number, numbers in enumerate(ANATOMY_CLASSES.values()):
         if numbers:
             target[np.isin(labels, numbers) & icv] = number
-    brain = largest_component((labels > 0) & (labels < FIRST_OUTSIDE) & (labels != CSF) & icv)
+    brain = largest_component(is_inside(labels) & (labels != CSF) & icv)
     distance = ndimage.distance_transform_edt(~ndimage.binary_fill_holes(_by_distance(_by_distance(brain, 2.0), -2.0)))
     ring = np.searchsorted(STRIP_RINGS_MM, distance, side="left").astype(np.uint8)
     packed = labels.astype(np.int32) * 1024 + target.astype(np.int32) * 16 + ring

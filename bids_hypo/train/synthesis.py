@@ -15,7 +15,7 @@ from bids_hypo.image.grid import as_shape
 from bids_hypo.image.volume import Volume
 from bids_hypo.train.artefacts import add_noise, bias_and_gamma, cut_field_of_view
 from bids_hypo.train.deform import random_affine, smooth_field
-from bids_hypo.train.headmaps import CLASS_NAMES, FIRST_OUTSIDE, SINUS, STRIP_RINGS_MM, HeadMap
+from bids_hypo.train.headmaps import CLASS_NAMES, SINUS, STRIP_RINGS_MM, HeadMap, is_inside
 
 WHITE = (2, 7, 41, 46)
 GREY = (3, 8, 17, 18, 26, 42, 47, 53, 54, 58, 25, 57, 136, 137, 163, 164)
@@ -187,7 +187,7 @@ def render(head: HeadMap, codes: np.ndarray, rng: np.random.Generator, options: 
         # keep the brain and a rim of random width; a part of the strips keep what touches the brain outside the skull
         means[head.ring > rng.integers(1, len(STRIP_RINGS_MM) + 1)] = 0.0
         if rng.random() < 0.7:
-            means[(head.label >= FIRST_OUTSIDE) | (head.label == 0)] = 0.0
+            means[~is_inside(head.label)] = 0.0
     return means[codes]
 
 
