@@ -37,6 +37,8 @@ def _fit(args: argparse.Namespace) -> None:
     recipe = load_recipe(args.recipe, backbone=args.backbone, changes=args.set)
     if recipe["examples"] == "synthesis":
         _need(args, "label_maps")
+        why = f"'{recipe['name']}' learns from --label-maps, in phases"
+        _refuse(args, why, "folds", "fold", "data", "pattern", "stratify")
         _configure(args, recipe)
         train_anatomy(
             recipe, args.label_maps, args.work_dir, encoder_weights=_start(args, recipe), only_phase=args.phase
@@ -49,6 +51,7 @@ def _fit(args: argparse.Namespace) -> None:
 
 
 def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
+    _refuse(args, f"'{recipe['name']}' learns from labelled scans (--data), without phases", "phase", "label_maps")
     n_folds = args.folds or recipe.get("folds", 1)
     if n_folds < 1 or (args.fold is not None and not 1 <= args.fold <= n_folds):
         raise UsageError(f"--folds {n_folds} --fold {args.fold}: expected a number of folds and one of them.")
@@ -171,6 +174,12 @@ def _need(args: argparse.Namespace, *names: str) -> None:
     for name in names:
         if not getattr(args, name):
             raise UsageError(f"--{name.replace('_', '-')} is needed here; see bids_hypo_train --help.")
+
+
+def _refuse(args: argparse.Namespace, why: str, *names: str) -> None:
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
+    if given:
+        raise UsageError(f"{', '.join(given)}: cannot be used here: the recipe {why}. Leave it out.")
 
 
 RECIPE_HELP = "anatomy, hypothalamus, vernikouskaya2023, vernikouskaya2023-icv, gradio-cnn, or a recipe file (.json)"

@@ -8,12 +8,14 @@ from scipy import ndimage
 from bids_hypo.image.grid import Grid, apply_affine, bounding_box
 from bids_hypo.image.volume import Volume
 
-# Width of the Gaussian that stands for the larger voxel, in units of the ratio of spacings: a box of width r has a
-# standard deviation of 0.29 r; linear interpolation adds its own blur of about 0.41 voxel.
+# Standard deviations in voxels: of a voxel as a box, of what linear interpolation blurs; and, in voxels of the target,
+# of the Gaussian that keeps noise from being folded back into the image.
+_BOX_SD = 0.29
+_LINEAR_SD = 0.41
 _ANTI_ALIAS_SD = 0.35
 
 
-def resample(volume: Volume, grid: Grid, *, outside: float = 0.0) -> Volume:
+def resample(volume: Volume, grid: Grid, *, outside: float = 0.0, sharp: bool = False) -> Volume:
     """Resample an image onto a grid, smoothing first where the target is coarser.
 
     Parameters
@@ -23,6 +25,9 @@ def resample(volume: Volume, grid: Grid, *, outside: float = 0.0) -> Volume:
         Target shape and affine (voxel to RAS mm).
     outside : float
         Value where the source has no data.
+    sharp : bool
+        Smooth only where interpolation leaves the image sharper than the target's voxels would, so that it looks as
+        if it had been acquired with them; otherwise smoother, with less noise.
 
     Returns
     -------
@@ -34,7 +39,8 @@ def resample(volume: Volume, grid: Grid, *, outside: float = 0.0) -> Volume:
     along = _spacing_along_source_axes(grid, volume.affine)
     source_mm = volume.grid.voxel_sizes_mm
     ratio = along / source_mm
-    sd = np.where(ratio > 1.05, _ANTI_ALIAS_SD * np.sqrt(np.maximum(ratio**2 - 1, 0)), 0.0)
+    wider = np.where(ratio > 1.05, ratio**2 - 1, 0.0)
+    sd = np.sqrt(np.maximum(_BOX_SD**2 * wider - _LINEAR_SD**2, 0.0)) if sharp else _ANTI_ALIAS_SD * np.sqrt(wider)
     if sd.any() and data.size:
         data = ndimage.gaussian_filter(data, sd, truncate=3.0, mode="nearest")
     matrix = np.linalg.inv(volume.affine) @ grid.affine

@@ -88,7 +88,7 @@ def soft_targets(target: np.ndarray, icv_fraction: np.ndarray, n_classes: int) -
     return y
 
 
-def load_training_heads(folder: Path, left_out: list[str], *, n_wider: int = 0) -> tuple[HeadMap, ...]:
+def load_training_heads(folder: Path, left_out: list[str], *, n_varied: int = 0) -> tuple[HeadMap, ...]:
     """Read every label map of a folder except those set aside.
 
     Parameters
@@ -96,8 +96,8 @@ def load_training_heads(folder: Path, left_out: list[str], *, n_wider: int = 0) 
     folder : Path
     left_out : list of str
         Names without ending.
-    n_wider : int
-        Additional copies of each head with wider spaces of fluid (`bids_hypo.train.headmaps.widen_fluid`).
+    n_varied : int
+        Additional copies of each head with other spaces of fluid (`bids_hypo.train.headmaps.vary_fluid`).
 
     Raises
     ------
@@ -107,6 +107,7 @@ def load_training_heads(folder: Path, left_out: list[str], *, n_wider: int = 0) 
     paths = sorted(p for p in folder.glob("*.nii.gz") if p.name.split(".")[0] not in left_out)
     if not paths:
         raise NoInputError(f"{folder}: found no label maps (*.nii.gz); expected FreeSurfer-numbered head maps of 1 mm.")
-    copies = [[np.random.default_rng([number, copy]) for copy in range(1, n_wider + 1)] for number in range(len(paths))]
+    numbers = range(1, n_varied + 1)
+    copies = [[np.random.default_rng([head, number]) for number in numbers] for head in range(len(paths))]
     with ProcessPoolExecutor() as pool:
         return tuple(head for heads in pool.map(load_head_maps, paths, copies) for head in heads)

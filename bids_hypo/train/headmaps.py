@@ -41,7 +41,8 @@ WHITE_MATTER = (2, 41)
 LATERAL_VENTRICLES = (4, 43)
 CSF = 24
 SINUS = 514  # the dural venous sinuses, and large veins of the neck
-MAX_WIDENING_MM = {"cortex": 2.0, "cerebellum": 8.0, "ventricles": 5.0}
+MAX_CHANGE_MM = {"sulci wider": 2.0, "sulci filled": 2.5, "cortex from skull": 5.0, "cerebellum from skull": 14.0,
+                 "ventricles": 5.0}  # fmt: skip
 FIRST_OUTSIDE = 500
 STRIP_RINGS_MM = (0.0, 1.0, 2.0, 3.5, 5.0)
 SINUS_NOTCH_MM = 10.0
@@ -145,12 +146,15 @@ def painted_to(labels: np.ndarray, icv: np.ndarray) -> np.ndarray:
     return painted
 
 
-def widen_fluid(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same head with less brain in it, as in an older person: wider sulci, ventricles and cisterns.
+def vary_fluid(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same skull with less brain in it, as in an older person, or with more, as in a younger one.
 
-    Brain next to fluid becomes fluid to a depth that varies smoothly over the head: up to 2 mm of cortex, 8 mm of
-    cerebellum (a large cisterna magna is common in healthy people) and 5 mm of white matter around the lateral
-    ventricles. The skull stays where it is.
+    Each by an amount that varies smoothly over the head: sulci widen by up to 2 mm or fill with up to 2.5 mm of cortex;
+    fluid below the skull becomes up to 5 mm deep over the cortex and 14 mm over the cerebellum (a large cisterna magna
+    is common in healthy people); up to 5 mm of white matter around the lateral ventricles become ventricle.
+
+    A network that sees each skull with one depth of fluid only learns where bone usually begins, and is drawn to that
+    depth where fluid and bone are hard to tell apart.
 
     Parameters
     ----------
@@ -162,18 +166,29 @@ def widen_fluid(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     -------
     (X, Y, Z) int
     """
-    wider = labels.copy()
-    field = smooth_field(labels.shape, (5, 6, 5), rng)
-    field -= field.min()
-    field /= field.max()
-    strength = {name: mm * rng.uniform(0.2, 1.0) for name, mm in MAX_WIDENING_MM.items()}
-    from_csf = ndimage.distance_transform_edt(labels != CSF)
-    wider[np.isin(labels, CORTEX) & (from_csf <= strength["cortex"] * field)] = CSF
-    wider[np.isin(labels, CEREBELLUM) & (from_csf <= strength["cerebellum"] * field)] = CSF
+    varied = labels.copy()
+    cortex, cerebellum = np.isin(labels, CORTEX), np.isin(labels, CEREBELLUM)
+    sulci = np.clip(_unit_field(labels.shape, rng) + np.float32(rng.uniform(-1.0, 0.2)), -1, 1)
+    from_cortex, nearest = ndimage.distance_transform_edt(~cortex, return_indices=True)
+    filled = (labels == CSF) & (from_cortex <= -MAX_CHANGE_MM["sulci filled"] * sulci)
+    varied[filled] = labels[tuple(axis[filled] for axis in nearest)]
+    varied[cortex & (ndimage.distance_transform_edt(labels != CSF) <= MAX_CHANGE_MM["sulci wider"] * sulci)] = CSF
+    from_skull = ndimage.distance_transform_edt(is_inside(labels) | (labels == SINUS))
+    for brain, name in ((np.isin(varied, CORTEX), "cortex from skull"), (cerebellum, "cerebellum from skull")):
+        depth = MAX_CHANGE_MM[name] * rng.uniform(-1.0, 1.0) * _unit_field(labels.shape, rng)
+        varied[brain & (from_skull <= depth)] = CSF
+    ventricles = MAX_CHANGE_MM["ventricles"] * rng.uniform(0.0, 1.0) * _unit_field(labels.shape, rng)
     for ventricle, white in zip(LATERAL_VENTRICLES, WHITE_MATTER, strict=True):
-        near = ndimage.distance_transform_edt(labels != ventricle) <= strength["ventricles"] * field
-        wider[(labels == white) & near] = ventricle
-    return wider
+        near = ndimage.distance_transform_edt(labels != ventricle) <= ventricles
+        varied[(labels == white) & near] = ventricle
+    return varied
+
+
+def _unit_field(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """A smooth random field from 0 to 1."""
+    field = smooth_field(shape, (5, 6, 5), rng)
+    field -= field.min()
+    return field / field.max()
 
 
 def load_head_map(path: Path) -> HeadMap:
@@ -191,14 +206,14 @@ def load_head_map(path: Path) -> HeadMap:
     return load_head_maps(path)[0]
 
 
-def load_head_maps(path: Path, wider_fluid: Sequence[np.random.Generator] = ()) -> tuple[HeadMap, ...]:
-    """Read a label map as `load_head_map` does, and make copies of it with wider spaces of fluid.
+def load_head_maps(path: Path, varied_fluid: Sequence[np.random.Generator] = ()) -> tuple[HeadMap, ...]:
+    """Read a label map as `load_head_map` does, and make copies of it with other spaces of fluid.
 
     Parameters
     ----------
     path : Path
-    wider_fluid : sequence of numpy Generator
-        One for each copy, in which `widen_fluid` widens them inside the same intracranial volume.
+    varied_fluid : sequence of numpy Generator
+        One for each copy, in which `vary_fluid` changes them inside the same intracranial volume.
 
     Returns
     -------
@@ -210,7 +225,7 @@ def load_head_maps(path: Path, wider_fluid: Sequence[np.random.Generator] = ()) 
     labels = np.pad(labels[_box(labels > 0)], 2)
     icv, name = intracranial_mask(labels), path.name.split(".")[0]
     labels = painted_to(labels, icv)
-    return tuple(_prepared(some, icv, name) for some in (labels, *(widen_fluid(labels, rng) for rng in wider_fluid)))
+    return tuple(_prepared(some, icv, name) for some in (labels, *(vary_fluid(labels, rng) for rng in varied_fluid)))
 
 
 def _prepared(labels: np.ndarray, icv: np.ndarray, name: str) -> HeadMap:

@@ -62,6 +62,33 @@ def test_coarser_targets_are_smoothed_first():
     assert resample(noise, same).data.std() > 0.3
 
 
+def _spread(ratio: float, *, sharp: bool) -> float:
+    """Standard deviation, in voxels of the source, of what becomes of one bright plane on a grid that is coarser."""
+    at, weight = [], []
+    for shift in np.arange(0, ratio, 0.1):
+        plane = np.zeros((8, 41, 8), np.float32)
+        plane[:, 20] = 1
+        spacing = np.array([1.0, ratio, 1.0])
+        grid = box_grid(np.array([3.5, 20 + shift, 3.5]), np.eye(3), (4, 9, 4), spacing)
+        found = resample(Volume(plane, np.eye(4)), grid, sharp=sharp).data[1, :, 1]
+        at.append(apply_affine(grid.affine, np.stack(np.broadcast_arrays(1, np.arange(9), 1), -1))[:, 1] - 20)
+        weight.append(found)
+    at, weight = np.concatenate(at), np.concatenate(weight)
+    return float(np.sqrt((weight * at**2).sum() / weight.sum()))
+
+
+@pytest.mark.parametrize("ratio", [2.5, 3.3])
+def test_a_sharp_image_is_as_sharp_as_one_with_larger_voxels(ratio):
+    of_a_box = np.sqrt((ratio**2 - 1) / 12)
+    assert _spread(ratio, sharp=True) == pytest.approx(of_a_box, rel=0.1)
+    assert _spread(ratio, sharp=False) > 1.2 * of_a_box
+
+
+def test_a_little_coarser_is_not_smoothed_when_sharp():
+    assert _spread(1.5, sharp=True) == pytest.approx(np.sqrt(1 / 6), rel=0.02)  # linear interpolation alone
+    assert _spread(1.5, sharp=False) > 1.15 * _spread(1.5, sharp=True)
+
+
 def test_volume_is_kept_when_probabilities_come_back():
     fine = box_grid(np.zeros(3), np.eye(3), (80, 80, 80), np.full(3, 0.5))
     points = apply_affine(fine.affine, np.stack(np.indices(fine.shape), -1))

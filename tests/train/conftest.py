@@ -14,14 +14,15 @@ STRUCTURES = {  # centre (mm) and radius (mm) of a toy head's structures, FreeSu
 
 @pytest.fixture(scope="session")
 def head_file(tmp_path_factory):
-    """A toy head map of 1 mm: scalp, bone, CSF, white matter, structures, and a neck with a spinal canal."""
+    """A toy head map of 1 mm: scalp, bone, CSF, cortex, white matter, structures, and a neck with a spinal canal."""
     shape = (150, 190, 170)
     x = np.stack(np.indices(shape), -1) - np.array([75, 95, 95])
     labels = np.zeros(shape, np.int32)
     radius = np.linalg.norm(x / np.array([1, 1.2, 1]), axis=-1)
-    for number, size in ((507, 72), (515, 66), (24, 60), (2, 56)):
+    for number, size in ((507, 72), (515, 66), (24, 60), (3, 56), (2, 53)):
         labels[radius < size] = number
-    labels[(radius < 56) & (x[..., 0] > 0)] = 41
+    for left, right in ((3, 42), (2, 41)):
+        labels[(labels == left) & (x[..., 0] > 0)] = right
     for number, (centre, size) in STRUCTURES.items():
         labels[np.linalg.norm(x - np.array(centre), axis=-1) < size] = number
     labels[(np.hypot(x[..., 0], x[..., 1] + 25) < 5) & (x[..., 2] < -50)] = 24

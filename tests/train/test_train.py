@@ -19,7 +19,7 @@ from bids_hypo.train.headmaps import (
     load_head_map,
     load_head_maps,
     painted_to,
-    widen_fluid,
+    vary_fluid,
 )
 from bids_hypo.train.pose_template import make_pose_template
 from bids_hypo.train.recipe import RECIPES, in_phase, load_recipe
@@ -93,26 +93,33 @@ def test_a_head_is_painted_up_to_the_border_that_counts():
     assert (painted[far & canal] == CSF).all()
 
 
-def test_wider_fluid_takes_brain_and_leaves_the_skull(head, head_file):
-    same, older = load_head_maps(head_file, [np.random.default_rng(1)])
+def test_other_fluid_leaves_the_skull_as_it_is(head, head_file):
+    same, *others = load_head_maps(head_file, [np.random.default_rng(seed) for seed in range(6)])
     np.testing.assert_array_equal(same.codes, head.codes)
-    np.testing.assert_array_equal(older.icv, head.icv)
-    before, after = head.label[head.codes], older.label[older.codes]
-    for ventricle, white in ((4, 2), (43, 41)):
-        changed = (before != after) & (before == white)
-        assert (after == ventricle).sum() > 1.1 * (before == ventricle).sum()
-        assert (after[changed] == ventricle).all()
-    changed = np.isin(before, (8, 47)) & (before != after)
-    assert changed.any() and (after[changed] == CSF).all()
-    np.testing.assert_array_equal(before >= 500, after >= 500)
+    before, changes = head.label[head.codes], set()
+    for other in others:
+        np.testing.assert_array_equal(other.icv, head.icv)
+        after = other.label[other.codes]
+        np.testing.assert_array_equal(before >= 500, after >= 500)
+        changed = before != after
+        changes |= set(zip(before[changed].tolist(), after[changed].tolist(), strict=True))
+    fluid_to_cortex = {(CSF, 3), (CSF, 42)}
+    to_fluid = {(n, CSF) for n in (3, 42, 7, 8, 46, 47)} | {(2, 4), (41, 43)}
+    assert changes <= fluid_to_cortex | to_fluid
+    assert changes & fluid_to_cortex and (8, CSF) in changes and (2, 4) in changes
 
 
-def test_fluid_widens_by_no_more_than_said():
-    labels = np.full((60, 60, 60), 8, np.int16)
-    labels[:, :, :10] = CSF
-    wider = widen_fluid(labels, np.random.default_rng(0))
-    assert (wider[:, :, 10:] == CSF).any() and not (wider[:, :, 18:] == CSF).any()
-    np.testing.assert_array_equal(wider[:, :, :10], labels[:, :, :10])
+@pytest.mark.parametrize(("brain", "most"), [(8, 14), (3, 5)])
+def test_fluid_below_the_skull_grows_no_deeper_than_said(brain, most):
+    labels = np.full((60, 60, 60), brain, np.int16)
+    labels[:, :, :10], labels[:, :, 10], labels[:, :, 50:] = 515, CSF, 3
+    deepest = 0
+    for seed in range(6):
+        varied = vary_fluid(labels, np.random.default_rng(seed))
+        fluid = np.flatnonzero((varied[:, :, :40] == CSF).any(axis=(0, 1)))
+        deepest = max(deepest, fluid[-1] - 9) if len(fluid) else deepest
+        np.testing.assert_array_equal(varied == 515, labels == 515)
+    assert 2 <= deepest <= most
 
 
 def test_a_phase_changes_only_what_it_names():
