@@ -37,12 +37,12 @@ def test_a_phase_can_go_on_from_a_bundle(recipe, head_file, tmp_path):
     arguments = ["fit", str(recipe), "--label-maps", str(head_file.parent), "--device", "cpu"]
     assert main([*arguments, "-w", str(tmp_path / "whole"), "--bundle", str(models / "first")]) == 0
     first = load_bundle(models / "first")
-    assert {path.name for path in (tmp_path / "whole").iterdir() if path.is_dir()} == {"first", "settle"}
+    assert {path.name for path in (tmp_path / "whole").iterdir() if path.is_dir()} == {"first", "cistern"}
 
     description = json.loads((models / "first" / "bundle.json").read_text())
     description["constants"]["pose_template_mm"]["brainstem"] = [0.0, -28.0, -34.0]
     (models / "first" / "bundle.json").write_text(json.dumps(description))
-    more = [*arguments, "--phase", "settle", "--encoder-weights", str(models / "first"), "-w", str(tmp_path / "more")]
+    more = [*arguments, "--phase", "cistern", "--encoder-weights", str(models / "first"), "-w", str(tmp_path / "more")]
     assert main([*more, "--bundle", str(models / "second")]) == 0
     second = load_bundle(models / "second")
     assert not (tmp_path / "more" / "first").exists()
@@ -55,7 +55,7 @@ def test_a_phase_can_go_on_from_a_bundle(recipe, head_file, tmp_path):
 def test_a_phase_that_is_not_there_is_named(recipe, head_file, tmp_path, capsys):
     arguments = ["fit", str(recipe), "--label-maps", str(head_file.parent), "--device", "cpu"]
     assert main([*arguments, "--phase", "nonsense", "-w", str(tmp_path / "work")]) == 64
-    assert "has the phases first, settle" in capsys.readouterr().err
+    assert "has the phases first, cistern" in capsys.readouterr().err
     assert not (tmp_path / "work").exists()
 
 
@@ -63,6 +63,6 @@ def test_options_of_another_kind_of_recipe_are_refused(recipe, head_file, tmp_pa
     arguments = ["fit", str(recipe), "--label-maps", str(head_file.parent), "-w", str(tmp_path / "work")]
     assert main([*arguments, "--folds", "5", "--stratify", "group"]) == 64
     assert "--folds, --stratify: cannot be used here: the recipe 'anatomy' learns" in capsys.readouterr().err
-    assert main(["fit", "hypothalamus", "--phase", "settle", "-w", str(tmp_path / "work")]) == 64
+    assert main(["fit", "hypothalamus", "--phase", "cistern", "-w", str(tmp_path / "work")]) == 64
     assert "--phase: cannot be used here: the recipe 'hypothalamus' learns" in capsys.readouterr().err
     assert not (tmp_path / "work").exists()
