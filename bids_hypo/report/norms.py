@@ -72,7 +72,7 @@ class Place:
     median, low, high : float or None
         Of those scans: median, 5th and 95th percentile; None with fewer than five.
     in_published_range : bool or None
-        Whether it lies within the published mean ± 2 SD.
+        Whether it lies, rounded as it is printed, within the published mean ± 2 SD.
     ticks : tuple of float
         The other scans' values, thinned out.
     """
@@ -130,7 +130,7 @@ def place_value(measure: Measure, value: float | None, all_values: Sequence[floa
         median,
         low,
         high,
-        None if norm is None or shown is None else abs(shown - norm.mean) <= 2 * norm.sd,
+        None if norm is None or shown is None else abs(round(shown, measure.digits) - norm.mean) <= 2 * norm.sd,
         tuple(np.round(known[np.unique(np.linspace(0, len(known) - 1, _MAX_TICKS).astype(int))], 3).tolist())
         if len(known)
         else (),

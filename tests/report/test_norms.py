@@ -28,6 +28,12 @@ def test_percentile_and_range_by_hand():
     assert place_value(WHOLE, 1100.0, values).percentile == pytest.approx(90.0)
 
 
+def test_a_value_is_not_called_outside_of_a_range_that_begins_with_the_same_number():
+    low = ICV.published.mean - 2 * ICV.published.sd
+    assert place_value(ICV, (low - 0.3) * 1000, []).in_published_range is True  # "1254", of "1254 to 1810"
+    assert place_value(ICV, (low - 0.7) * 1000, []).in_published_range is False
+
+
 def test_units_missing_values_and_few_scans():
     place = place_value(ICV, 1_532_000.0, [1_532_000.0, float("nan"), 1_400_000.0])
     assert place.value == pytest.approx(1532.0) and place.n == 2
