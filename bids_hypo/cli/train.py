@@ -173,13 +173,17 @@ def _report(table: pd.DataFrame, out: Path | None) -> None:
 def _need(args: argparse.Namespace, *names: str) -> None:
     for name in names:
         if not getattr(args, name):
-            raise UsageError(f"--{name.replace('_', '-')} is needed here; see bids_hypo_train --help.")
+            raise UsageError(f"{_flag(name)} is needed here; see bids_hypo_train --help.")
 
 
 def _refuse(args: argparse.Namespace, why: str, *names: str) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
+    given = [_flag(name) for name in names if getattr(args, name) is not None]
     if given:
         raise UsageError(f"{', '.join(given)}: cannot be used here: the recipe {why}. Leave it out.")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 RECIPE_HELP = "anatomy, hypothalamus, vernikouskaya2023, vernikouskaya2023-icv, gradio-cnn, or a recipe file (.json)"

@@ -40,7 +40,6 @@ CORTEX = (3, 42)
 WHITE_MATTER = (2, 41)
 LATERAL_VENTRICLES = (4, 43)
 CSF = 24
-BRAIN = {"cortex": CORTEX, "cerebellum": CEREBELLUM}
 SINUS = 514  # the dural venous sinuses, and large veins of the neck
 MAX_CHANGE_MM = {"sulci wider": 2.0, "sulci filled": 2.5, "cortex from skull": 5.0, "cerebellum from skull": 14.0,
                  "ventricles": 5.0}  # fmt: skip
@@ -175,9 +174,9 @@ def vary_fluid(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     varied[filled] = labels[tuple(axis[filled] for axis in nearest)]
     varied[cortex & (ndimage.distance_transform_edt(labels != CSF) <= MAX_CHANGE_MM["sulci wider"] * sulci)] = CSF
     from_skull = ndimage.distance_transform_edt(is_inside(labels) | (labels == SINUS))
-    for brain, least in (("cortex", -1.0), ("cerebellum", -0.3)):
-        depth = MAX_CHANGE_MM[f"{brain} from skull"] * rng.uniform(least, 1.0) * _unit_field(labels.shape, rng)
-        varied[np.isin(varied, BRAIN[brain]) & (from_skull <= depth)] = CSF
+    for brain, name, least in ((CORTEX, "cortex from skull", -1.0), (CEREBELLUM, "cerebellum from skull", -0.3)):
+        depth = MAX_CHANGE_MM[name] * rng.uniform(least, 1.0) * _unit_field(labels.shape, rng)
+        varied[np.isin(varied, brain) & (from_skull <= depth)] = CSF
     ventricles = MAX_CHANGE_MM["ventricles"] * rng.uniform(0.0, 1.0) * _unit_field(labels.shape, rng)
     for ventricle, white in zip(LATERAL_VENTRICLES, WHITE_MATTER, strict=True):
         near = ndimage.distance_transform_edt(labels != ventricle) <= ventricles

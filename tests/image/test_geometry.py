@@ -71,7 +71,7 @@ def _spread(ratio: float, *, sharp: bool) -> float:
         spacing = np.array([1.0, ratio, 1.0])
         grid = box_grid(np.array([3.5, 20 + shift, 3.5]), np.eye(3), (4, 9, 4), spacing)
         found = resample(Volume(plane, np.eye(4)), grid, sharp=sharp).data[1, :, 1]
-        at.append(apply_affine(grid.affine, np.stack(np.broadcast_arrays(1, np.arange(9), 1), -1))[:, 1] - 20)
+        at.append(grid.affine[1, 3] + ratio * np.arange(9) - 20)
         weight.append(found)
     at, weight = np.concatenate(at), np.concatenate(weight)
     return float(np.sqrt((weight * at**2).sum() / weight.sum()))
