@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import nibabel as nib
@@ -146,7 +147,7 @@ def painted_to(labels: np.ndarray, icv: np.ndarray) -> np.ndarray:
     return painted
 
 
-def vary_fluid(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def vary_fluid(labels: np.ndarray, rngs: Sequence[np.random.Generator]) -> Iterator[np.ndarray]:
     """The same skull with less brain in it, as in an older person, or with more, as in a younger one.
 
     Each by an amount that varies smoothly over the head: sulci widen by up to 2 mm or fill with up to 2.5 mm of cortex;
@@ -160,28 +161,37 @@ def vary_fluid(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     ----------
     labels : (X, Y, Z) int
         FreeSurfer numbers, 1 mm.
-    rng : numpy Generator
+    rngs : sequence of numpy Generator
+        One for each copy; distances in the head are computed once for all of them.
 
-    Returns
-    -------
+    Yields
+    ------
     (X, Y, Z) int
     """
-    varied = labels.copy()
-    cortex = np.isin(labels, CORTEX)
-    sulci = np.clip(_unit_field(labels.shape, rng) + np.float32(rng.uniform(-1.0, 0.2)), -1, 1)
+    if not rngs:
+        return
+    cortex, fluid = np.isin(labels, CORTEX), labels == CSF
     from_cortex, nearest = ndimage.distance_transform_edt(~cortex, return_indices=True)
-    filled = (labels == CSF) & (from_cortex <= -MAX_CHANGE_MM["sulci filled"] * sulci)
-    varied[filled] = labels[tuple(axis[filled] for axis in nearest)]
-    varied[cortex & (ndimage.distance_transform_edt(labels != CSF) <= MAX_CHANGE_MM["sulci wider"] * sulci)] = CSF
+    filling = labels[tuple(nearest)]
+    from_fluid = ndimage.distance_transform_edt(~fluid)
     from_skull = ndimage.distance_transform_edt(is_inside(labels) | (labels == SINUS))
-    for brain, name, least in ((CORTEX, "cortex from skull", -1.0), (CEREBELLUM, "cerebellum from skull", -0.3)):
-        depth = MAX_CHANGE_MM[name] * rng.uniform(least, 1.0) * _unit_field(labels.shape, rng)
-        varied[np.isin(varied, brain) & (from_skull <= depth)] = CSF
-    ventricles = MAX_CHANGE_MM["ventricles"] * rng.uniform(0.0, 1.0) * _unit_field(labels.shape, rng)
-    for ventricle, white in zip(LATERAL_VENTRICLES, WHITE_MATTER, strict=True):
-        near = ndimage.distance_transform_edt(labels != ventricle) <= ventricles
-        varied[(labels == white) & near] = ventricle
-    return varied
+    beside = {
+        ventricle: np.where(labels == white, ndimage.distance_transform_edt(labels != ventricle), np.inf)
+        for ventricle, white in zip(LATERAL_VENTRICLES, WHITE_MATTER, strict=True)
+    }
+    for rng in rngs:
+        varied = labels.copy()
+        sulci = np.clip(_unit_field(labels.shape, rng) + np.float32(rng.uniform(-1.0, 0.2)), -1, 1)
+        filled = fluid & (from_cortex <= -MAX_CHANGE_MM["sulci filled"] * sulci)
+        varied[filled] = filling[filled]
+        varied[cortex & (from_fluid <= MAX_CHANGE_MM["sulci wider"] * sulci)] = CSF
+        for brain, name, least in ((CORTEX, "cortex from skull", -1.0), (CEREBELLUM, "cerebellum from skull", -0.3)):
+            depth = MAX_CHANGE_MM[name] * rng.uniform(least, 1.0) * _unit_field(labels.shape, rng)
+            varied[np.isin(varied, brain) & (from_skull <= depth)] = CSF
+        ventricles = MAX_CHANGE_MM["ventricles"] * rng.uniform(0.0, 1.0) * _unit_field(labels.shape, rng)
+        for ventricle, distance in beside.items():
+            varied[distance <= ventricles] = ventricle
+        yield varied
 
 
 def _unit_field(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -225,7 +235,7 @@ def load_head_maps(path: Path, varied_fluid: Sequence[np.random.Generator] = ())
     labels = np.pad(labels[_box(labels > 0)], 2)
     icv, name = intracranial_mask(labels), path.name.split(".")[0]
     labels = painted_to(labels, icv)
-    return tuple(_prepared(some, icv, name) for some in (labels, *(vary_fluid(labels, rng) for rng in varied_fluid)))
+    return tuple(_prepared(some, icv, name) for some in chain([labels], vary_fluid(labels, varied_fluid)))
 
 
 def _prepared(labels: np.ndarray, icv: np.ndarray, name: str) -> HeadMap:

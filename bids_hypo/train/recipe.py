@@ -79,13 +79,18 @@ def changed(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
     return _with_input_shape(recipe)
 
 
-def in_phase(recipe: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:
-    """A recipe as it is in one of its phases.
+def in_phases(recipe: dict[str, Any]) -> list[dict[str, Any]]:
+    """A recipe as it is in each of its phases, each under the phase's name.
 
-    A phase may have a ``spacing_mm`` and ``shape`` of its own, because the same weights serve any grid.
+    What a phase does not name is as in the phase before it. It may have a ``spacing_mm`` and ``shape`` of its own,
+    because the same weights serve any grid; without them it has the recipe's.
     """
-    pre = {**recipe["preprocessing"], **{key: phase[key] for key in ("spacing_mm", "shape") if key in phase}}
-    return _with_input_shape({**recipe, **phase, "preprocessing": pre})
+    phases, so_far = [], recipe
+    for phase in recipe["phases"]:
+        so_far = {**so_far, **phase}
+        pre = {**recipe["preprocessing"], **{key: phase[key] for key in ("spacing_mm", "shape") if key in phase}}
+        phases.append(_with_input_shape({**so_far, "preprocessing": pre}))
+    return phases
 
 
 def _with_input_shape(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from bids_hypo.train.fit import fit
 from bids_hypo.train.folds import Division, Start, plan_folds, set_aside, write_division
 from bids_hypo.train.labelled import LabelledScan, read_classes
 from bids_hypo.train.pose_template import make_pose_template
-from bids_hypo.train.recipe import in_phase, resolved_schedule
+from bids_hypo.train.recipe import in_phases, resolved_schedule
 from bids_hypo.train.regions import (
     LabelledRegion,
     RegionBatches,
@@ -84,7 +84,7 @@ def train_anatomy(
     UsageError
         If there is no such phase.
     """
-    phases = [phase for phase in recipe["phases"] if only_phase in (None, phase["name"])]
+    phases = [phase for phase in in_phases(recipe) if only_phase in (None, phase["name"])]
     if not phases:
         known = ", ".join(phase["name"] for phase in recipe["phases"])
         raise UsageError(f"--phase {only_phase}: the recipe '{recipe['name']}' has the phases {known}.")
@@ -96,9 +96,8 @@ def train_anatomy(
             kept = load_bundle(encoder_weights).constants if _is_bundle(encoder_weights) else {}
             template = kept.get("pose_template_mm") or make_pose_template(heads)
             _write_constants(folder, {"pose_template_mm": template})
-        changed = in_phase(recipe, phase)
-        source = AnatomyBatches(heads, changed)
-        weights = fit(source, changed["architecture"], changed["loss"], changed["training"], folder / phase["name"],
+        source = AnatomyBatches(heads, phase)
+        weights = fit(source, phase["architecture"], phase["loss"], phase["training"], folder / phase["name"],
                       encoder_weights=None if weights else encoder_weights, initial_weights=weights)  # fmt: skip
     assert weights is not None
     return Path(shutil.copyfile(weights, folder / "weights.npz"))

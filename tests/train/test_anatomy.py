@@ -9,7 +9,7 @@ import pytest
 
 from bids_hypo.cli.train import main
 from bids_hypo.models.bundle import load_bundle
-from bids_hypo.train.recipe import load_recipe
+from bids_hypo.train.recipe import in_phases, load_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -18,13 +18,14 @@ pytestmark = pytest.mark.slow
 def recipe(tmp_path):
     """The shipped recipe on a small, coarse grid, with two phases of two steps and nobody set aside."""
     small = load_recipe("anatomy")
+    phases = in_phases(small)
     small["preprocessing"] |= {"spacing_mm": [6.0, 8.0, 6.0], "shape": [32, 28, 32]}
     small["architecture"] |= {"input_shape": [32, 32, 5], "decoder_filters": [16, 8, 8, 8, 8]}
     few = {"steps": 2, "warmup_steps": 1, "checkpoint_every": 2, "batch_size": 4, "batches_per_chunk": 2, "seed": 1}
     few["learning_rate"] = 0.0008
     small["phases"] = [
-        {"name": phase["name"], "synthesis": phase["synthesis"], "loss": phase["loss"], "training": few}
-        for phase in (small["phases"][0], small["phases"][-1])
+        {"name": name, "synthesis": phase["synthesis"], "loss": phase["loss"], "training": few}
+        for name, phase in zip(("first", "more"), (phases[0], phases[-1]), strict=True)
     ]
     small["validation"] = []
     path = tmp_path / "tiny.json"
@@ -37,12 +38,12 @@ def test_a_phase_can_go_on_from_a_bundle(recipe, head_file, tmp_path):
     arguments = ["fit", str(recipe), "--label-maps", str(head_file.parent), "--device", "cpu"]
     assert main([*arguments, "-w", str(tmp_path / "whole"), "--bundle", str(models / "first")]) == 0
     first = load_bundle(models / "first")
-    assert {path.name for path in (tmp_path / "whole").iterdir() if path.is_dir()} == {"first", "cistern"}
+    assert {path.name for path in (tmp_path / "whole").iterdir() if path.is_dir()} == {"first", "more"}
 
     description = json.loads((models / "first" / "bundle.json").read_text())
     description["constants"]["pose_template_mm"]["brainstem"] = [0.0, -28.0, -34.0]
     (models / "first" / "bundle.json").write_text(json.dumps(description))
-    more = [*arguments, "--phase", "cistern", "--encoder-weights", str(models / "first"), "-w", str(tmp_path / "more")]
+    more = [*arguments, "--phase", "more", "--encoder-weights", str(models / "first"), "-w", str(tmp_path / "more")]
     assert main([*more, "--bundle", str(models / "second")]) == 0
     second = load_bundle(models / "second")
     assert not (tmp_path / "more" / "first").exists()
@@ -55,7 +56,7 @@ def test_a_phase_can_go_on_from_a_bundle(recipe, head_file, tmp_path):
 def test_a_phase_that_is_not_there_is_named(recipe, head_file, tmp_path, capsys):
     arguments = ["fit", str(recipe), "--label-maps", str(head_file.parent), "--device", "cpu"]
     assert main([*arguments, "--phase", "nonsense", "-w", str(tmp_path / "work")]) == 64
-    assert "has the phases first, cistern" in capsys.readouterr().err
+    assert "has the phases first, more" in capsys.readouterr().err
     assert not (tmp_path / "work").exists()
 
 
@@ -63,6 +64,6 @@ def test_options_of_another_kind_of_recipe_are_refused(recipe, head_file, tmp_pa
     arguments = ["fit", str(recipe), "--label-maps", str(head_file.parent), "-w", str(tmp_path / "work")]
     assert main([*arguments, "--folds", "5", "--stratify", "group"]) == 64
     assert "--folds, --stratify: cannot be used here: the recipe 'anatomy' learns" in capsys.readouterr().err
-    assert main(["fit", "hypothalamus", "--phase", "cistern", "-w", str(tmp_path / "work")]) == 64
+    assert main(["fit", "hypothalamus", "--phase", "more", "-w", str(tmp_path / "work")]) == 64
     assert "--phase: cannot be used here: the recipe 'hypothalamus' learns" in capsys.readouterr().err
     assert not (tmp_path / "work").exists()

@@ -22,7 +22,7 @@ from bids_hypo.train.headmaps import (
     vary_fluid,
 )
 from bids_hypo.train.pose_template import make_pose_template
-from bids_hypo.train.recipe import RECIPES, in_phase, load_recipe
+from bids_hypo.train.recipe import RECIPES, in_phases, load_recipe
 from bids_hypo.train.synthesis import T1W, make_examples, mirror, synthesise_scan, tissue_means
 
 
@@ -114,8 +114,7 @@ def test_fluid_below_the_skull_grows_no_deeper_than_said(brain, most):
     labels = np.full((60, 60, 60), brain, np.int16)
     labels[:, :, :10], labels[:, :, 10], labels[:, :, 50:] = 515, CSF, 3
     deepest = 0
-    for seed in range(6):
-        varied = vary_fluid(labels, np.random.default_rng(seed))
+    for varied in vary_fluid(labels, [np.random.default_rng(seed) for seed in range(6)]):
         fluid = np.flatnonzero((varied[:, :, :40] == CSF).any(axis=(0, 1)))
         deepest = max(deepest, fluid[-1] - 9) if len(fluid) else deepest
         np.testing.assert_array_equal(varied == 515, labels == 515)
@@ -124,10 +123,23 @@ def test_fluid_below_the_skull_grows_no_deeper_than_said(brain, most):
 
 def test_a_phase_changes_only_what_it_names():
     recipe = load_recipe("anatomy")
-    first, last = (in_phase(recipe, recipe["phases"][k]) for k in (0, -1))
+    first, *_, last = in_phases(recipe)
     assert first["preprocessing"]["spacing_mm"] == [2.0, 2.0, 2.0]
     assert first["architecture"]["input_shape"] == [96, 128, 5]
     assert last["preprocessing"] == recipe["preprocessing"] and last["architecture"] == recipe["architecture"]
+
+
+def test_a_phase_goes_on_with_what_it_does_not_name():
+    recipe = load_recipe("anatomy")
+    grid = {"spacing_mm": [3.0, 3.0, 3.0], "shape": [64, 64, 64]}
+    named = {"loss": {"jaccard_weight": 7}, "synthesis": {"crop": 0.5}}
+    recipe["phases"] = [{"name": "a", **grid, **named}, {"name": "b", "loss": {"jaccard_weight": 1}}, {"name": "c"}]
+    first, second, third = in_phases(recipe)
+    assert [phase["loss"]["jaccard_weight"] for phase in (first, second, third)] == [7, 1, 1]
+    assert first["synthesis"] == second["synthesis"] == third["synthesis"] == {"crop": 0.5}
+    assert first["architecture"]["input_shape"] == [64, 64, 5]
+    assert second["preprocessing"] == third["preprocessing"] == recipe["preprocessing"]
+    assert third["name"] == "c" and recipe["name"] == "anatomy"
 
 
 def test_left_is_left_in_a_head_map(head):
@@ -163,8 +175,7 @@ def test_soft_targets_sum_to_one():
 
 
 def test_anatomy_batches(head):
-    recipe = load_recipe("anatomy")
-    recipe = in_phase(recipe, recipe["phases"][0])
+    recipe = in_phases(load_recipe("anatomy"))[0]
     recipe["training"] |= {"batch_size": 4, "batches_per_chunk": 2}
     batches = AnatomyBatches((head,), recipe).chunk(3)
     assert len(batches) == 2
@@ -210,8 +221,8 @@ def test_recipes_are_consistent(name):
     x, _, z = recipe["preprocessing"]["shape"]
     assert recipe["architecture"]["input_shape"] == [x, z, len(recipe["preprocessing"]["slice_offsets"])]
     assert recipe["architecture"]["classes"] == len(recipe["labels"])
-    for loss in (part["loss"] for part in recipe.get("phases", [recipe])):
-        assert len(loss.get("class_weights", recipe["labels"])) == len(recipe["labels"])
+    for part in in_phases(recipe) if "phases" in recipe else [recipe]:
+        assert len(part["loss"].get("class_weights", recipe["labels"])) == len(recipe["labels"])
     assert json.loads(json.dumps(recipe)) == recipe
     if name == "anatomy":
         assert tuple(recipe["labels"]) == CLASS_NAMES
