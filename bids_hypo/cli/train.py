@@ -51,7 +51,7 @@ def _fit(args: argparse.Namespace) -> None:
 
 
 def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
-    _refuse(args, f"'{recipe['name']}' learns from labelled scans (--data), without phases", "phase", "label_maps")
+    _refuse(args, f"'{recipe['name']}' learns from labelled scans (--data)", "label_maps")
     n_folds = args.folds or recipe.get("folds", 1)
     if n_folds < 1 or (args.fold is not None and not 1 <= args.fold <= n_folds):
         raise UsageError(f"--folds {n_folds} --fold {args.fold}: expected a number of folds and one of them.")
@@ -60,7 +60,7 @@ def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
     from bids_hypo.workflow.training import TrainingOptions, train_labelled
 
     anatomy = find_bundle(ANATOMY, args.models)
-    options = TrainingOptions(n_folds, args.fold, _start(args, recipe))
+    options = TrainingOptions(n_folds, args.fold, _start(args, recipe), args.phase)
     _configure(args, recipe)
     from bids_hypo.models.inference import load_network
 
@@ -100,7 +100,8 @@ def _bundle(args: argparse.Namespace) -> None:
     from bids_hypo.train.recipe import load_recipe
     from bids_hypo.workflow.bundling import make_bundle
 
-    make_bundle(load_recipe(args.recipe, backbone=args.backbone, changes=args.set), args.work_dir, args.bundle)
+    recipe = load_recipe(args.recipe, backbone=args.backbone, changes=args.set)
+    make_bundle(recipe, args.work_dir, args.bundle, average_with=args.average_with)
 
 
 def _import(args: argparse.Namespace) -> None:
@@ -197,8 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("recipe", help=RECIPE_HELP)
     fit.add_argument("--folds", type=int, metavar="N", help="cross-validation: a network for each of N divisions")
     fit.add_argument("--fold", type=int, metavar="K", help="train only fold K, for instance each as a job of its own")
-    fit.add_argument("--phase", metavar="NAME",
-                     help="recipes in phases (anatomy): train only this one, from --encoder-weights")  # fmt: skip
+    fit.add_argument("--phase", metavar="NAME", help="recipes in phases: train only this one, from --encoder-weights")
     fit.add_argument("--encoder-weights", metavar="{none,imagenet,anatomy,FILE,BUNDLE}",
                      help="start of the network: random, ImageNet (downloaded), the anatomy network, a Keras .h5 of "
                      "the encoder, or a bundle; default: as the recipe says, otherwise none")  # fmt: skip
@@ -208,6 +208,8 @@ def _parser() -> argparse.ArgumentParser:
     bundle = commands.add_parser("bundle", help="turn a training folder (finished or not) into a bundle")
     bundle.set_defaults(run=_bundle)
     bundle.add_argument("recipe", help=RECIPE_HELP)
+    bundle.add_argument("--average-with", type=Path, metavar="BUNDLE",
+                        help="the bundle that the training went on from; the weights are the mean of both")
     for command in (fit, bundle):
         command.add_argument("-w", "--work-dir", type=Path, required=True, help="checkpoints, curves and weights")
         command.add_argument("--set", nargs="+", default=[], metavar="ENTRY=VALUE",

@@ -29,7 +29,9 @@ class Fold:
         return cls(name, curves.best_step, row["loss"], row["validation_loss"], row["validation_iou"])
 
 
-def model_card(recipe: dict[str, Any], folds: Sequence[Fold], people: dict[str, Any] | None) -> str:
+def model_card(
+    recipe: dict[str, Any], folds: Sequence[Fold], people: dict[str, Any] | None, *, averaged: bool = False
+) -> str:
     """Write the card as Markdown.
 
     Parameters
@@ -38,6 +40,8 @@ def model_card(recipe: dict[str, Any], folds: Sequence[Fold], people: dict[str, 
     folds : sequence of Fold
     people : dict, optional
         ``division.json`` of the training: ``test`` and ``folds`` with ``training`` and ``validation``.
+    averaged : bool
+        The weights are the mean of those that were measured and those that the training went on from.
     """
     validated = [fold for fold in folds if np.isfinite(fold.validation_iou)]
     ious = [fold.validation_iou for fold in validated]
@@ -50,6 +54,7 @@ def model_card(recipe: dict[str, Any], folds: Sequence[Fold], people: dict[str, 
         pre=recipe["preprocessing"],
         folds=validated,
         people=people,
+        averaged=averaged,
         n_people=len({name.rpartition("/")[0] + name.rpartition("/")[2].split("_")[0] for name in trained}),
         mean_iou=np.mean(ious) if ious else np.nan,
         sd_iou=np.std(ious, ddof=1) if len(ious) > 1 else np.nan,

@@ -50,7 +50,8 @@ def changed(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
     ----------
     recipe : dict
     changes : sequence of str
-        Each ``training.steps=600``: where it is in the recipe, and the new value as JSON.
+        Each ``training.steps=600``: where it is in the recipe, and the new value as JSON. What a phase names itself
+        is at ``phases.mild.training.steps``.
 
     Raises
     ------
@@ -63,6 +64,8 @@ def changed(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
         *parents, key = where.split(".")
         place: Any = recipe
         for parent in parents:
+            if isinstance(place, list):  # the phases, by their names
+                place = {entry["name"]: entry for entry in place if isinstance(entry, dict)}
             place = place.get(parent) if isinstance(place, dict) else None
         if not isinstance(place, dict) or key not in place:
             raise UsageError(
@@ -80,11 +83,13 @@ def changed(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
 
 
 def in_phases(recipe: dict[str, Any]) -> list[dict[str, Any]]:
-    """A recipe as it is in each of its phases, each under the phase's name.
+    """A recipe as it is in each of its phases, each under the phase's name; as it is, if it has none.
 
     What a phase does not name is as in the phase before it. It may have a ``spacing_mm`` and ``shape`` of its own,
     because the same weights serve any grid; without them it has the recipe's.
     """
+    if "phases" not in recipe:
+        return [recipe]
     phases, so_far = [], recipe
     for phase in recipe["phases"]:
         so_far = {**so_far, **phase}

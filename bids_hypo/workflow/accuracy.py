@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 CONTRASTS = {"measured": T1W, "wide": MILD}
 SHRINK_PERCENT = (5, 10, 15)
+MIN_PEOPLE = 5  # for an agreement of its own
 VOXELS_MM = ((1.0, 1.0, 1.0), (0.8, 0.8, 0.8), (1.2, 1.2, 1.2), (1.0, 1.0, 1.6), (1.33, 1.0, 1.33))
 
 
@@ -53,13 +54,14 @@ def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models, *, fast
     Returns
     -------
     DataFrame
-        One row a scan; one that was missed has NaN.
+        One row a scan; one that was missed has NaN. ``label_weight`` below 1: the label is doubtful by itself (see
+        `bids_hypo.train.labelled.label_weights`).
     """
     rows = []
     for item in items:
         truth = read_parts(item.files.paths, item.files.kind, None)
         found = _compare(read_volume(item.scan.path), truth, models, item.scan.name, fast=fast)
-        rows.append({"dataset": item.dataset, "scan": item.scan.name, **found})
+        rows.append({"dataset": item.dataset, "scan": item.scan.name, "label_weight": item.weight, **found})
         logger.info("%s", rows[-1])
     return pd.DataFrame(rows)
 
@@ -115,10 +117,22 @@ def out_of_fold(
 
 
 def volume_agreement(table: pd.DataFrame) -> str:
-    """One line on how far the volumes of `hypothalamus_accuracy` agree: ICC(2,1) with its interval, and Pearson r."""
+    """How far the volumes of `hypothalamus_accuracy` agree, also without the labels that are doubtful by themselves."""
+    lines, sure = [_agreement("volume", table)], table[table["label_weight"] >= 1]
+    if MIN_PEOPLE <= len(sure) < len(table):
+        about = (
+            f"Dice {sure['dice'].mean():.3f}, mean volume error {sure['volume_error_percent'].mean():+.1f} % "
+            f"(absolute {sure['volume_error_percent'].abs().mean():.1f} %)"
+        )
+        lines.append(_agreement(f"{len(sure)} labels that are not doubtful by themselves: {about}; volume", sure))
+    return "\n".join(lines)
+
+
+def _agreement(what: str, table: pd.DataFrame) -> str:
+    """ICC(2,1) with its interval, and Pearson r."""
     found = agreement(table["found_mm3"].to_numpy(), table["true_mm3"].to_numpy())
     icc = found.icc_2_1
-    return f"volume: ICC(2,1) {icc.value:.3f} ({icc.low:.3f} to {icc.high:.3f}), r {found.pearson_r.value:.3f}"
+    return f"{what}: ICC(2,1) {icc.value:.3f} ({icc.low:.3f} to {icc.high:.3f}), r {found.pearson_r.value:.3f}"
 
 
 def _compare(scan: Volume, truth: Parts, models: Models, what: str, *, fast: bool) -> dict[str, float]:

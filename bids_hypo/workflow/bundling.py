@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bids_hypo.errors import UsageError
-from bids_hypo.models.bundle import ModelBundle, save_bundle
+from bids_hypo.models.bundle import ModelBundle, load_bundle, save_bundle
 from bids_hypo.train.card import Fold, model_card
 from bids_hypo.train.curves import Curves
-from bids_hypo.train.folds import DIVISION
+from bids_hypo.train.folds import DIVISION, read_folds
 
 WEIGHTS = "weights.npz"
 
 
-def make_bundle(recipe: dict[str, Any], folder: Path, target: Path) -> ModelBundle:
+def make_bundle(
+    recipe: dict[str, Any], folder: Path, target: Path, *, average_with: Path | None = None
+) -> ModelBundle:
     """Turn a training folder into a bundle with a model card of what was measured.
 
     Parameters
@@ -26,11 +31,14 @@ def make_bundle(recipe: dict[str, Any], folder: Path, target: Path) -> ModelBund
         are left out, of the division as well.
     target : Path
         Bundle folder to write.
+    average_with : Path, optional
+        A bundle that the training went on from. The weights become the mean of both, which generalises better than
+        either where a training brings networks closer to their scans (Wortsman et al. 2022, CVPR, WiSE-FT).
 
     Raises
     ------
     UsageError
-        If nothing was trained yet.
+        If nothing was trained yet, or the other bundle holds other networks or another division of the people.
     """
     whole = (folder / WEIGHTS).is_file()
     trained = (path.parent for path in folder.glob(f"fold-*/{WEIGHTS}"))
@@ -39,17 +47,41 @@ def make_bundle(recipe: dict[str, Any], folder: Path, target: Path) -> ModelBund
     if not weights or not (folder / "constants.json").is_file():
         raise UsageError(f"{folder}: no trained weights; run 'bids_hypo_train fit' with this work folder first.")
     constants = json.loads((folder / "constants.json").read_text(encoding="utf-8"))
-    bundle = save_bundle(target, bundle_description(recipe, constants), weights)
-    measured = [Fold.of(part.name, Curves(part)) for part in parts if (part / "curves.csv").is_file()]
-    division = folder / DIVISION
     people = None
-    if division.is_file():
-        people = json.loads(division.read_text(encoding="utf-8"))
+    if (folder / DIVISION).is_file():
+        people = json.loads((folder / DIVISION).read_text(encoding="utf-8"))
         if not whole:
             people["folds"] = [people["folds"][_fold_number(part) - 1] for part in parts]
+    with tempfile.TemporaryDirectory() as scratch:
+        if average_with is not None:
+            folds = people["folds"] if people else []
+            weights = _averaged(weights, folds, load_bundle(average_with), Path(scratch))
+        bundle = save_bundle(target, bundle_description(recipe, constants), weights)
+    if people:
         (target / DIVISION).write_text(json.dumps(people, indent=2) + "\n", encoding="utf-8")
-    (target / "MODEL_CARD.md").write_text(model_card(recipe, measured, people), encoding="utf-8")
+    measured = [Fold.of(part.name, Curves(part)) for part in parts if (part / "curves.csv").is_file()]
+    card = model_card(recipe, measured, people, averaged=average_with is not None)
+    (target / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return bundle
+
+
+def _averaged(weights: list[Path], folds: list[dict[str, Any]], other: ModelBundle, target: Path) -> list[Path]:
+    """Files with the mean of each network's weights and those of the same fold of another bundle."""
+    ours, theirs = ([sorted(fold["validation"]) for fold in each] for each in (folds, read_folds(other.folder)))
+    if len(weights) != len(other.weights) or ours != theirs:
+        raise UsageError(
+            f"{other.folder}: found {len(other.weights)} networks; expected {len(weights)}, with the same people set "
+            f"aside in each ({DIVISION}). Average with the bundle that this training went on from."
+        )
+    made = []
+    for path, (name, _) in zip(weights, other.weights, strict=True):
+        with np.load(path) as one, np.load(other.folder / name) as two:
+            if [one[k].shape for k in one.files] != [two[k].shape for k in two.files]:
+                raise UsageError(f"{other.folder / name}: not a network like {path}; the two have no mean.")
+            mean: dict[str, Any] = {k: ((one[k].astype(np.float32) + two[k]) / 2).astype(one[k].dtype) for k in one}
+        made.append(target / name)
+        np.savez_compressed(made[-1], **mean)
+    return made
 
 
 def bundle_description(recipe: dict[str, Any], constants: dict[str, Any]) -> dict[str, Any]:

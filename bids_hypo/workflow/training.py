@@ -50,11 +50,14 @@ class TrainingOptions:
     encoder_weights : str, Path or None
         ``imagenet``, a Keras file, a bundle's folder (of one trained in the same folds each fold goes on from its own
         network), or None to start from random weights.
+    only_phase : str or None
+        Train this phase of the recipe alone, from ``encoder_weights``.
     """
 
     n_folds: int = 1
     only_fold: int | None = None
     encoder_weights: str | Path | None = None
+    only_phase: str | None = None
 
 
 def train_anatomy(
@@ -84,12 +87,8 @@ def train_anatomy(
     UsageError
         If there is no such phase.
     """
-    phases = [phase for phase in in_phases(recipe) if only_phase in (None, phase["name"])]
-    if not phases:
-        known = ", ".join(phase["name"] for phase in recipe["phases"])
-        raise UsageError(f"--phase {only_phase}: the recipe '{recipe['name']}' has the phases {known}.")
     weights: Path | None = None
-    for phase in phases:
+    for phase in _chosen_phases(recipe, only_phase):
         logger.info("preparing the label maps of %s for phase '%s'", label_maps, phase["name"])
         heads = load_training_heads(label_maps, recipe["validation"], n_varied=phase.get("varied_fluid_copies", 0))
         if weights is None:
@@ -103,6 +102,15 @@ def train_anatomy(
     return Path(shutil.copyfile(weights, folder / "weights.npz"))
 
 
+def _chosen_phases(recipe: dict[str, Any], only: str | None) -> list[dict[str, Any]]:
+    named = recipe.get("phases", [])
+    if only is not None and only not in (phase["name"] for phase in named):
+        known = ", ".join(phase["name"] for phase in named)
+        has = f"has the phases {known}" if named else "has no phases"
+        raise UsageError(f"--phase {only}: the recipe '{recipe['name']}' {has}.")
+    return [phase for phase in in_phases(recipe) if only in (None, phase["name"])]
+
+
 def _is_bundle(weights: str | Path | None) -> TypeGuard[Path]:
     return isinstance(weights, Path) and weights.is_dir()
 
@@ -113,6 +121,8 @@ def train_labelled(
 ) -> None:  # fmt: skip
     """Train a delineation network on labelled scans, posed by the anatomy network; in folds if asked for.
 
+    Where the recipe has phases, each goes on from the weights of the one before.
+
     Parameters
     ----------
     recipe : dict
@@ -122,9 +132,20 @@ def train_labelled(
     network : callable
         Its network.
     folder : Path
-        Gets ``fold-1/`` ... with checkpoints, curves and weights, ``constants.json`` and ``division.json``.
+        Gets ``fold-1/`` ... with checkpoints, curves and weights (phases before the last in a folder of their own in
+        it), ``constants.json`` and ``division.json``.
     options : TrainingOptions
+
+    Raises
+    ------
+    UsageError
+        If there is no such phase, or one has another grid than the recipe, on which the scans are cut.
     """
+    phases = _chosen_phases(recipe, options.only_phase)
+    if any(phase["preprocessing"] != recipe["preprocessing"] for phase in phases):
+        raise UsageError(
+            f"the recipe '{recipe['name']}' learns from labelled scans: expected phases without spacing_mm and shape."
+        )
     plan = plan_folds(items, recipe, options.n_folds, options.encoder_weights)
     divisions = [division for division, _ in plan]
     write_division(folder, divisions, set_aside(items, recipe.get("test", {})))
@@ -134,21 +155,23 @@ def train_labelled(
     for number, (division, start) in enumerate(plan, start=1):
         if options.only_fold in (None, number):
             logger.info("fold %d: %d training, %d validation", number, len(division.training), len(division.validation))
-            _fit_fold(recipe, division, regions, folder / f"fold-{number}", start, seed_offset=number - 1)
+            for phase in phases:
+                own = folder / f"fold-{number}" / ("" if phase is phases[-1] else phase["name"])
+                start = _fit_fold(phase, division, regions, own, start, seed_offset=number - 1)
 
 
 def _fit_fold(
     recipe: dict[str, Any], division: Division, regions: dict[str, LabelledRegion], folder: Path, start: Start, *,
     seed_offset: int,
-) -> None:  # fmt: skip
+) -> Path:  # fmt: skip
     training = resolved_schedule(recipe, len(division.training))
     training["seed"] += seed_offset
     changed = {**recipe, "training": training}
     source = RegionBatches(tuple(regions[item.name] for item in division.training), changed)
     validation = source.validation(regions[item.name] for item in division.validation)
     whole = start if isinstance(start, Path) and start.suffix == ".npz" else None
-    fit(source, recipe["architecture"], recipe["loss"], training, folder, validation=validation,
-        encoder_weights=None if whole else start, initial_weights=whole)  # fmt: skip
+    return fit(source, recipe["architecture"], recipe["loss"], training, folder, validation=validation,
+               encoder_weights=None if whole else start, initial_weights=whole)  # fmt: skip
 
 
 def pose_of(volume: Volume, anatomy: ModelBundle, network: Network, *, what: str) -> Pose:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -22,6 +23,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small["preprocessing"] |= {"spacing_mm": [1.5, 3.0, 1.5], "shape": [32, 12, 32], "slice_offsets": [-1, 0, 1]}
     small["architecture"] |= {"input_shape": [32, 32, 3], "decoder_filters": [16, 8, 8, 8, 8]}
     small["training"] |= {"steps": 4, "warmup_steps": 1, "checkpoint_every": 2, "batch_size": 4, "batches_per_chunk": 2}
+    small["phases"][1]["training"] = {**small["training"], "steps": 2}
     small["version"] = "tiny"
     path = tmp_path_factory.mktemp("recipe") / "tiny.json"
     path.write_text(json.dumps(small))
@@ -42,8 +44,26 @@ def test_folds_become_a_bundle(demo, segmented, recipe, tmp_path):
     assert "| fold-2 | " in (target / "MODEL_CARD.md").read_text()
     # the same command again goes on from the end: nothing is trained twice
     curves = (tmp_path / "work" / "fold-1" / "curves.csv").read_text()
+    assert pd.read_csv(tmp_path / "work" / "fold-1" / "strong" / "curves.csv")["step"].tolist() == [2, 4]
+    assert pd.read_csv(tmp_path / "work" / "fold-1" / "curves.csv")["step"].tolist() == [2]
     assert main(["fit", *arguments, "--folds", "2", "--fold", "1"]) == 0
     assert (tmp_path / "work" / "fold-1" / "curves.csv").read_text() == curves
+
+
+def test_one_phase_goes_on_from_a_bundle(demo, segmented, recipe, tmp_path, capsys):
+    data = ["--data", str(demo), str(segmented), "--device", "cpu"]
+    target, work = tmp_path / "models" / "hypothalamus", tmp_path / "more"
+    assert main(["fit", str(recipe), "--folds", "2", *data, "-w", str(tmp_path / "work"), "--bundle", str(target)]) == 0
+    only = ["fit", str(recipe), "--folds", "2", *data, "-w", str(work), "--encoder-weights", str(target), "--phase"]
+    assert main([*only, "mild"]) == 0
+    assert not (work / "fold-1" / "strong").exists()
+    with np.load(target / "weights-0.npz") as one, np.load(work / "fold-1" / "weights.npz") as other:
+        close = [np.allclose(one[name], other[name], atol=0.05) for name in one.files]
+    assert np.mean(close) > 0.9
+    assert main([*only, "nonsense"]) == 64
+    assert "has the phases strong, mild" in capsys.readouterr().err
+    assert main([*only, "mild", "--set", "phases.mild.shape=[1,2,3]"]) == 64
+    assert "no entry 'phases.mild.shape'" in capsys.readouterr().err
 
 
 def test_networks_that_find_nothing_leave_all_labels_out(demo, segmented, recipe, tmp_path, capsys):

@@ -64,6 +64,7 @@ def test_options_of_another_kind_of_recipe_are_refused(recipe, head_file, tmp_pa
     arguments = ["fit", str(recipe), "--label-maps", str(head_file.parent), "-w", str(tmp_path / "work")]
     assert main([*arguments, "--folds", "5", "--stratify", "group"]) == 64
     assert "--folds, --stratify: cannot be used here: the recipe 'anatomy' learns" in capsys.readouterr().err
-    assert main(["fit", "hypothalamus", "--phase", "more", "-w", str(tmp_path / "work")]) == 64
-    assert "--phase: cannot be used here: the recipe 'hypothalamus' learns" in capsys.readouterr().err
+    maps = str(head_file.parent)
+    assert main(["fit", "hypothalamus", "--label-maps", maps, "-w", str(tmp_path / "work")]) == 64
+    assert "--label-maps: cannot be used here: the recipe 'hypothalamus' learns" in capsys.readouterr().err
     assert not (tmp_path / "work").exists()

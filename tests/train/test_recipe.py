@@ -3,7 +3,7 @@
 import pytest
 
 from bids_hypo.errors import NoInputError, UsageError
-from bids_hypo.train.recipe import RECIPES, changed, load_recipe
+from bids_hypo.train.recipe import RECIPES, changed, in_phases, load_recipe
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.json")), ids=lambda p: p.stem)
@@ -17,11 +17,13 @@ def test_entries_are_replaced_and_the_input_follows():
     after = load_recipe(
         "hypothalamus",
         changes=["training.steps=600", "preprocessing.shape=[64,36,64]", "preprocessing.slice_offsets=[-1,0,1]",
-                 'encoder_weights="none"'],
+                 'encoder_weights="none"', "phases.mild.training.steps=7"],
     )  # fmt: skip
     assert after["training"] == before["training"] | {"steps": 600}
     assert after["architecture"] == before["architecture"] | {"input_shape": [64, 64, 3]}
     assert after["encoder_weights"] == "none"
+    strong, mild = in_phases(after)
+    assert (strong["training"]["steps"], mild["training"]["steps"]) == (600, 7)
     assert load_recipe("hypothalamus") == before
 
 
@@ -32,6 +34,7 @@ def test_entries_are_replaced_and_the_input_follows():
         ("training.steps.more=3", "has no entry"),
         ("steps=3", "At the top it has name"),
         ("training.steps", "is not JSON"),
+        ("phases.weak.training.steps=7", "has no entry"),
         ("encoder_weights=none", "a word in double quotes"),
     ],
 )

@@ -221,7 +221,7 @@ def test_recipes_are_consistent(name):
     x, _, z = recipe["preprocessing"]["shape"]
     assert recipe["architecture"]["input_shape"] == [x, z, len(recipe["preprocessing"]["slice_offsets"])]
     assert recipe["architecture"]["classes"] == len(recipe["labels"])
-    for part in in_phases(recipe) if "phases" in recipe else [recipe]:
+    for part in in_phases(recipe):
         assert len(part["loss"].get("class_weights", recipe["labels"])) == len(recipe["labels"])
     assert json.loads(json.dumps(recipe)) == recipe
     if name == "anatomy":

@@ -48,7 +48,18 @@ def test_a_bundle_without_its_folds_is_refused(tmp_path, n_folds, n_networks):
 
 def test_the_agreement_of_volumes_in_one_line():
     true = np.array([700.0, 750.0, 800.0, 850.0, 900.0, 950.0])
-    line = accuracy.volume_agreement(pd.DataFrame({"true_mm3": true, "found_mm3": true}))
+    line = accuracy.volume_agreement(pd.DataFrame({"true_mm3": true, "found_mm3": true, "label_weight": 1.0}))
     assert "ICC(2,1) 1.000" in line and "r 1.000" in line
-    shifted = accuracy.volume_agreement(pd.DataFrame({"true_mm3": true, "found_mm3": true + 200}))
+    shifted = accuracy.volume_agreement(pd.DataFrame({"true_mm3": true, "found_mm3": true + 200, "label_weight": 1.0}))
     assert "r 1.000" in shifted and "ICC(2,1) 0.304" in shifted  # 17500 / (17500 + 2 / 6 * 120000)
+
+
+def test_labels_that_are_doubtful_by_themselves_are_also_left_out():
+    true = np.array([700.0, 750.0, 800.0, 850.0, 900.0, 950.0])
+    table = pd.DataFrame({"true_mm3": true, "found_mm3": true, "label_weight": 1.0, "dice": 0.9})
+    table.loc[5, ["found_mm3", "label_weight", "dice"]] = 600.0, 0.35, 0.1
+    table["volume_error_percent"] = 100 * (table["found_mm3"] / table["true_mm3"] - 1)
+    every, sure = accuracy.volume_agreement(table).splitlines()
+    assert "r 1.000" not in every and "ICC(2,1) 1.000" not in every
+    assert sure.startswith("5 labels that are not doubtful by themselves: Dice 0.900, mean volume error +0.0 %")
+    assert "ICC(2,1) 1.000" in sure

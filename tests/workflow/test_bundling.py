@@ -38,6 +38,29 @@ def test_a_whole_training_keeps_its_division(folder):
     assert len(bundle.weights) == 1 and len(read_folds(bundle.folder)) == 11
 
 
+def test_weights_are_averaged_with_those_of_the_same_fold(folder):
+    first = make_bundle(RECIPE, folder, folder / "first")
+    for k in (2, 11):
+        np.savez(folder / f"fold-{k}" / "weights.npz", np.full(3, k + 1, np.float16))
+    mean = make_bundle(RECIPE, folder, folder / "mean", average_with=first.folder)
+    assert [np.load(mean.folder / name)["arr_0"][0] for name, _ in mean.weights] == [2.5, 11.5]
+    assert read_folds(mean.folder) == read_folds(first.folder)
+
+
+def test_networks_that_do_not_belong_together_have_no_average(folder):
+    first = make_bundle(RECIPE, folder, folder / "first")
+    np.savez(folder / "fold-2" / "weights.npz", np.zeros(4))
+    with pytest.raises(UsageError, match="not a network like"):
+        make_bundle(RECIPE, folder, folder / "mean", average_with=first.folder)
+    np.savez(folder / "fold-3" / "weights.npz", np.zeros(3))
+    with pytest.raises(UsageError, match="found 2 networks; expected 3"):
+        make_bundle(RECIPE, folder, folder / "mean", average_with=first.folder)
+    (folder / "fold-2" / "weights.npz").unlink()
+    with pytest.raises(UsageError, match="the same people set aside"):
+        make_bundle(RECIPE, folder, folder / "mean", average_with=first.folder)
+    assert not (folder / "mean").exists()
+
+
 def test_nothing_trained_is_an_error(tmp_path):
     with pytest.raises(UsageError, match="no trained weights"):
         make_bundle(RECIPE, tmp_path, tmp_path / "bundle")
