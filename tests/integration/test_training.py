@@ -23,8 +23,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small["preprocessing"] |= {"spacing_mm": [1.5, 3.0, 1.5], "shape": [32, 12, 32], "slice_offsets": [-1, 0, 1]}
     small["architecture"] |= {"input_shape": [32, 32, 3], "decoder_filters": [16, 8, 8, 8, 8]}
     small["training"] |= {"steps": 4, "warmup_steps": 1, "checkpoint_every": 2, "batch_size": 4, "batches_per_chunk": 2}
-    small["phases"][1]["training"] = {**small["training"], "steps": 2}
     small["version"] = "tiny"
+    del small["phases"]  # a test of their own has them
     path = tmp_path_factory.mktemp("recipe") / "tiny.json"
     path.write_text(json.dumps(small))
     return path
@@ -44,22 +44,26 @@ def test_folds_become_a_bundle(demo, segmented, recipe, tmp_path):
     assert "| fold-2 | " in (target / "MODEL_CARD.md").read_text()
     # the same command again goes on from the end: nothing is trained twice
     curves = (tmp_path / "work" / "fold-1" / "curves.csv").read_text()
-    assert pd.read_csv(tmp_path / "work" / "fold-1" / "strong" / "curves.csv")["step"].tolist() == [2, 4]
-    assert pd.read_csv(tmp_path / "work" / "fold-1" / "curves.csv")["step"].tolist() == [2]
     assert main(["fit", *arguments, "--folds", "2", "--fold", "1"]) == 0
     assert (tmp_path / "work" / "fold-1" / "curves.csv").read_text() == curves
 
 
-def test_one_phase_goes_on_from_a_bundle(demo, segmented, recipe, tmp_path, capsys):
-    data = ["--data", str(demo), str(segmented), "--device", "cpu"]
-    target, work = tmp_path / "models" / "hypothalamus", tmp_path / "more"
-    assert main(["fit", str(recipe), "--folds", "2", *data, "-w", str(tmp_path / "work"), "--bundle", str(target)]) == 0
-    only = ["fit", str(recipe), "--folds", "2", *data, "-w", str(work), "--encoder-weights", str(target), "--phase"]
+def test_phases_follow_each_other_and_one_can_go_on_from_a_bundle(demo, segmented, recipe, tmp_path, capsys):
+    small = json.loads(recipe.read_text())
+    few = {**small["training"], "steps": 2}
+    small["phases"] = [{"name": "strong"}, {"name": "mild", "augmentation": {}, "training": few}]
+    (tmp_path / "phases.json").write_text(json.dumps(small))
+    data = ["--data", str(demo), str(segmented), "--folds", "2", "--fold", "1", "--device", "cpu"]
+    fit, work, target = ["fit", str(tmp_path / "phases.json"), *data], tmp_path / "work", tmp_path / "models" / "whole"
+    assert main([*fit, "-w", str(work), "--bundle", str(target)]) == 0
+    assert pd.read_csv(work / "fold-1" / "strong" / "curves.csv")["step"].tolist() == [2, 4]
+    assert pd.read_csv(work / "fold-1" / "curves.csv")["step"].tolist() == [2]
+
+    only = [*fit, "-w", str(tmp_path / "more"), "--encoder-weights", str(target), "--phase"]
     assert main([*only, "mild"]) == 0
-    assert not (work / "fold-1" / "strong").exists()
-    with np.load(target / "weights-0.npz") as one, np.load(work / "fold-1" / "weights.npz") as other:
-        close = [np.allclose(one[name], other[name], atol=0.05) for name in one.files]
-    assert np.mean(close) > 0.9
+    assert not (tmp_path / "more" / "fold-1" / "strong").exists()
+    before, after = (np.load(path) for path in (target / "weights-0.npz", tmp_path / "more" / "fold-1" / "weights.npz"))
+    assert np.mean([np.allclose(before[name], after[name], atol=0.05) for name in before.files]) > 0.9
     assert main([*only, "nonsense"]) == 64
     assert "has the phases strong, mild" in capsys.readouterr().err
     assert main([*only, "mild", "--set", "phases.mild.shape=[1,2,3]"]) == 64
