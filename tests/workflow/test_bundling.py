@@ -42,9 +42,10 @@ def test_weights_are_averaged_with_those_of_the_same_fold(folder):
     first = make_bundle(RECIPE, folder, folder / "first")
     for k in (2, 11):
         np.savez(folder / f"fold-{k}" / "weights.npz", np.full(3, k + 1, np.float16))
-    mean = make_bundle(RECIPE, folder, folder / "mean", average_with=first.folder)
+    before = read_folds(first.folder)
+    mean = make_bundle(RECIPE, folder, first.folder, average_with=first.folder)  # in its place
     assert [np.load(mean.folder / name)["arr_0"][0] for name, _ in mean.weights] == [2.5, 11.5]
-    assert read_folds(mean.folder) == read_folds(first.folder)
+    assert read_folds(mean.folder) == before and "are the mean" in (mean.folder / "MODEL_CARD.md").read_text()
 
 
 def test_networks_that_do_not_belong_together_have_no_average(folder):
