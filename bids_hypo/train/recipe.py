@@ -82,20 +82,35 @@ def changed(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
     return _with_input_shape(recipe)
 
 
-def in_phases(recipe: dict[str, Any]) -> list[dict[str, Any]]:
+def in_phases(recipe: dict[str, Any], only: str | None = None) -> list[dict[str, Any]]:
     """A recipe as it is in each of its phases, each under the phase's name; as it is, if it has none.
 
     What a phase does not name is as in the phase before it. It may have a ``spacing_mm`` and ``shape`` of its own,
     because the same weights serve any grid; without them it has the recipe's.
+
+    Parameters
+    ----------
+    recipe : dict
+    only : str, optional
+        The name of one phase, which is returned alone.
+
+    Raises
+    ------
+    UsageError
+        If there is no such phase.
     """
-    if "phases" not in recipe:
+    named = recipe.get("phases", [])
+    if only is not None and only not in (phase["name"] for phase in named):
+        has = f"has the phases {', '.join(phase['name'] for phase in named)}" if named else "has no phases"
+        raise UsageError(f"--phase {only}: the recipe '{recipe['name']}' {has}.")
+    if not named:
         return [recipe]
     phases, so_far = [], recipe
-    for phase in recipe["phases"]:
+    for phase in named:
         so_far = {**so_far, **phase}
         pre = {**recipe["preprocessing"], **{key: phase[key] for key in ("spacing_mm", "shape") if key in phase}}
         phases.append(_with_input_shape({**so_far, "preprocessing": pre}))
-    return phases
+    return [phase for phase in phases if only in (None, phase["name"])]
 
 
 def _with_input_shape(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def train_anatomy(
         If there is no such phase.
     """
     weights: Path | None = None
-    for phase in _chosen_phases(recipe, only_phase):
+    for phase in in_phases(recipe, only_phase):
         logger.info("preparing the label maps of %s for phase '%s'", label_maps, phase["name"])
         heads = load_training_heads(label_maps, recipe["validation"], n_varied=phase.get("varied_fluid_copies", 0))
         if weights is None:
@@ -100,15 +100,6 @@ def train_anatomy(
                       encoder_weights=None if weights else encoder_weights, initial_weights=weights)  # fmt: skip
     assert weights is not None
     return Path(shutil.copyfile(weights, folder / "weights.npz"))
-
-
-def _chosen_phases(recipe: dict[str, Any], only: str | None) -> list[dict[str, Any]]:
-    named = recipe.get("phases", [])
-    if only is not None and only not in (phase["name"] for phase in named):
-        known = ", ".join(phase["name"] for phase in named)
-        has = f"has the phases {known}" if named else "has no phases"
-        raise UsageError(f"--phase {only}: the recipe '{recipe['name']}' {has}.")
-    return [phase for phase in in_phases(recipe) if only in (None, phase["name"])]
 
 
 def _is_bundle(weights: str | Path | None) -> TypeGuard[Path]:
@@ -141,7 +132,7 @@ def train_labelled(
     UsageError
         If there is no such phase, or one has another grid than the recipe, on which the scans are cut.
     """
-    phases = _chosen_phases(recipe, options.only_phase)
+    phases = in_phases(recipe, options.only_phase)
     if any(phase["preprocessing"] != recipe["preprocessing"] for phase in phases):
         raise UsageError(
             f"the recipe '{recipe['name']}' learns from labelled scans: expected phases without spacing_mm and shape."

@@ -46,3 +46,10 @@ def test_a_change_that_cannot_be_made_is_an_error(change, message):
 def test_an_unknown_recipe_names_the_known_ones():
     with pytest.raises(NoInputError, match="vernikouskaya2023"):
         load_recipe("hypothalamos")
+
+
+def test_a_phase_of_a_recipe_without_phases_is_an_error():
+    recipe = load_recipe("gradio-cnn")
+    assert in_phases(recipe) == [recipe]
+    with pytest.raises(UsageError, match="--phase mild: the recipe 'gradio-cnn' has no phases"):
+        in_phases(recipe, "mild")
