@@ -51,5 +51,5 @@ def test_an_unknown_recipe_names_the_known_ones():
 def test_a_phase_of_a_recipe_without_phases_is_an_error():
     recipe = load_recipe("gradio-cnn")
     assert in_phases(recipe) == [recipe]
-    with pytest.raises(UsageError, match="--phase mild: the recipe 'gradio-cnn' has no phases"):
+    with pytest.raises(UsageError, match="--phase mild: the recipe 'hypothalamus' has no phases"):
         in_phases(recipe, "mild")
