@@ -30,15 +30,17 @@ def _work(args: argparse.Namespace) -> int:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from bids_hypo.train.recipe import load_recipe
+    from bids_hypo.train.recipe import in_phases, load_recipe
+
+    recipe = load_recipe(args.recipe, backbone=args.backbone, changes=args.set)
+    in_phases(recipe, args.phase)  # a mistyped phase is told before anything is loaded
     from bids_hypo.workflow.bundling import make_bundle
     from bids_hypo.workflow.training import train_anatomy
 
-    recipe = load_recipe(args.recipe, backbone=args.backbone, changes=args.set)
     if recipe["examples"] == "synthesis":
         _need(args, "label_maps")
         why = f"'{recipe['name']}' learns from --label-maps, in phases"
-        _refuse(args, why, "folds", "fold", "data", "pattern", "stratify")
+        _refuse(args, why, "folds", "fold", "data", "pattern", "stratify", "label_certainty")
         _configure(args, recipe)
         train_anatomy(
             recipe, args.label_maps, args.work_dir, encoder_weights=_start(args, recipe), only_phase=args.phase
@@ -92,7 +94,14 @@ def _labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> list[Labelled
     items = []
     for bids_dir, labels_dir in args.data:
         weights = label_weights(labels_dir, recipe["doubtful"]) if "doubtful" in recipe else None
-        items += find_labelled(bids_dir, labels_dir, pattern=args.pattern, stratify=args.stratify, weights=weights)
+        items += find_labelled(
+            bids_dir,
+            labels_dir,
+            pattern=args.pattern,
+            stratify=args.stratify,
+            weights=weights,
+            level=args.label_certainty,
+        )
     return items
 
 
@@ -259,9 +268,19 @@ def _add_data(fit: argparse.ArgumentParser, review: argparse.ArgumentParser, mea
                              help="a dataset and the folder of its labels; may be given several times")  # fmt: skip
         command.add_argument("--pattern", metavar="GLOB",
                              help="where they are in LABELS_DIR, such as '{subject}/anat/*_dseg.nii.gz'")  # fmt: skip
+        command.add_argument("--label-certainty", type=_probability, metavar="P",
+                             help="soft labels (the mean of several predictions): move their outlines to where they "
+                             "would be if all were equally sure, with a mean probability of P inside")  # fmt: skip
         command.add_argument("--stratify", metavar="COLUMN", help="balance folds by this column of participants.tsv")
         command.add_argument("--models", type=Path, help="folder of bundles to use instead of the shipped ones")
         command.add_argument("--device", default="auto", metavar="{auto,cpu,gpu,gpu:N}", help="where to compute")
+
+
+def _probability(text: str) -> float:
+    value = float(text)
+    if not 0.5 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a probability between 0.5 and 1, such as 0.87")
+    return value
 
 
 def _orientation(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage, special
 
 from bids_hypo.bids.entities import Scan
 from bids_hypo.bids.query import find_scans
@@ -17,12 +18,14 @@ from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.tables import TableError, read_participants
 from bids_hypo.errors import NoInputError, ScanReadError
 from bids_hypo.image.resample import resample
-from bids_hypo.image.segmentation import BOTH, DSEG, LEFT, RIGHT, Parts, common_grid, read_parts
+from bids_hypo.image.segmentation import BOTH, DSEG, LEFT, RIGHT, THRESHOLD, Parts, common_grid, read_parts
 from bids_hypo.image.volume import Volume
 
 logger = logging.getLogger(__name__)
 
 LABEL_TABLE = "labels.tsv"
+CORE_MM = 0.8  # further inside its outline than this, a soft label tells how sure it is, hardly how near its border is
+MASK_CERTAINTY = 0.999
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class LabelledScan:
         What folds are balanced by.
     weight : float
         How often it is drawn in training.
+    level : float or None
+        The certainty that soft labels are brought to, see `levelled`; None leaves them as they are.
     """
 
     dataset: str
@@ -46,6 +51,7 @@ class LabelledScan:
     files: SegmentationFiles
     group: str = ""
     weight: float = 1.0
+    level: float | None = None
 
     @property
     def name(self) -> str:
@@ -60,7 +66,7 @@ class LabelledScan:
 
 def find_labelled(
     bids_dir: Path, labels_dir: Path, *, pattern: str | None = None, stratify: str | None = None,
-    weights: pd.DataFrame | None = None,
+    weights: pd.DataFrame | None = None, level: float | None = None,
 ) -> list[LabelledScan]:  # fmt: skip
     """Pair the T1w images of a dataset with the segmentations of a folder.
 
@@ -75,6 +81,8 @@ def find_labelled(
         Column of ``participants.tsv`` that folds are balanced by, besides the dataset.
     weights : DataFrame, optional
         Columns ``participant_id`` and ``weight``.
+    level : float, optional
+        See `levelled`.
 
     Returns
     -------
@@ -102,7 +110,8 @@ def find_labelled(
             n_without_weight += 1
             continue
         group = f"{dataset} {groups.get(subject, '')}".strip()
-        found.append(LabelledScan(dataset, scan, files[match.index], group, float(weight_of.get(subject, 1.0))))
+        weight = float(weight_of.get(subject, 1.0))
+        found.append(LabelledScan(dataset, scan, files[match.index], group, weight, level))
     if n_without_weight and not found:
         raise NoInputError(
             f"{labels_dir}: all {n_without_weight} labels of {bids_dir} have the weight 0 in {LABEL_TABLE}; expected "
@@ -122,6 +131,12 @@ def _column(bids_dir: Path, name: str) -> dict[str, str]:
         there = ", ".join(map(str, table.columns))
         raise TableError(f"{bids_dir}/participants.tsv: no column '{name}' to balance the folds by; there are {there}.")
     return dict(zip(table["participant_id"], table[name].fillna("n/a"), strict=True))
+
+
+def read_label(item: LabelledScan) -> Parts:
+    """Read a label, levelled if the scan says to what."""
+    parts = read_parts(item.files.paths, item.files.kind, None)
+    return parts if item.level is None else levelled(parts, item.level)
 
 
 def read_classes(item: LabelledScan, recipe: dict[str, Any]) -> list[Volume]:
@@ -147,7 +162,7 @@ def read_classes(item: LabelledScan, recipe: dict[str, Any]) -> list[Volume]:
     if "label_numbers" in recipe:
         numbers = [frozenset(n) for n in recipe["label_numbers"]]
         return [read_parts(item.files.paths, DSEG, {BOTH: n}).of[BOTH] for n in numbers]
-    parts = read_parts(item.files.paths, item.files.kind, None)
+    parts = read_label(item)
     if n_classes == 2 and parts.has_sides:
         return [parts.of[LEFT], parts.of[RIGHT]]
     if n_classes == 1:
@@ -158,6 +173,44 @@ def read_classes(item: LabelledScan, recipe: dict[str, Any]) -> list[Volume]:
         f"{'left and right' if parts.has_sides else 'one mask without sides'}. Give the recipe 'label_numbers', or "
         "use one with two classes."
     )
+
+
+def certainty(parts: Parts) -> float:
+    """Mean probability further inside the 0.5 outline of each part than `CORE_MM`; NaN where there is nothing."""
+    core = np.concatenate([_core(volume) for volume in parts.of.values()])
+    return float(core.mean()) if core.size else np.nan
+
+
+def _core(volume: Volume) -> np.ndarray:
+    inside = np.pad(volume.data > THRESHOLD, 1)  # parts are cut to their boxes
+    depth_mm = ndimage.distance_transform_edt(inside, sampling=volume.grid.voxel_sizes_mm)[1:-1, 1:-1, 1:-1]
+    return volume.data[depth_mm > CORE_MM]
+
+
+def levelled(parts: Parts, level: float) -> Parts:
+    """Soft labels as they would be if the program that made them were as sure of this scan as of others.
+
+    A network that is less sure of a scan gives all of the structure lower probabilities, and so draws a smaller outline
+    at 0.5 around the same tissue. A constant is added to the logit of each probability, the same for all parts: the one
+    that takes the mean probability inside, where certainty counts and size hardly does, to ``level``.
+
+    Parameters
+    ----------
+    parts : Parts
+        Probabilities. Masks, which are sure of themselves everywhere, are left as they are.
+    level : float
+        The `certainty` of the average label of the same program.
+
+    Returns
+    -------
+    Parts
+    """
+    own = certainty(parts)
+    if not own < MASK_CERTAINTY:
+        return parts
+    shift = np.float32(special.logit(level) - special.logit(own))
+    shifted = {key: special.expit(special.logit(volume.data) + shift) for key, volume in parts.of.items()}
+    return Parts({key: Volume(data, parts.of[key].affine) for key, data in shifted.items()})
 
 
 def _whole(parts: Parts) -> Volume:

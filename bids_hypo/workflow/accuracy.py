@@ -17,7 +17,7 @@ from scipy import stats
 from bids_hypo.errors import SegmentationError, UsageError
 from bids_hypo.image.grid import Grid, as_shape, box_grid, with_voxels
 from bids_hypo.image.resample import resample
-from bids_hypo.image.segmentation import BOTH, SIDES, Parts, common_grid, masks_on, read_parts
+from bids_hypo.image.segmentation import BOTH, SIDES, Parts, common_grid, masks_on
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.measure.agreement import agreement
 from bids_hypo.measure.overlap import dice, volume_error_percent
@@ -27,7 +27,7 @@ from bids_hypo.segment.icv import native_icv
 from bids_hypo.train.deform import contract
 from bids_hypo.train.folds import DIVISION, read_folds
 from bids_hypo.train.headmaps import load_head_map
-from bids_hypo.train.labelled import LabelledScan
+from bids_hypo.train.labelled import LabelledScan, read_label
 from bids_hypo.train.regions import label_centre_mm
 from bids_hypo.train.synthesis import MILD, T1W, synthesise_scan
 from bids_hypo.workflow.participant import Models, segment_volume
@@ -59,7 +59,7 @@ def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models, *, fast
     """
     rows = []
     for item in items:
-        truth = read_parts(item.files.paths, item.files.kind, None)
+        truth = read_label(item)
         found = _compare(read_volume(item.scan.path), truth, models, item.scan.name, fast=fast)
         rows.append({"dataset": item.dataset, "scan": item.scan.name, "label_weight": item.weight, **found})
         logger.info("%s", rows[-1])
@@ -226,7 +226,7 @@ def shrinking(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame:
     rows = []
     for item in items:
         scan = read_volume(item.scan.path)
-        truth = list(read_parts(item.files.paths, item.files.kind, None).of.values())
+        truth = list(read_label(item).of.values())
         centre = label_centre_mm(truth)
         before = segment_volume(scan, models, what=item.scan.name).hypothalamus.volumes_mm3
         grid = _widened(truth[0].grid)

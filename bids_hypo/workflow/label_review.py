@@ -16,11 +16,11 @@ from bids_hypo.bids.names import output_names
 from bids_hypo.errors import NoInputError, SegmentationError
 from bids_hypo.image.grid import Grid
 from bids_hypo.image.resample import resample
-from bids_hypo.image.segmentation import BOTH, LEFT, RIGHT, SIDES, Parts, common_grid, cropped, padded, read_parts
+from bids_hypo.image.segmentation import BOTH, LEFT, RIGHT, SIDES, Parts, common_grid, cropped, padded
 from bids_hypo.image.volume import Volume, read_volume, write_bytes, write_nifti
 from bids_hypo.report.html import png_bytes
 from bids_hypo.report.outline_figures import OutlineCase, outline_figure
-from bids_hypo.train.labelled import LABEL_TABLE, LabelledScan
+from bids_hypo.train.labelled import LABEL_TABLE, LabelledScan, certainty, read_label
 from bids_hypo.workflow.accuracy import out_of_fold
 from bids_hypo.workflow.evaluation_scans import compare_parts
 from bids_hypo.workflow.participant import Models, segment_volume
@@ -109,8 +109,8 @@ def review_labels(
     pictures.draw()
     for item in items:
         if item.name not in reviewed:
-            label = read_parts(item.files.paths, item.files.kind, None)
-            rows.append(_identity(item) | {"label_mm3": label.volumes_mm3()[BOTH], "action": KEPT, "weight": 1.0})
+            label = read_label(item)
+            rows.append(_identity(item) | _about(label) | {"action": KEPT, "weight": 1.0})
             _write_label(item, label, out)
     table = pd.DataFrame(rows).sort_values(["dataset", "scan"], ignore_index=True)
     write_tsv(out / LABEL_TABLE, table)
@@ -140,8 +140,8 @@ class _Pictures:
 def _reviews(items: Sequence[LabelledScan], models: Models) -> Iterator[Review]:
     for fold, held_out, network in out_of_fold(items, models):
         for item in held_out:
-            label = read_parts(item.files.paths, item.files.kind, None)
-            row = _identity(item) | {"fold": fold, "label_mm3": label.volumes_mm3()[BOTH]}
+            label = read_label(item)
+            row = _identity(item) | {"fold": fold} | _about(label)
             scan = read_volume(item.scan.path)
             try:
                 delineated = segment_volume(scan, network, what=item.name).hypothalamus
@@ -159,6 +159,10 @@ def _reviews(items: Sequence[LabelledScan], models: Models) -> Iterator[Review]:
 
 def _identity(item: LabelledScan) -> dict[str, Any]:
     return {"dataset": item.dataset, "participant_id": f"sub-{item.scan.subject}", "scan": item.scan.name}
+
+
+def _about(label: Parts) -> dict[str, float]:
+    return {"label_mm3": label.volumes_mm3()[BOTH], "certainty": certainty(label)}
 
 
 def judge(found: Parts, label: Parts) -> dict[str, Any]:

@@ -32,10 +32,10 @@ def head_file(tmp_path_factory):
     return path
 
 
-def save_image(path, data):
-    """Write an array as NIfTI, 1 mm voxels."""
+def save_image(path, data, affine=None):
+    """Write an array as NIfTI, by default with voxels of 1 mm."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(data, np.eye(4)), path)
+    nib.save(nib.Nifti1Image(data, np.eye(4) if affine is None else affine), path)
 
 
 @pytest.fixture

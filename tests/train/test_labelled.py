@@ -1,12 +1,18 @@
 """Pairing scans with labels, and how much each label counts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from bids_hypo.bids.tables import TableError
+from bids_hypo.cli.train import main
 from bids_hypo.errors import NoInputError, ScanReadError
-from bids_hypo.train.labelled import find_labelled, label_weights, read_classes
+from bids_hypo.image.grid import apply_affine, box_grid
+from bids_hypo.image.segmentation import BOTH, LEFT, RIGHT, Parts, cropped, read_parts
+from bids_hypo.train.labelled import certainty, find_labelled, label_weights, levelled, read_classes, read_label
 from bids_hypo.train.recipe import load_recipe
 from tests.train.conftest import save_image
 
@@ -52,3 +58,60 @@ def test_doubtful_labels_weigh_less(tmp_path):
     for name, expected in (("a", [1.0, rule["weight"]]), ("b", [rule["weight"]])):
         (tmp_path / name).mkdir()
         assert list(label_weights(tmp_path / name, rule)["weight"]) == expected
+
+
+def _soft(sure, left=5.0, right=5.0, spacing=(0.5, 0.5, 0.5)):
+    """Two balls by a network that is more or less sure of the scan: the same constant in the logit of every voxel."""
+    grid = box_grid(np.zeros(3), np.eye(3), tuple(int(s / m) for s, m in zip((36, 18, 18), spacing, strict=True)),
+                    np.array(spacing))  # fmt: skip
+    points = apply_affine(grid.affine, np.stack(np.indices(grid.shape), -1))
+    depth = {side: radius - np.linalg.norm(points - [x, 0, 0], axis=-1)
+             for side, x, radius in ((LEFT, -8, left), (RIGHT, 8, right))}  # fmt: skip
+    return Parts({side: cropped(expit(np.clip(2.5 * d, -6, 2) + sure), grid.affine) for side, d in depth.items()})
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 0.5, 0.5), (0.4, 1.0, 0.4)])
+@pytest.mark.parametrize("sure", [-0.7, -0.3, 0.3])
+def test_a_label_that_is_less_sure_gets_the_outline_of_one_that_is_sure(sure, spacing):
+    usual, unsure = _soft(0.0, spacing=spacing), _soft(sure, spacing=spacing)
+    true = usual.volumes_mm3()[BOTH]
+    assert abs(unsure.volumes_mm3()[BOTH] / true - 1) > 0.05
+    found = levelled(unsure, certainty(usual))
+    assert found.volumes_mm3()[BOTH] == pytest.approx(true, rel=0.03)
+    again = levelled(usual, certainty(usual))
+    np.testing.assert_allclose(again.of[LEFT].data, usual.of[LEFT].data, atol=1e-5)
+
+
+def test_levelling_leaves_sizes_and_asymmetry():
+    level = certainty(_soft(0.0))
+    large, small = (levelled(_soft(-0.4, *radii), level).volumes_mm3() for radii in ((5.5, 5.0), (4.6, 5.0)))
+    assert large[LEFT] / small[LEFT] == pytest.approx((5.5 / 4.6) ** 3, rel=0.04)
+    assert large[RIGHT] == pytest.approx(small[RIGHT], rel=0.02)
+
+
+def test_masks_and_empty_labels_are_not_levelled():
+    mask = Parts({BOTH: cropped(_soft(0.0).of[LEFT].data > 0.5, np.eye(4))})
+    assert levelled(mask, 0.87) is mask
+    nothing = Parts({BOTH: cropped(np.full((3, 3, 3), 0.2), np.eye(4))})
+    assert np.isnan(certainty(nothing)) and levelled(nothing, 0.87) is nothing
+
+
+def test_labels_are_read_as_they_are_unless_a_level_is_asked_for(dataset, tmp_path):
+    raw, _ = dataset
+    (tmp_path / "soft").mkdir()
+    for side, part in _soft(-0.4).of.items():
+        save_image(tmp_path / "soft" / f"sub-02_label-{side}_probseg.nii.gz", part.data, part.affine)
+    (item,) = find_labelled(raw, tmp_path / "soft")
+    as_it_is = read_parts(item.files.paths, item.files.kind, None)
+    np.testing.assert_array_equal(read_label(item).of[LEFT].data, as_it_is.of[LEFT].data)
+    (asked,) = find_labelled(raw, tmp_path / "soft", level=0.87)
+    assert asked == replace(item, level=0.87)
+    assert certainty(read_label(asked)) == pytest.approx(0.87, abs=0.01)
+    left = read_classes(asked, load_recipe("hypothalamus"))[0]
+    assert (left.data > 0.5).sum() > (as_it_is.of[LEFT].data > 0.5).sum()
+
+
+@pytest.mark.parametrize("value", ["0.4", "1", "sure"])
+def test_a_certainty_that_is_none_is_refused(value, capsys):
+    assert main(["measure", "hypothalamus", "--label-certainty", value]) == 64
+    assert "--label-certainty" in capsys.readouterr().err
