@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import statsmodels.api as sm
 from scipy import stats
 
 from bids_hypo.errors import SegmentationError, UsageError
@@ -27,7 +28,7 @@ from bids_hypo.segment.icv import native_icv
 from bids_hypo.train.deform import contract
 from bids_hypo.train.folds import DIVISION, read_folds
 from bids_hypo.train.headmaps import load_head_map
-from bids_hypo.train.labelled import LabelledScan, read_label
+from bids_hypo.train.labelled import LabelledScan, certainty, read_label
 from bids_hypo.train.regions import label_centre_mm
 from bids_hypo.train.synthesis import MILD, T1W, synthesise_scan
 from bids_hypo.workflow.participant import Models, segment_volume
@@ -55,13 +56,18 @@ def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models, *, fast
     -------
     DataFrame
         One row a scan; one that was missed has NaN. ``label_weight`` below 1: the label is doubtful by itself (see
-        `bids_hypo.train.labelled.label_weights`).
+        `bids_hypo.train.labelled.label_weights`). Labels that are levelled also have their ``certainty`` and their
+        volume ``as_made_mm3`` before.
     """
     rows = []
     for item in items:
         truth = read_label(item)
-        found = _compare(read_volume(item.scan.path), truth, models, item.scan.name, fast=fast)
-        rows.append({"dataset": item.dataset, "scan": item.scan.name, "label_weight": item.weight, **found})
+        row = {"dataset": item.dataset, "scan": item.scan.name, "label_weight": item.weight}
+        row |= _compare(read_volume(item.scan.path), truth, models, item.scan.name, fast=fast)
+        if item.level is not None:
+            as_made = read_label(replace(item, level=None))
+            row |= {"as_made_mm3": as_made.volumes_mm3()[BOTH], "certainty": certainty(as_made)}
+        rows.append(row)
         logger.info("%s", rows[-1])
     return pd.DataFrame(rows)
 
@@ -117,7 +123,10 @@ def out_of_fold(
 
 
 def volume_agreement(table: pd.DataFrame) -> str:
-    """How far the volumes of `hypothalamus_accuracy` agree, also without the labels that are doubtful by themselves."""
+    """How far the volumes of `hypothalamus_accuracy` agree, also without the labels that are doubtful by themselves.
+
+    Of levelled labels also what levelling changed, and what the certainty of the labels as they were made explains.
+    """
     lines, sure = [_agreement("volume", table)], table[table["label_weight"] >= 1]
     if MIN_PEOPLE <= len(sure) < len(table):
         about = (
@@ -125,12 +134,28 @@ def volume_agreement(table: pd.DataFrame) -> str:
             f"(absolute {sure['volume_error_percent'].abs().mean():.1f} %)"
         )
         lines.append(_agreement(f"{len(sure)} labels that are not doubtful by themselves: {about}; volume", sure))
+    if "as_made_mm3" in table:
+        lines += [_agreement("volume of the labels before and after", table, "as_made_mm3"), _explained(table)]
     return "\n".join(lines)
 
 
-def _agreement(what: str, table: pd.DataFrame) -> str:
+def _explained(table: pd.DataFrame) -> str:
+    """What the volume found, and the certainty of the label besides, explain of the volume of the label as it was."""
+    logs = table[["as_made_mm3", "found_mm3", "certainty"]].dropna().transform(np.log)
+    alone, both = (
+        sm.OLS(logs["as_made_mm3"], sm.add_constant(logs[columns])).fit().rsquared
+        for columns in (["found_mm3"], ["found_mm3", "certainty"])
+    )
+    r = logs["found_mm3"].corr(logs["certainty"])
+    return (
+        f"variance of the labels' volume before (logarithms): {100 * alone:.0f} % goes with the volume found, "
+        f"{100 * both:.0f} % with it and the label's certainty; volume found and certainty: r {r:.2f}"
+    )
+
+
+def _agreement(what: str, table: pd.DataFrame, column: str = "found_mm3") -> str:
     """ICC(2,1) with its interval, and Pearson r."""
-    found = agreement(table["found_mm3"].to_numpy(), table["true_mm3"].to_numpy())
+    found = agreement(table[column].to_numpy(), table["true_mm3"].to_numpy())
     icc = found.icc_2_1
     return f"{what}: ICC(2,1) {icc.value:.3f} ({icc.low:.3f} to {icc.high:.3f}), r {found.pearson_r.value:.3f}"
 

@@ -63,3 +63,19 @@ def test_labels_that_are_doubtful_by_themselves_are_also_left_out():
     assert "r 1.000" not in every and "ICC(2,1) 1.000" not in every
     assert sure.startswith("5 labels that are not doubtful by themselves: Dice 0.900, mean volume error +0.0 %")
     assert "ICC(2,1) 1.000" in sure
+
+
+def test_what_the_certainty_of_labels_explains_is_told():
+    """Volumes found are right; a label is too large by as much as it is sure, which has nothing to do with size."""
+    rng = np.random.default_rng(0)
+    true = rng.uniform(600, 900, 40)
+    sure = rng.normal(0, 0.1, 40)
+    sure -= np.polyval(np.polyfit(np.log(true), sure, 1), np.log(true))
+    table = pd.DataFrame({"true_mm3": true, "found_mm3": true, "label_weight": 1.0})
+    table["as_made_mm3"], table["certainty"] = true * np.exp(sure), np.exp(sure / 2)
+    every, before, explained = accuracy.volume_agreement(table).splitlines()
+    assert "ICC(2,1) 1.000" in every
+    assert before.startswith("volume of the labels before and after: ICC(2,1) 0.")
+    alone = 100 * np.corrcoef(np.log(true), np.log(table["as_made_mm3"]))[0, 1] ** 2
+    assert f"{alone:.0f} % goes with the volume found, 100 % with it and the label's certainty" in explained
+    assert explained.endswith(("r 0.00", "r -0.00"))
