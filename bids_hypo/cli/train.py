@@ -89,10 +89,15 @@ def _configure(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
 
 def _labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> list[LabelledScan]:
     _need(args, "data")
-    from bids_hypo.train.labelled import find_labelled, label_weights
+    from bids_hypo.train.labelled import are_reviewed, find_labelled, label_weights
 
     items = []
     for bids_dir, labels_dir in args.data:
+        if args.label_certainty is not None and are_reviewed(labels_dir):
+            raise UsageError(
+                f"--label-certainty: {labels_dir} was written by 'bids_hypo_train review', which joined some labels "
+                "with what networks found; expected labels as they were made. Give the option to review instead."
+            )
         weights = label_weights(labels_dir, recipe["doubtful"]) if "doubtful" in recipe else None
         items += find_labelled(
             bids_dir,
@@ -277,7 +282,10 @@ def _add_data(fit: argparse.ArgumentParser, review: argparse.ArgumentParser, mea
 
 
 def _probability(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0.5 < value < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected a probability between 0.5 and 1, such as 0.87")
     return value

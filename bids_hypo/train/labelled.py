@@ -235,13 +235,24 @@ def label_weights(labels_dir: Path, rule: dict[str, float]) -> pd.DataFrame | No
         ``cv_above`` (of column ``cv``, the coefficient of variation of the volume), ``volume_below_mm3`` (of
         ``whole_mm3``), ``weight``.
     """
-    path = next((p for p in (labels_dir / LABEL_TABLE, labels_dir.parent / LABEL_TABLE) if p.is_file()), None)
-    if path is None:
+    table = _label_table(labels_dir)
+    if table is None:
         return None
-    table = pd.read_csv(path, sep="\t")
-    if "dataset" in table:
-        table = table[table["dataset"] == labels_dir.resolve().name]
     if "weight" in table:
         return table[["participant_id", "weight"]].fillna(1.0)
     doubtful = (table["cv"] > rule["cv_above"]) | (table["whole_mm3"] < rule["volume_below_mm3"])
     return pd.DataFrame({"participant_id": table["participant_id"], "weight": np.where(doubtful, rule["weight"], 1.0)})
+
+
+def are_reviewed(labels_dir: Path) -> bool:
+    """Whether `bids_hypo_train review` wrote the labels: some are joined with networks, of another certainty."""
+    table = _label_table(labels_dir)
+    return table is not None and "action" in table
+
+
+def _label_table(labels_dir: Path) -> pd.DataFrame | None:
+    path = next((p for p in (labels_dir / LABEL_TABLE, labels_dir.parent / LABEL_TABLE) if p.is_file()), None)
+    if path is None:
+        return None
+    table = pd.read_csv(path, sep="\t")
+    return table[table["dataset"] == labels_dir.resolve().name] if "dataset" in table else table

@@ -114,4 +114,12 @@ def test_labels_are_read_as_they_are_unless_a_level_is_asked_for(dataset, tmp_pa
 @pytest.mark.parametrize("value", ["0.4", "1", "sure"])
 def test_a_certainty_that_is_none_is_refused(value, capsys):
     assert main(["measure", "hypothalamus", "--label-certainty", value]) == 64
-    assert "--label-certainty" in capsys.readouterr().err
+    assert f"--label-certainty: {value}: expected a probability between 0.5 and 1" in capsys.readouterr().err
+
+
+def test_reviewed_labels_are_not_levelled_again(dataset, tmp_path, capsys):
+    raw, labels = dataset
+    (labels / "labels.tsv").write_text("participant_id\tweight\taction\nsub-01\t1\tcorrected\n")
+    fit = ["fit", "hypothalamus", "-w", str(tmp_path / "work"), "--data", str(raw), str(labels)]
+    assert main([*fit, "--label-certainty", "0.87"]) == 64
+    assert "was written by 'bids_hypo_train review'" in capsys.readouterr().err
