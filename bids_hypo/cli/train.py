@@ -89,15 +89,10 @@ def _configure(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
 
 def _labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> list[LabelledScan]:
     _need(args, "data")
-    from bids_hypo.train.labelled import are_reviewed, find_labelled, label_weights
+    from bids_hypo.train.labelled import find_labelled, label_weights
 
     items = []
     for bids_dir, labels_dir in args.data:
-        if args.label_certainty is not None and are_reviewed(labels_dir):
-            raise UsageError(
-                f"--label-certainty: {labels_dir} was written by 'bids_hypo_train review', which joined some labels "
-                "with what networks found; expected labels as they were made. Give the option to review instead."
-            )
         weights = label_weights(labels_dir, recipe["doubtful"]) if "doubtful" in recipe else None
         items += find_labelled(
             bids_dir,

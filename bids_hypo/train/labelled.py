@@ -16,7 +16,7 @@ from bids_hypo.bids.query import find_scans
 from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations, match_scans
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.tables import TableError, read_participants
-from bids_hypo.errors import NoInputError, ScanReadError
+from bids_hypo.errors import NoInputError, ScanReadError, UsageError
 from bids_hypo.image.resample import resample
 from bids_hypo.image.segmentation import BOTH, DSEG, LEFT, RIGHT, THRESHOLD, Parts, common_grid, read_parts
 from bids_hypo.image.volume import Volume
@@ -92,7 +92,15 @@ def find_labelled(
     ------
     NoInputError
         If nothing matches.
+    UsageError
+        If labels are to be levelled that `bids_hypo_train review` wrote: networks, which are surer, had a part in some.
     """
+    table = None if level is None else _label_table(labels_dir)
+    if table is not None and "action" in table:
+        raise UsageError(
+            f"--label-certainty: {labels_dir} was written by 'bids_hypo_train review', which joined some labels with "
+            "what networks found; expected labels as they were made. Give the option to review instead."
+        )
     scans, _ = find_scans(bids_dir, Selection())
     files = find_segmentations(labels_dir, pattern)
     matches = match_scans([s.entities for s in scans], [f.entities for f in files])
@@ -242,12 +250,6 @@ def label_weights(labels_dir: Path, rule: dict[str, float]) -> pd.DataFrame | No
         return table[["participant_id", "weight"]].fillna(1.0)
     doubtful = (table["cv"] > rule["cv_above"]) | (table["whole_mm3"] < rule["volume_below_mm3"])
     return pd.DataFrame({"participant_id": table["participant_id"], "weight": np.where(doubtful, rule["weight"], 1.0)})
-
-
-def are_reviewed(labels_dir: Path) -> bool:
-    """Whether `bids_hypo_train review` wrote the labels: some are joined with networks, of another certainty."""
-    table = _label_table(labels_dir)
-    return table is not None and "action" in table
 
 
 def _label_table(labels_dir: Path) -> pd.DataFrame | None:
