@@ -135,7 +135,9 @@ def edited_sidecar(scan: Scan, automatic: Mapping[str, Any], automatic_path: str
     }
 
 
-def image_record(head_axes: np.ndarray, image_quality: Mapping[str, float]) -> dict[str, Any]:
+def image_record(
+    head_axes: np.ndarray, image_quality: Mapping[str, float], background: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """What is kept of the image itself in the JSON of the table, for figures and quality control.
 
     Parameters
@@ -144,6 +146,8 @@ def image_record(head_axes: np.ndarray, image_quality: Mapping[str, float]) -> d
         Columns are the head's right, anterior and superior directions in RAS of the scanner.
     image_quality : mapping of str to float
         Measures of quality; NaN and infinity become null.
+    background : mapping, optional
+        ``value`` and ``kind``, see `bids_hypo.image.background.Background`.
     """
     names = ("Right", "Anterior", "Superior")
     return {
@@ -151,6 +155,7 @@ def image_record(head_axes: np.ndarray, image_quality: Mapping[str, float]) -> d
         "ImageQuality": {
             name: round(float(value), 4) if math.isfinite(value) else None for name, value in image_quality.items()
         },
+        **({"Background": {"Value": background["value"], "Kind": background["kind"]}} if background else {}),
     }
 
 

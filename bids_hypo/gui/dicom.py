@@ -13,7 +13,7 @@ import nibabel as nib
 
 from bids_hypo.errors import ScanReadError
 from bids_hypo.gui.texts import text
-from bids_hypo.image.volume import UNREADABLE
+from bids_hypo.image.nifti import UNREADABLE
 
 MAX_SECONDS = 300
 MR = "MR"

@@ -10,7 +10,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from bids_hypo.bids.entities import DERIVATIVE_ENTITIES, ENTITY_ORDER, join_name, split_name
@@ -20,7 +19,8 @@ from bids_hypo.gui.archives import unpack
 from bids_hypo.gui.dicom import convert
 from bids_hypo.gui.options import MB, GuiOptions, Limits
 from bids_hypo.gui.texts import text
-from bids_hypo.image.volume import UNREADABLE, read_volume
+from bids_hypo.image.nifti import open_image
+from bids_hypo.image.volume import read_volume
 
 SINGLE_LABEL = "upload"
 _IMAGES = (".nii.gz", ".nii")
@@ -166,13 +166,14 @@ def check_image(path: Path, limits: Limits, *, name: str) -> None:
         As of `bids_hypo.image.volume.read_volume`; for images too large; for CT.
     """
     try:
-        shape: tuple[int, ...] = getattr(nib.load(path), "shape", ())
-    except UNREADABLE:
+        shape: tuple[int, ...] = open_image(path).shape
+    except ScanReadError:
         shape = ()  # read_volume says what is wrong with it
     if np.prod(shape, dtype=float) > limits.megavoxels * 1e6:
         sizes = " x ".join(map(str, shape))
         raise ScanReadError(text("error.voxels", name=name, shape=sizes, limit=limits.megavoxels))
-    values = read_volume(path).data[::3, ::3, ::3]
+    volume = read_volume(path)
+    values = volume.data[::3, ::3, ::3] + (volume.background.value if volume.background else 0.0)
     low, high = _CT_AIR
     if np.mean((values > low) & (values < high)) > _CT_AIR_SHARE:
         raise ScanReadError(text("error.ct", name=name))

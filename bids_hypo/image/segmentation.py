@@ -9,16 +9,18 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.grid import Grid, apply_affine, as_shape
+from bids_hypo.image.nifti import UNREADABLE, open_image
+from bids_hypo.image.placement import check_placement
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
 
 LEFT, RIGHT, BOTH = "L", "R", "B"
 SIDES = (LEFT, RIGHT)
 THRESHOLD = 0.5
+_FREESURFER = (".mgz", ".mgh")
 DSEG, MASK, PROBSEG = "dseg", "mask", "probseg"
 
 Labels = Mapping[str, frozenset[int]]
@@ -162,13 +164,11 @@ def _numbers(path: Path, data: np.ndarray, labels: Labels | None) -> Labels:
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Data (X, Y, Z[, K]) float32 and affine, axes flipped and swapped to be nearest to RAS."""
-    if not path.exists():
-        raise ScanReadError(f"{path}: the file does not exist (a broken link or an unfetched annex file?).")
     try:
-        image = nib.as_closest_canonical(nib.load(path))
+        image = nib.as_closest_canonical(_opened(path))
         data = np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32))
         affine = np.asarray(image.affine, dtype=float)
-    except (ImageFileError, OSError, EOFError, ValueError, nib.spatialimages.HeaderDataError) as error:
+    except UNREADABLE as error:
         raise ScanReadError(f"{path}: not a readable NIfTI or MGH image ({error}). Fetch it again.") from error
     if data.ndim == 4 and data.shape[3] == 1:
         data = data[..., 0]
@@ -177,6 +177,14 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise ScanReadError(f"{path}: the affine of the header cannot be inverted; repair the header.")
     return data, affine
+
+
+def _opened(path: Path) -> nib.Nifti1Image | nib.MGHImage:
+    """A NIfTI image by the affine that its header agrees on, in millimetres; or an image of FreeSurfer."""
+    if path.exists() and path.suffix in _FREESURFER:
+        return nib.MGHImage.from_filename(path)
+    image = open_image(path)
+    return type(image)(image.dataobj, check_placement(path, image.header, any_size=True).affine)
 
 
 def cropped(data: np.ndarray, affine: np.ndarray) -> Volume:

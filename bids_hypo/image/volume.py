@@ -6,22 +6,26 @@ import gzip
 import io
 import os
 import secrets
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
+from scipy import ndimage
 
 from bids_hypo.errors import ScanReadError
+from bids_hypo.image.background import Background, above_background
 from bids_hypo.image.grid import Grid, as_shape
+from bids_hypo.image.nifti import UNREADABLE, open_image
+from bids_hypo.image.placement import check_placement
 
-MIN_VOXEL_MM = 0.3
-MAX_VOXEL_MM = 3.0
-UNREADABLE = (ImageFileError, nib.spatialimages.HeaderDataError, OSError, EOFError, ValueError, zlib.error)
-"""What nibabel raises for files that are damaged or something else."""
+MAX_UNDEFINED_INSIDE = 0.01  # of the head
 COMPRESSION = 2  # most of a mask is empty: higher levels take twice the time for files that are hardly smaller
+_WORKABLE = (1e-20, 1e20)  # sizes of intensities that float32 has room for, with their squares
+_PLACE_FIELDS = (
+    "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "srow_x",
+    "srow_y", "srow_z",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,16 @@ class Volume:
         Intensities or probabilities.
     affine : (4, 4) float, voxel to RAS mm
         Scanner frame of the file it came from.
+    background : Background or None
+        Of a scan that was read: what its background was before it became 0.
+    doubts : tuple of str
+        What its header leaves in doubt, see `bids_hypo.image.placement.Placement`.
     """
 
     data: np.ndarray
     affine: np.ndarray
+    background: Background | None = None
+    doubts: tuple[str, ...] = ()
 
     @property
     def grid(self) -> Grid:
@@ -56,16 +66,17 @@ def read_volume(path: str | Path) -> Volume:
     Returns
     -------
     Volume
-        Finite float32 data, scaling applied; the affine is nibabel's best (sform, then qform).
+        Finite float32 data, scaling applied, the background at 0 (see `bids_hypo.image.background`); the affine is that
+        of the sform, or of the qform where there is none, in millimetres.
 
     Raises
     ------
     ScanReadError
-        If the file cannot be decoded, is not 3-D, has no affine, voxels outside 0.3 to 3 mm, or
-        has nothing in it.
+        If the file cannot be decoded, is not 3-D, has nothing in it, more than 1 % of NaN inside the head, voxels that
+        are too small or too large, or a header without an affine or that contradicts itself.
     """
     path = Path(path)
-    image = _load(path)
+    image = open_image(path)
     shape = image.shape
     if len(shape) == 4 and shape[3] == 1:
         shape = shape[:3]
@@ -79,72 +90,64 @@ def read_volume(path: str | Path) -> Volume:
             f"{path}: found only {min(shape)} voxels along one axis (shape {shape}); expected a whole-head "
             "volume of at least 16 in each direction. Is this a localizer?"
         )
-    affine = _checked_affine(path, image)
-    data = _read_data(path, image).reshape(shape)
-    return Volume(_checked_data(path, data), affine)
-
-
-def _load(path: Path) -> nib.Nifti1Image:
-    if not path.exists():
-        raise ScanReadError(f"{path}: the file does not exist (a broken link or an unfetched annex file?).")
-    if path.stat().st_size == 0:
-        raise ScanReadError(f"{path}: the file is empty (0 bytes). Fetch or copy it again.")
-    try:
-        image = nib.load(path)
-    except UNREADABLE as error:
-        raise ScanReadError(f"{path}: not a readable NIfTI image ({error}). Fetch or convert it again.") from error
-    if not isinstance(image, nib.Nifti1Image):
-        raise ScanReadError(f"{path}: found {type(image).__name__}; expected a NIfTI image.")
-    return image
-
-
-def _checked_affine(path: Path, image: nib.Nifti1Image) -> np.ndarray:
-    header = image.header
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        raise ScanReadError(
-            f"{path}: the header has no affine (sform_code and qform_code are 0), so left and right are unknown. "
-            "Convert the scan again from DICOM, or set the orientation if you are sure of it."
-        )
-    affine = np.asarray(image.affine, dtype=float)
-    sizes = np.linalg.norm(affine[:3, :3], axis=0) if np.isfinite(affine).all() else np.full(3, np.nan)
-    zooms = np.abs(np.asarray(header.get_zooms()[:3], dtype=float))
-    if not np.isfinite(sizes).all() or sizes.min() <= 0 or zooms.min() <= 0:
-        raise ScanReadError(
-            f"{path}: voxel sizes {np.round(zooms, 3).tolist()} mm cannot be right; expected values above 0. "
-            "Repair the header (pixdim and affine)."
-        )
-    if sizes.min() < MIN_VOXEL_MM or sizes.max() > MAX_VOXEL_MM:
-        raise ScanReadError(
-            f"{path}: found voxels of {' x '.join(f'{s:.2f}' for s in sizes)} mm; expected {MIN_VOXEL_MM} to "
-            f"{MAX_VOXEL_MM} mm. The hypothalamus cannot be measured on so coarse or so odd a grid."
-        )
-    if abs(np.linalg.det(affine[:3, :3] / sizes)) < 0.5:
-        raise ScanReadError(f"{path}: the axes of the affine are not independent; repair the header.")
-    return affine
+    place = check_placement(path, image.header)
+    data, undefined = _finite(path, _read_data(path, image).reshape(shape))
+    sizes = Grid(as_shape(shape), place.affine).voxel_sizes_mm
+    data, background = above_background(data, undefined, voxel_sizes_mm=tuple(sizes))
+    return Volume(data, place.affine, background, place.doubts)
 
 
 def _read_data(path: Path, image: nib.Nifti1Image) -> np.ndarray:
+    """The data as float32; intensities beyond what it holds are divided by a power of two."""
     if image.get_data_dtype().kind not in "iuf":
         raise ScanReadError(f"{path}: found data of type {image.get_data_dtype()}; expected numbers.")
     try:
-        return np.asarray(image.dataobj, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            data = np.array(image.dataobj, dtype=np.float32)
+        scale = _typical_size(data)
+        if _WORKABLE[0] < scale < _WORKABLE[1]:
+            return data
+        wide = np.array(image.dataobj, dtype=np.float64)
     except UNREADABLE as error:
         raise ScanReadError(f"{path}: the image data end early or are damaged ({error}). Fetch it again.") from error
+    scale = _typical_size(wide)
+    if not np.isfinite(scale) or scale == 0:
+        return data
+    with np.errstate(over="ignore"):
+        return np.ldexp(wide, -int(np.log2(scale))).astype(np.float32)
 
 
-def _checked_data(path: Path, data: np.ndarray) -> np.ndarray:
-    bad = ~np.isfinite(data)
-    n_bad = int(bad.sum())
-    if n_bad > 0.01 * data.size:
+def _typical_size(data: np.ndarray) -> float:
+    """Median of the absolute values that are not 0, of every 4th voxel along each axis; infinite ones count."""
+    sizes = np.abs(data[tuple(slice(None, None, 4) for _ in data.shape)])
+    sizes = sizes[(sizes > 0) & ~np.isnan(sizes)]
+    return float(np.median(sizes)) if sizes.size else 0.0
+
+
+def _finite(path: Path, data: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """The data with 0 where they are NaN or infinite, and these voxels; None if there are none."""
+    undefined = ~np.isfinite(data)
+    n = int(undefined.sum())
+    values = data[~undefined] if n else data
+    if values.size == 0 or float(values.min()) == float(values.max()):
+        what = f"every voxel has the value {float(values.flat[0]):g}" if values.size else "no voxel has a finite value"
+        raise ScanReadError(f"{path}: {what}; expected an image of a head.")
+    if not n:
+        return data, None
+    inside = _enclosed(undefined)
+    if inside > MAX_UNDEFINED_INSIDE:
         raise ScanReadError(
-            f"{path}: {100 * n_bad / data.size:.1f} % of the voxels are NaN or infinite; expected at most 1 %. "
-            "Export the image again."
+            f"{path}: {100 * inside:.1f} % of the voxels inside the head are NaN or infinite; expected at most "
+            f"{100 * MAX_UNDEFINED_INSIDE:g} %. (Around the head they count as background.) Export the image again."
         )
-    if n_bad:
-        data = np.where(bad, np.float32(0), data)
-    if float(data.min()) == float(data.max()):
-        raise ScanReadError(f"{path}: every voxel has the value {float(data.flat[0]):g}; expected an image of a head.")
-    return data
+    data[undefined] = 0
+    return data, undefined
+
+
+def _enclosed(undefined: np.ndarray) -> float:
+    """Share of undefined voxels in what is not connected with the undefined surroundings of the head."""
+    filled = ndimage.binary_fill_holes(~undefined)
+    return float((filled & undefined).sum() / max(int(filled.sum()), 1))
 
 
 def write_nifti(path: str | Path, data: np.ndarray, affine: np.ndarray, *, like: str | Path | None = None) -> None:
@@ -157,21 +160,13 @@ def write_nifti(path: str | Path, data: np.ndarray, affine: np.ndarray, *, like:
     data : (X, Y, Z) array
         Written in its own dtype, without scaling.
     affine : (4, 4) float, voxel to RAS mm
+        Not used with ``like``.
     like : path-like, optional
-        A NIfTI file on the same grid whose sform and qform codes are kept.
+        A NIfTI file on the same grid, whose sform, qform, voxel sizes and unit of length are kept as they are, so that
+        every viewer lays the two over each other.
     """
     path = Path(path)
-    image = nib.Nifti1Image(data, affine)
-    image.header.set_xyzt_units("mm", "sec")
-    sform_code, qform_code = 1, 1
-    if like is not None:
-        source = nib.Nifti1Image.from_filename(like).header
-        sform_code, qform_code = int(source["sform_code"]), int(source["qform_code"])
-    image.set_sform(affine, code=sform_code or qform_code or 1)
-    try:
-        image.set_qform(affine, code=qform_code or sform_code or 1)
-    except nib.spatialimages.HeaderDataError:  # sheared affine: a qform cannot hold it
-        image.set_qform(None, code=0)
+    image = _placed_at(data, affine) if like is None else _placed_like(data, open_image(like).header)
     payload = io.BytesIO()
     if path.name.endswith(".gz"):  # as a stream: the whole image is not copied before it is compressed
         with gzip.GzipFile("", "wb", COMPRESSION, payload, mtime=0) as stream:
@@ -179,6 +174,28 @@ def write_nifti(path: str | Path, data: np.ndarray, affine: np.ndarray, *, like:
     else:
         image.to_stream(payload)
     write_bytes(path, payload.getbuffer())
+
+
+def _placed_at(data: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    image = nib.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(affine, code=1)
+    try:
+        image.set_qform(affine, code=1)
+    except nib.spatialimages.HeaderDataError:  # sheared affine: a qform cannot hold it
+        image.set_qform(None, code=0)
+    return image
+
+
+def _placed_like(data: np.ndarray, source: nib.Nifti1Header) -> nib.Nifti1Image:
+    """An image with everything that another header says about place and size, to the bit."""
+    image = nib.Nifti1Image(data, source.get_best_affine())
+    header = image.header
+    for name in _PLACE_FIELDS:
+        header[name] = source[name]
+    header["pixdim"][:4] = source["pixdim"][:4]
+    header["xyzt_units"] = (int(source["xyzt_units"]) & 7) | 8  # its unit of length, and seconds
+    return image
 
 
 def write_bytes(path: str | Path, payload: bytes | memoryview) -> None:
@@ -195,4 +212,4 @@ def write_bytes(path: str | Path, payload: bytes | memoryview) -> None:
 
 def read_labels(path: str | Path) -> np.ndarray:
     """Read an image of labels or a mask that this package wrote: (X, Y, Z) in its own integer type."""
-    return np.asanyarray(nib.Nifti1Image.from_filename(path).dataobj)
+    return np.asanyarray(open_image(path).dataobj)

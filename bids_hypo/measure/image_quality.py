@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from bids_hypo.image.background import NOISE
 from bids_hypo.image.grid import bounding_box
 from bids_hypo.image.volume import Volume
 
@@ -33,7 +34,8 @@ class ImageQuality:
         3 x 3 x 3 voxels) stand out from the air's median, over the median inside the ICV. NaN where the air is masked
         out or too little of it is in the image.
     removed_share : float
-        Share of the border of the ICV at which the image was blanked (defacing, masking).
+        Share of the border of the ICV at which the image was blanked (defacing, masking). NaN where air and bone had
+        noise in place of signal (UNIT1), which is taken away at reading.
     """
 
     contrast: float
@@ -59,9 +61,9 @@ def image_quality(volume: Volume, labels: np.ndarray, icv: np.ndarray) -> ImageQ
     """
     contrast, contrast_to_noise = near_contrast(volume, labels, icv)
     step = np.maximum(np.round(_COARSE_MM / volume.grid.voxel_sizes_mm), 1).astype(int)
-    return ImageQuality(
-        contrast, contrast_to_noise, ghosting(volume, icv, step), removed_share(volume.data, icv, step)
-    )
+    noisy_air = volume.background is not None and volume.background.kind == NOISE
+    removed = float("nan") if noisy_air else removed_share(volume.data, icv, step)
+    return ImageQuality(contrast, contrast_to_noise, ghosting(volume, icv, step), removed)
 
 
 def near_contrast(volume: Volume, labels: np.ndarray, icv: np.ndarray) -> tuple[float, float]:
@@ -111,11 +113,11 @@ def ghosting(volume: Volume, icv: np.ndarray, step: np.ndarray) -> float:
 
 
 def removed_share(data: np.ndarray, icv: np.ndarray, step: np.ndarray) -> float:
-    """Share of the ICV's border where the image is blank: the lowest value, without gaps; see `ImageQuality`."""
+    """Share of the ICV's border where the image is blank: background without gaps; see `ImageQuality`."""
     thin = tuple(slice(None, None, s) for s in step)
     head, values = icv[thin], data[thin]
     if not head.any():
         return float("nan")
-    blank = ndimage.binary_opening(values == data.min(), iterations=1)
+    blank = ndimage.binary_opening(values <= 0, iterations=1)
     border = ndimage.binary_dilation(head) & ~ndimage.binary_erosion(head)
     return float((blank & ndimage.binary_dilation(head)).sum() / border.sum())

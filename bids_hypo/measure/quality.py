@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_hypo.image.grid import Grid, bounding_box
+from bids_hypo.image.placement import HEADER_INCONSISTENT, TEMPLATE_SPACE
 from bids_hypo.measure.image_quality import ImageQuality
 
 SKULL_STRIPPED = "skull_stripped"
@@ -23,6 +24,8 @@ FOLDS = "folds_disagree"
 CONTRAST = "poor_contrast"
 MOTION = "possible_motion"
 DEFACED = "defaced_into_brain"
+SMALL_HEAD = "small_head"
+LARGE_HEAD = "large_head"
 
 FLAG_TEXTS: dict[str, str] = {
     SKULL_STRIPPED: "the skull was removed: the intracranial volume cannot be measured",
@@ -37,11 +40,17 @@ FLAG_TEXTS: dict[str, str] = {
     CONTRAST: "poor contrast or much noise around the hypothalamus",
     MOTION: "structured signal in the air around the head, as motion during the scan leaves it",
     DEFACED: "the image was blanked up to or into the intracranial volume (defacing?)",
+    SMALL_HEAD: "less than 1.0 litre inside the skull, which is less than adults and children above two years have",
+    LARGE_HEAD: "more than 2.1 litres inside the skull, which is more than adults and children have",
+    HEADER_INCONSISTENT: "sform, qform, voxel sizes or unit of length in the header do not quite agree",
+    TEMPLATE_SPACE: "the header says that the image lies in a template's space, where volumes are not the person's",
 }
 ICV_NOT_MEASURABLE = (SKULL_STRIPPED, ICV_CUT)
 
 MAX_ASYMMETRY = 0.25
 VOLUME_RANGE_MM3 = (450.0, 1400.0)
+# Mean - 3 SD to mean + 3 SD of the 544 people of Vernikouskaya et al. (2023) is 0.99 to 1.98 litres.
+ICV_RANGE_MM3 = (1.0e6, 2.1e6)
 MAX_POSE_RESIDUAL_MM = 4.5
 MAX_VOXEL_MM = 1.6
 MAX_FOLD_SD = 0.05
@@ -120,12 +129,18 @@ def icv_flags(image: np.ndarray, icv_probability: np.ndarray, grid: Grid, native
     tuple of str
         Keys of `FLAG_TEXTS`.
     """
-    flags = []
+    flags = list(icv_size_flags(float(native_icv.sum()) * native.voxel_volume_mm3))
     if tissue_outside(image, icv_probability > 0.5, grid) < _MIN_TISSUE_OUTSIDE:
         flags.append(SKULL_STRIPPED)
     if cut_area_mm2(native_icv, native) > _MAX_CUT_MM2:
-        flags.append(ICV_CUT)
+        flags = [*(flag for flag in flags if flag != SMALL_HEAD), ICV_CUT]
     return tuple(flags)
+
+
+def icv_size_flags(icv_mm3: float) -> tuple[str, ...]:
+    """Flags that follow from the size of the intracranial space alone; keys of `FLAG_TEXTS`."""
+    checks = {SMALL_HEAD: icv_mm3 < ICV_RANGE_MM3[0], LARGE_HEAD: icv_mm3 > ICV_RANGE_MM3[1]}
+    return tuple(name for name, raised in checks.items() if raised)
 
 
 def image_flags(quality: ImageQuality, *, skull_stripped: bool = False) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -21,6 +21,10 @@ TITLES: dict[str, str] = {
     quality.CONTRAST: "Poor contrast",
     quality.MOTION: "Possible motion",
     quality.DEFACED: "Defaced into the brain",
+    quality.SMALL_HEAD: "Small head",
+    quality.LARGE_HEAD: "Large head",
+    quality.HEADER_INCONSISTENT: "Header does not agree with itself",
+    quality.TEMPLATE_SPACE: "In a template's space",
 }
 ADVICE: dict[str, str] = {
     quality.SKULL_STRIPPED: "The hypothalamus can be judged. To normalise its volume, use the scan with its skull.",
@@ -35,6 +39,10 @@ ADVICE: dict[str, str] = {
     quality.CONTRAST: "See whether the borders can be told at all with the outlines switched off.",
     quality.MOTION: "Look for rings and ghosts on the whole-head slices; motion makes volumes smaller.",
     quality.DEFACED: "See on the whole-head slices whether brain is missing; the ICV is then too small.",
+    quality.SMALL_HEAD: "Are the voxel sizes in the header right? If so, see whether the outline leaves out a part.",
+    quality.LARGE_HEAD: "Are the voxel sizes in the header right? If so, see whether the outline takes in too much.",
+    quality.HEADER_INCONSISTENT: "Compare voxel sizes, left and right with the protocol; viewers may differ in them.",
+    quality.TEMPLATE_SPACE: "Use the scan as the scanner made it; a copy moved to a template has another size.",
 }
 
 

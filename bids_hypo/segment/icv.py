@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
+from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import Grid, apply_affine, box_grid
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.resample import resample, resample_probability
@@ -16,6 +17,7 @@ from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.segment.cleanup import fill_holes, largest_component
 from bids_hypo.segment.pose import Pose
 
+POSSIBLE_MM3 = (0.5e6, 3.5e6)
 SLAB = 32  # slices in memory at a time: such models work on fine grids of the whole head
 
 Network = Callable[[np.ndarray], np.ndarray]
@@ -75,3 +77,28 @@ def icv_by_own_model(
         found = through(network, stack_neighbours(image, pre.slice_offsets, wanted), pre.slice_orientation)
         probability[:, wanted] = np.moveaxis(found[..., 1], 0, 1)
     return native_icv(probability, grid, volume.grid)
+
+
+def check_possible(icv_mm3: float, native: Grid, *, cut: bool, what: str = "scan") -> None:
+    """Refuse what no head holds: the size of an apple or a melon points to wrong voxel sizes.
+
+    Parameters
+    ----------
+    icv_mm3 : float
+        Of the mask, also where it is no measurement (skull-stripped).
+    native : Grid
+    cut : bool
+        Whether the image ends inside the skull; then any small volume is possible.
+    what : str
+
+    Raises
+    ------
+    SegmentationError
+    """
+    low, high = POSSIBLE_MM3
+    if icv_mm3 > high or (icv_mm3 < low and not cut):
+        sizes = " x ".join(f"{size:.2f}" for size in native.voxel_sizes_mm)
+        raise SegmentationError(
+            f"{what}: by its header the head holds {icv_mm3 / 1e6:.2f} litres; expected {low / 1e6:g} to "
+            f"{high / 1e6:g}. Are voxels of {sizes} mm right (pixdim, sform, qform)?"
+        )

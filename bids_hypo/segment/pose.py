@@ -11,7 +11,7 @@ from bids_hypo.errors import SegmentationError
 
 MIN_STRUCTURES = 5
 MAX_RESIDUAL_MM = 7.0
-SCALE_BOUNDS = (0.65, 1.5)
+SCALE_BOUNDS = (0.7, 1.35)  # brains of 0.5 and 3.5 litres: an apple, a melon
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def fit_pose(
     if len(names) < MIN_STRUCTURES:
         raise SegmentationError(
             f"{what}: found {len(names)} of {len(template_mm)} brain structures; expected at least {MIN_STRUCTURES}. "
-            "Is there a head in the image, and does it hold the middle of the brain?"
+            "Is there a head in the image, does it hold the middle of the brain, and are the voxel sizes in its header "
+            "right?"
         )
     pose = _umeyama(names, centroids_mm, template_mm)
     distances = {n: np.linalg.norm(pose.place(template_mm[n]) - centroids_mm[n]) for n in names}
@@ -81,11 +82,16 @@ def fit_pose(
     kept = [n for n in names if distances[n] <= limit]
     if MIN_STRUCTURES <= len(kept) < len(names):
         pose = _umeyama(kept, centroids_mm, template_mm)
-    if pose.residual_mm > MAX_RESIDUAL_MM or not SCALE_BOUNDS[0] <= pose.scale <= SCALE_BOUNDS[1]:
+    if pose.residual_mm > MAX_RESIDUAL_MM:
         raise SegmentationError(
             f"{what}: the structures found do not lie as in a human head (residual {pose.residual_mm:.1f} mm, expected "
             f"at most {MAX_RESIDUAL_MM}; size {pose.scale:.2f} times the template's). Is this a head in T1w contrast, "
-            "and is its affine right?"
+            "and are affine and voxel sizes in its header right?"
+        )
+    if not SCALE_BOUNDS[0] <= pose.scale <= SCALE_BOUNDS[1]:
+        raise SegmentationError(
+            f"{what}: by its header the brain is {pose.scale:.2f} times as long and wide as an average one; expected "
+            f"{SCALE_BOUNDS[0]} to {SCALE_BOUNDS[1]}. Are the voxel sizes in the header right (pixdim, sform, qform)?"
         )
     return pose
 

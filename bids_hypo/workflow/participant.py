@@ -27,14 +27,21 @@ from bids_hypo.bids.sidecars import (
 )
 from bids_hypo.image.volume import Volume, read_volume, write_nifti
 from bids_hypo.measure.image_quality import ImageQuality, image_quality
-from bids_hypo.measure.quality import ICV_NOT_MEASURABLE, SKULL_STRIPPED, hypothalamus_flags, icv_flags, image_flags
+from bids_hypo.measure.quality import (
+    ICV_CUT,
+    ICV_NOT_MEASURABLE,
+    SKULL_STRIPPED,
+    hypothalamus_flags,
+    icv_flags,
+    image_flags,
+)
 from bids_hypo.measure.volumes import mask_volume_mm3, volume_table
 from bids_hypo.models.batches import SharedNetwork
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS, ICV
 from bids_hypo.segment.anatomy import Anatomy, find_anatomy, icv_threshold, pose_template
 from bids_hypo.segment.delineate import Delineation, delineate, region_grid, region_probabilities
-from bids_hypo.segment.icv import icv_by_own_model, native_icv
+from bids_hypo.segment.icv import check_possible, icv_by_own_model, native_icv
 from bids_hypo.segment.pose import Pose, fit_pose
 
 logger = logging.getLogger(__name__)
@@ -196,7 +203,7 @@ def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, 
         found = segment_volume(volume, models, fast=fast, what=str(scan.path), watch=watch)
         with watch.stage("write"):
             write_images(scan, names, volume, found)
-        write_records(scan, names, found, provenance(models, watch, settings))
+        write_records(scan, names, volume, found, provenance(models, watch, settings))
     except BaseException:
         remove_outputs(names)
         raise
@@ -205,7 +212,7 @@ def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, 
     with watch.stage("draw"):  # after the records: a figure that fails costs no result
         undrawn = try_to_draw(names, volume, found.hypothalamus.labels, found.icv, found.pose.rotation)
     left, right = found.hypothalamus.volumes_mm3
-    flags = found.hypothalamus_flags + found.icv_flags
+    flags = tuple(dict.fromkeys(found.hypothalamus_flags + found.icv_flags))
     return ScanResult(
         scan.name, "done", left, right, found.icv_mm3, flags, dict(watch.seconds), report_error=undrawn
     )
@@ -251,6 +258,8 @@ def segment_volume(
             icv = icv_by_own_model(volume, pose, icv, models.bundles[ICV], models.icv_network)
     with watch.stage("measure"):
         of_icv = icv_flags(anatomy.image, anatomy.icv_probability, anatomy.grid, icv, volume.grid)
+        mask_mm3 = mask_volume_mm3(icv, volume.grid.voxel_volume_mm3)
+        check_possible(mask_mm3, volume.grid, cut=ICV_CUT in of_icv, what=what)
         of_hypothalamus = hypothalamus_flags(
             hypothalamus.volumes_mm3,
             touches_border=hypothalamus.touches_border,
@@ -261,8 +270,9 @@ def segment_volume(
         quality = image_quality(volume, hypothalamus.labels, icv)
         near, around = image_flags(quality, skull_stripped=SKULL_STRIPPED in of_icv)
         measurable = not set(of_icv) & set(ICV_NOT_MEASURABLE)
-        icv_mm3 = mask_volume_mm3(icv, volume.grid.voxel_volume_mm3) if measurable else None
-    return Segmentation(pose, anatomy, icv, icv_mm3, hypothalamus, of_hypothalamus + near, of_icv + around, quality)
+        icv_mm3 = mask_mm3 if measurable else None
+    of_hypothalamus, of_icv = of_hypothalamus + near + volume.doubts, of_icv + around + volume.doubts
+    return Segmentation(pose, anatomy, icv, icv_mm3, hypothalamus, of_hypothalamus, of_icv, quality)
 
 
 def write_images(scan: Scan, names: OutputNames, volume: Volume, found: Segmentation) -> None:
@@ -274,7 +284,9 @@ def write_images(scan: Scan, names: OutputNames, volume: Volume, found: Segmenta
     write_nifti(names.icv_mask, found.icv.astype(np.uint8), volume.affine, like=scan.path)
 
 
-def write_records(scan: Scan, names: OutputNames, found: Segmentation, made_by: Provenance) -> None:
+def write_records(
+    scan: Scan, names: OutputNames, volume: Volume, found: Segmentation, made_by: Provenance
+) -> None:
     """Write the sidecars and the table; the table's JSON last, it closes the set."""
     of_hypothalamus = {"Flags": list(found.hypothalamus_flags)}
     write_json(sidecar(names.dseg), dseg_sidecar(scan, made_by) | of_hypothalamus)
@@ -289,7 +301,8 @@ def write_records(scan: Scan, names: OutputNames, found: Segmentation, made_by: 
         volume_sd_mm3=found.hypothalamus.volume_sd_mm3,
     )
     write_tsv(names.morph, table)
-    of_image = image_record(found.pose.rotation, asdict(found.quality))
+    background = asdict(volume.background) if volume.background else {}
+    of_image = image_record(found.pose.rotation, asdict(found.quality), background)
     write_json(sidecar(names.morph), morph_sidecar(scan, made_by, names.files[:-1]) | of_image)
 
 

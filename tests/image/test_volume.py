@@ -14,7 +14,10 @@ SHAPE = (20, 22, 24)
 
 
 def _ramp(shape=SHAPE):
-    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    """Rising numbers in a margin of 0, which is the background."""
+    data = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    data[:2] = 0
+    return data
 
 
 def _save(path: Path, data, affine=None, *, codes=(1, 1), zooms=None) -> Path:
@@ -39,7 +42,7 @@ def _patch_header(path: Path, codes, zooms) -> None:
 @pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_reads_every_dtype(tmp_path, dtype, name):
-    data = (_ramp() % 200).astype(dtype)
+    data = np.minimum(_ramp() / 60, 200).astype(dtype)
     volume = read_volume(_save(tmp_path / name, data, np.diag([0.8, 1, 1.3, 1])))
     assert volume.data.dtype == np.float32
     np.testing.assert_array_equal(volume.data, data)
@@ -51,16 +54,17 @@ def test_applies_scaling(tmp_path):
     image.header.set_slope_inter(2.0, -5.0)
     nib.save(image, tmp_path / "a.nii")
     stored = nib.load(tmp_path / "a.nii")
-    np.testing.assert_allclose(read_volume(tmp_path / "a.nii").data, stored.get_fdata())
+    expected = stored.get_fdata()
+    np.testing.assert_allclose(read_volume(tmp_path / "a.nii").data, expected - expected.min())
 
 
 def test_a_single_volume_in_four_dimensions_is_accepted(tmp_path):
     assert read_volume(_save(tmp_path / "a.nii", _ramp()[..., None])).data.shape == SHAPE
 
 
-def _nan(shape=SHAPE):
+def _nan_inside():
     data = _ramp()
-    data[:5] = np.nan
+    data[8:14, 8:14, 8:14] = np.nan
     return data
 
 
@@ -70,11 +74,15 @@ BAD = {
     "thin": (lambda p: _save(p, _ramp((30, 30, 3))), "3 voxels along one axis"),
     "empty": (lambda p: p.write_bytes(b""), "0 bytes"),
     "text": (lambda p: p.write_bytes(b"this is not an image" * 40), "not a readable NIfTI"),
-    "nan": (lambda p: _save(p, _nan()), "NaN"),
+    "nan": (lambda p: _save(p, _nan_inside()), "inside the head are NaN"),
+    "all nan": (lambda p: _save(p, np.full(SHAPE, np.nan, np.float32)), "no voxel has a finite value"),
     "constant": (lambda p: _save(p, np.zeros(SHAPE, np.float32)), "every voxel has the value 0"),
     "no affine": (lambda p: _save(p, _ramp(), codes=(0, 0)), "no affine"),
     "voxel 0": (lambda p: _save(p, _ramp(), zooms=(0, 1, 1)), "expected values above 0"),
     "voxel 5": (lambda p: _save(p, _ramp(), np.diag([5, 5, 5, 1])), "5.00 x 5.00 x 5.00"),
+    "slices 6": (lambda p: _save(p, _ramp(), np.diag([1, 1, 6, 1])), "1.00 x 1.00 x 6.00"),
+    "voxel 0.2": (lambda p: _save(p, _ramp(), np.diag([0.2, 0.2, 0.2, 1])), "resample the scan to 0.5 mm"),
+    "rgb": (lambda p: _save(p, np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])), "expected numbers"),
     "absent": (lambda p: None, "does not exist"),
 }
 
@@ -104,6 +112,32 @@ def test_few_nans_become_zero(tmp_path):
     data = _ramp()
     data[3, 4, 5] = np.nan
     assert read_volume(_save(tmp_path / "a.nii", data)).data[3, 4, 5] == 0
+
+
+def test_nan_around_the_head_is_background(tmp_path):
+    data = _ramp() + 300
+    data[:5] = np.nan
+    volume = read_volume(_save(tmp_path / "a.nii", data))
+    assert (volume.data[:5] == 0).all() and (volume.data[5:] >= 0).all()
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200])
+def test_numbers_beyond_float32_keep_their_proportions(tmp_path, factor):
+    data = _ramp().astype(np.float64)
+    found = read_volume(_save(tmp_path / "a.nii", data * factor)).data
+    np.testing.assert_allclose(found / found.max(), data / data.max(), atol=1e-6)
+
+
+def test_a_few_absurd_numbers_among_sane_ones_are_undefined(tmp_path):
+    data = _ramp().astype(np.float64)
+    data[10, 10, 10] = 1e300
+    assert read_volume(_save(tmp_path / "a.nii", data)).data[10, 10, 10] == 0
+
+
+@pytest.mark.parametrize("size", [(0.25, 0.25, 0.25), (1, 1, 5), (0.5, 0.5, 4)])
+def test_fine_voxels_and_thick_slices_are_read(tmp_path, size):
+    volume = read_volume(_save(tmp_path / "a.nii", _ramp(), np.diag([*size, 1])))
+    np.testing.assert_allclose(volume.grid.voxel_sizes_mm, size)
 
 
 def test_written_image_keeps_codes_and_bytes_repeat(tmp_path):
