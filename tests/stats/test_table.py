@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_hypo.bids.tables import TableError
+from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import UsageError
 from bids_hypo.stats.groups import choose_groups
 from bids_hypo.stats.outliers import acceptance, icv_doubtful, iqr_bounds, mark_outliers

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from bids_hypo.bids.tables import TableError
+from bids_hypo.bids.tsv import TableError
 from bids_hypo.cli.train import main
 from bids_hypo.errors import NoInputError, ScanReadError
 from bids_hypo.image.grid import apply_affine, box_grid

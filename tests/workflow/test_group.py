@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_hypo.bids.tables import TableError
+from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import ExitCode
 from bids_hypo.stats.analysis import followed
 from bids_hypo.workflow.cohort import GroupOptions, load_cohort
