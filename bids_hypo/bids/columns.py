@@ -64,6 +64,11 @@ def fold(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).strip("\"' ").casefold().split())
 
 
+def is_missing(text: str | None) -> bool:
+    """Whether a value says that nothing is known."""
+    return pd.isna(text) or fold(str(text)) in MISSING_WORDS
+
+
 def category_key(text: str, column: str) -> str:
     """What all spellings of a category in a column have in common."""
     key = fold(text)

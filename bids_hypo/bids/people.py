@@ -75,7 +75,7 @@ def read_sessions(bids_dir: Path, participants: Iterable[str]) -> pd.DataFrame:
     Raises
     ------
     TableError
-        If one is broken or lists a session twice.
+        If one is broken, names no session in a row, or lists one twice.
     """
     tables = []
     for label in sorted(set(participants)):
@@ -83,6 +83,8 @@ def read_sessions(bids_dir: Path, participants: Iterable[str]) -> pd.DataFrame:
         if not path.is_file():
             continue
         table = read_table(path, ("session_id",))
+        if table["session_id"].isna().any():
+            raise TableError(f"{path}: a row has no session_id; expected one each. Add it, or remove the row.")
         table["session_id"] = _session_ids(table["session_id"])
         if table["session_id"].duplicated().any():
             raise TableError(f"{path}: a session is listed twice; expected one row each. Remove the surplus rows.")

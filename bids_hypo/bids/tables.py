@@ -14,7 +14,7 @@ from bids_hypo.bids.entities import Scan, shorten, split_name
 from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, sidecar
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import MORPH_COLUMNS
-from bids_hypo.bids.tsv import TableError, brief, read_table
+from bids_hypo.bids.tsv import TableError, brief, read_rows, read_table
 from bids_hypo.errors import NoInputError, NothingSelectedError
 
 GROUP_VOLUMES = "group_volumes.tsv"
@@ -23,6 +23,7 @@ GROUP_REPORT = "group_report.html"
 GROUP_FIGURES = "figures"
 RATINGS = ("good", "doubtful", "bad")
 _RATING_COLUMNS = ("source_file", "rating", "note")
+_NUMBERS = ("volume_mm3", "volume_sd_mm3")
 _VOLUMES = {
     ("hypothalamus", "L"): "left_mm3",
     ("hypothalamus", "R"): "right_mm3",
@@ -127,33 +128,32 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> dict[str, Any]:
     return row
 
 
-def read_morph(path: Path) -> pd.DataFrame:
-    """Read a table of volumes as text.
+def read_morph(path: Path) -> list[dict[str, str | None]]:
+    """Read the rows of a table of volumes as text.
 
     Returns
     -------
-    DataFrame
-        structure, hemisphere, volume_mm3, volume_sd_mm3 and flags as they are written there, missing values as None.
+    list of dict
+        structure, hemisphere, volume_mm3, volume_sd_mm3, flags and what else there is, as it is written there; None for
+        missing values.
 
     Raises
     ------
     TableError
         If it cannot be read, a column is missing, or a structure is listed twice.
     """
-    table = read_table(path, ("structure", "hemisphere", "volume_mm3"))
-    twice = table[table.duplicated(["structure", "hemisphere"])]
-    if len(twice):
-        names = shorten({f"{row.structure} {row.hemisphere}" for row in twice.itertuples()})
-        raise TableError(f"{path}: more than one row for {names}; expected one each. Process the scan again.")
-    return table.reindex(columns=list(dict.fromkeys([*MORPH_COLUMNS, *table.columns])))
+    _, rows = read_rows(path, MORPH_COLUMNS[:3])
+    keys = [f"{row['structure']} {row['hemisphere']}" for row in rows]
+    twice = {key for key in keys if keys.count(key) > 1}
+    if twice:
+        raise TableError(f"{path}: more than one row for {shorten(twice)}; expected one each. Process the scan again.")
+    return [dict.fromkeys(MORPH_COLUMNS) | row for row in rows]
 
 
 def morph_numbers(path: Path) -> pd.DataFrame:
     """Read a table of volumes with its volumes in mm3 as float, NaN where missing; see `read_morph`."""
-    table = read_morph(path)
-    for name in ("volume_mm3", "volume_sd_mm3"):
-        table[name] = [_number(text, name, path) for text in table[name]]
-    return table.astype({"volume_mm3": float, "volume_sd_mm3": float, "flags": object})
+    rows = [{**row, **{c: _number(row[c], c, path) for c in _NUMBERS}} for row in read_morph(path)]
+    return pd.DataFrame(rows).astype(dict.fromkeys(_NUMBERS, float) | {"flags": object})
 
 
 def all_flags(texts: Iterable[str | None]) -> tuple[str, ...]:
@@ -165,20 +165,23 @@ def all_flags(texts: Iterable[str | None]) -> tuple[str, ...]:
 def _volumes_of(path: Path) -> dict[str, Any]:
     """Volumes, their SD and all flags of one table of volumes."""
     values: dict[str, Any] = dict.fromkeys(_VOLUMES.values())
-    table = morph_numbers(path)
-    known = [_VOLUMES.get(key) for key in zip(table["structure"], table["hemisphere"], strict=True)]
-    for column, row in zip(known, table.to_dict("records"), strict=True):
+    flags: list[str | None] = []
+    for row in read_morph(path):
+        column = _VOLUMES.get((str(row["structure"]), str(row["hemisphere"])))
         if column is None:
             continue
-        what = f"volume of {row['structure']} {row['hemisphere']}"
-        values[column] = _positive(row["volume_mm3"], what, path)
+        volume, sd = (_number(row[name], name, path) for name in _NUMBERS)
+        if not pd.isna(volume) and not 0 < volume < float("inf"):
+            what = f"volume of {row['structure']} {row['hemisphere']}"
+            raise TableError(f"{path}: {what} is {row['volume_mm3']}; expected a number above 0")
+        values[column] = None if pd.isna(volume) else volume
         if row["hemisphere"] == "B":
-            values[column.replace("_mm3", "_sd_mm3")] = None if pd.isna(row["volume_sd_mm3"]) else row["volume_sd_mm3"]
+            values[column.replace("_mm3", "_sd_mm3")] = None if pd.isna(sd) else sd
+        flags.append(row["flags"])
     lacking = [name for name in _VOLUMES.values() if values[name] is None and name != "icv_mm3"]
     if lacking:
         raise TableError(f"{path}: it gives no {', '.join(lacking)}")
-    flags = all_flags(table.loc[[column is not None for column in known], "flags"])
-    return {"hypothalamus_sd_mm3": None, "icv_sd_mm3": None, **values, "flags": flags}
+    return {"hypothalamus_sd_mm3": None, "icv_sd_mm3": None, **values, "flags": all_flags(flags)}
 
 
 def _number(text: str | None, column: str, path: Path) -> float:
@@ -186,14 +189,6 @@ def _number(text: str | None, column: str, path: Path) -> float:
         return float("nan") if text is None else float(text)
     except ValueError as error:
         raise TableError(f"{path}: column {column} holds '{brief(text)}'; expected a number.") from error
-
-
-def _positive(value: float, what: str, path: Path) -> float | None:
-    if pd.isna(value):
-        return None
-    if not 0 < value < float("inf"):
-        raise TableError(f"{path}: {what} is {value:g}; expected a number above 0")
-    return value
 
 
 def read_ratings(path: Path) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bids_hypo.bids.tsv import TableError, read_table
+from bids_hypo.bids.tsv import TableError, read_rows
 
 _DAY = timedelta(days=1)
 
@@ -46,15 +46,15 @@ def read_scan_times(bids_dir: Path, participants: Iterable[str]) -> tuple[dict[s
         folder = bids_dir / label
         for path in sorted([*folder.glob(f"{label}_scans.tsv"), *folder.glob(f"ses-*/{label}_ses-*_scans.tsv")]):
             try:
-                table = read_table(path, ("filename",))
+                _, rows = read_rows(path, ("filename",))
             except TableError as error:
                 problems.append(str(error))
                 continue
-            if "acq_time" not in table:
-                continue
             inside = path.parent.relative_to(bids_dir)
-            for row in table.dropna(subset=["filename", "acq_time"]).to_dict("records"):
-                found.setdefault(image_key((inside / row["filename"]).as_posix()), (row["acq_time"], path.name))
+            for row in rows:
+                image, time = row["filename"], row.get("acq_time")
+                if image is not None and time is not None:
+                    found.setdefault(image_key((inside / image).as_posix()), (time, path.name))
     return found, tuple(problems)
 
 

@@ -31,7 +31,13 @@ class TableError(BidsHypoError):
 
 
 def read_table(path: Path, needed: Iterable[str] = ()) -> pd.DataFrame:
-    """Read a TSV as text, missing values (``n/a`` and empty) as None.
+    """Read a TSV as text, missing values (``n/a`` and empty) as None; see `read_rows`."""
+    names, rows = read_rows(path, needed)
+    return pd.DataFrame(rows, columns=names, dtype=object)
+
+
+def read_rows(path: Path, needed: Iterable[str] = ()) -> tuple[list[str], list[dict[str, str | None]]]:
+    """Read a TSV without the cost of a DataFrame: for tables of a few rows, of which a study has hundreds.
 
     A quote is a character like others, but a field that is quoted as a whole loses its quotes. Blank lines and tabs at
     the end of a line do not count; columns without a name are left out.
@@ -42,6 +48,13 @@ def read_table(path: Path, needed: Iterable[str] = ()) -> pd.DataFrame:
         UTF-8, or UTF-16 and UTF-32 with their mark at the beginning.
     needed : iterable of str
         Columns that have to be there.
+
+    Returns
+    -------
+    names : list of str
+        Of the columns.
+    rows : list of dict
+        Text by the name of the column, None for missing values (``n/a`` and empty).
 
     Raises
     ------
@@ -58,8 +71,8 @@ def read_table(path: Path, needed: Iterable[str] = ()) -> pd.DataFrame:
     if open_quotes:
         _log.warning("%s: line %s: a field begins with a double quote and does not end with one; it is taken as a "
                      "character, for tables have no quotes.", path, shorten(open_quotes))  # fmt: skip
-    table = pd.DataFrame(rows, columns=names, dtype=object)
-    return table[[name for name in names if name]]
+    named = [name for name in names if name]
+    return named, [{name: text for name, text in zip(names, row, strict=True) if name} for row in rows]
 
 
 def read_lines(path: Path) -> list[str]:

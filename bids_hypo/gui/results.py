@@ -32,8 +32,7 @@ def default_reference_cm3() -> float:
 
 def read_morph(path: Path) -> list[dict[str, str]]:
     """The rows of a table of volumes, every number as it is written there."""
-    rows = tables.read_morph(path).fillna(MISSING).to_dict("records")
-    return [{str(key): str(value) for key, value in row.items()} for row in rows]
+    return [{key: value or MISSING for key, value in row.items()} for row in tables.read_morph(path)]
 
 
 def flags_of(rows: list[dict[str, str]]) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bids_hypo.bids.columns import is_missing
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.times import days_of, image_key, read_scan_times
 from bids_hypo.bids.tsv import brief
@@ -91,7 +92,7 @@ def add_years(table: pd.DataFrame, bids_dir: Path) -> tuple[pd.DataFrame, list[s
         told = notes if person in several else _Notes()  # nobody needs the time of an only session
         found = _years_of(rows, times, told)
         years[rows.index] = pd.Series([found.get(key, np.nan) for key in _keys(rows)], index=rows.index)
-    remarks = [f"{problem} Its times are not used." for problem in problems]
+    remarks = [f"{len(problems)} tables of scans are not used. First: {problems[0]}"] if problems else []
     return table.assign(years=years), remarks + notes.sentences()
 
 
@@ -130,10 +131,10 @@ def _session_days(rows: pd.DataFrame, person: str, notes: _Notes) -> dict[str, f
     """Times in sessions.tsv, in days."""
     out = {}
     for key, text in dict(zip(_keys(rows), rows["acq_time"], strict=True)).items():
-        days = None if pd.isna(text) else days_of(text)
+        days = None if is_missing(text) else days_of(text)
         if days is not None:
             out[key] = days
-        elif not pd.isna(text):
+        elif not is_missing(text):
             notes.unreadable.append(f"{person}_sessions.tsv has '{brief(text)}' for {key}")
     return out
 
@@ -143,7 +144,7 @@ def _scan_days(rows: pd.DataFrame, times: Times, notes: _Notes) -> dict[str, flo
     out: dict[str, float] = {}
     for key, source in zip(_keys(rows), rows["source_file"], strict=True):
         image = image_key(str(source))
-        if image not in times:
+        if is_missing(times.get(image, ("", ""))[0]):
             continue
         text, file = times[image]
         days = days_of(text)
@@ -157,7 +158,7 @@ def _scan_days(rows: pd.DataFrame, times: Times, notes: _Notes) -> dict[str, flo
 def _ages(rows: pd.DataFrame, person: str, notes: _Notes) -> dict[str, float]:
     """Ages of the sessions in years."""
     known = dict(zip(_keys(rows), rows["session_age"], strict=True))
-    ages = {key: pd.to_numeric(text, errors="coerce") for key, text in known.items() if not pd.isna(text)}
+    ages = {key: pd.to_numeric(text, errors="coerce") for key, text in known.items() if not is_missing(text)}
     notes.about[_ODD_AGE] += [f"{person} {k} '{brief(known[k])}'" for k, age in ages.items() if not np.isfinite(age)]
     return {key: float(age) for key, age in ages.items() if np.isfinite(age)}
 
