@@ -146,6 +146,8 @@ def test_design_matrix_drops_what_adds_nothing():
         (["HC", "ALS", "PLS"], ("ALS",), None, (("ALS",), "HC")),
         (["a", "b"], (), "a", (("b",), "a")),
         (["control", "hc", "x"], ("control",), None, (("control",), "hc")),
+        (["ALS", "Healthy  Control"], ("als",), "healthy control", (("ALS",), "Healthy  Control")),
+        (["ALS", "als"], ("als",), "ALS", (("als",), "ALS")),
     ],
 )
 def test_groups(labels, cases, control, expected):
