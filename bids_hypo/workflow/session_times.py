@@ -92,7 +92,8 @@ def add_years(table: pd.DataFrame, bids_dir: Path) -> tuple[pd.DataFrame, list[s
         told = notes if person in several else _Notes()  # nobody needs the time of an only session
         found = _years_of(rows, times, told)
         years[rows.index] = pd.Series([found.get(key, np.nan) for key in _keys(rows)], index=rows.index)
-    remarks = [f"{len(problems)} tables of scans are not used. First: {problems[0]}"] if problems else []
+    first = problems[0].removeprefix(f"{bids_dir}/") if problems else ""
+    remarks = [f"{len(problems)} tables of scans are not used. First: {first}"] if problems else []
     return table.assign(years=years), remarks + notes.sentences()
 
 
