@@ -16,6 +16,7 @@ import pandas as pd
 from bids_hypo.bids.entities import MissingScan, Scan
 from bids_hypo.bids.names import RAW_LINK, crash_file
 from bids_hypo.bids.sidecars import LEFT_ABBREVIATION, RIGHT_ABBREVIATION, SOFTWARE_NAME
+from bids_hypo.bids.tsv import table_text
 from bids_hypo.errors import CannotCreateError
 from bids_hypo.image.volume import write_bytes
 
@@ -77,7 +78,7 @@ def prepare_output(output_dir: str | Path, bids_dir: str | Path, *, command_vers
         _log.warning("%s: was made from %s, now from %s; do not mix datasets in one output.", output, old_raw, source)
     try:
         _write_if_different(output / "dataset_description.json", _json_text(description))
-        _write_if_different(output / "dseg.tsv", _label_table().to_csv(sep="\t", index=False, lineterminator="\n"))
+        _write_if_different(output / "dseg.tsv", table_text(_label_table()))
         _add_lines(output / ".bidsignore", _BIDSIGNORE)
         if not any((output / name).exists() for name in ("README", "README.md", "README.rst", "README.txt")):
             _write_if_different(output / "README", _README)
@@ -248,5 +249,4 @@ def write_tsv(path: str | Path, table: pd.DataFrame) -> None:
     table : DataFrame
         Its index is not written.
     """
-    text = table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n")
-    write_bytes(path, text.encode())
+    write_bytes(path, table_text(table).encode())

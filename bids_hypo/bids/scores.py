@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from bids_hypo.bids.columns import fold_categories, numbers_or_words
 from bids_hypo.bids.entities import shorten
+from bids_hypo.bids.tsv import TableError, read_table
 from bids_hypo.errors import NoInputError, UsageError
 
+_log = logging.getLogger(__name__)
+
 SUBJECT_COLUMN, SESSION_COLUMN = "participant_id", "session_id"
-_MISSING = ["n/a", "", "N/A", "NA", "nan", "NaN"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def read_scores(path: str | Path, names: Sequence[str] | None = None, covariates
     Parameters
     ----------
     path : path-like
-        Tab-separated; ``n/a`` and empty for missing values.
+        Read with `bids_hypo.bids.tsv.read_table`.
     names : sequence of str, optional
         The scores; all columns of numbers unless told.
     covariates : sequence of str
@@ -59,15 +64,16 @@ def read_scores(path: str | Path, names: Sequence[str] | None = None, covariates
     Raises
     ------
     NoInputError
-        If the file cannot be read.
+        If there is no such file.
+    TableError
+        If it cannot be read, or a column that has to hold numbers does not.
     UsageError
-        If columns are missing or hold no numbers, or a person or session comes twice.
+        If columns are missing or hold nothing, or a person or session comes twice.
     """
     path = Path(path)
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=_MISSING)
-    except (OSError, ValueError) as error:
-        raise NoInputError(f"{path}: cannot be read as a tab-separated table ({error}). Check the path.") from error
+    if not path.is_file():
+        raise NoInputError(f"{path}: there is no such file; expected a table with tabs between. Check the path.")
+    table = read_table(path)
     if SUBJECT_COLUMN not in table:
         raise UsageError(f"{path}: found the columns {_listed(table)}; expected {SUBJECT_COLUMN}, tabs between.")
     keys = {"sub": table[SUBJECT_COLUMN].str.removeprefix("sub-")}
@@ -81,20 +87,41 @@ def read_scores(path: str | Path, names: Sequence[str] | None = None, covariates
     if len(repeated):
         raise UsageError(f"{path}: {shorten(repeated['sub'])} come(s) twice; expected one row a person (or session).")
     others = [str(c) for c in table if c not in (SUBJECT_COLUMN, SESSION_COLUMN, *covariates)]
-    numbers = {c: pd.to_numeric(table[c], errors="coerce") for c in names or others}
-    bad = [c for c, n in numbers.items() if (n.isna() & table[c].notna()).any() or n.notna().sum() == 0]
+    numbers = {c: _numbers(table[c], c, path, must=names is not None) for c in names or others}
+    kept = {c: column for c, column in numbers.items() if column is not None and column.notna().any()}
+    bad = tuple(c for c in numbers if c not in kept)
     if names is not None and bad:
         raise UsageError(f"{path}: the column {bad[0]} does not hold numbers; expected numbers, n/a where missing.")
-    kept = {c: n for c, n in numbers.items() if c not in bad}
     if not kept:
         raise UsageError(f"{path}: no column of scores; found the columns {_listed(table)}.")
-    frame = frame.assign(**kept, **{c: _numbers_or_words(table[c]) for c in covariates})
-    return Scores(frame, tuple(kept), tuple(bad))
+    frame = frame.assign(**kept, **{c: _covariate(table[c], c, path) for c in covariates})
+    return Scores(frame, tuple(kept), bad)
 
 
-def _numbers_or_words(column: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(column, errors="coerce")
-    return column if (numbers.isna() & column.notna()).any() else numbers
+def _numbers(column: pd.Series, name: str, path: Path, *, must: bool) -> pd.Series | None:
+    """A column as numbers; None if it holds none, which is told if it seems to."""
+    try:
+        found, told = numbers_or_words(column, name, path, must=must)
+    except TableError as error:
+        if must:
+            raise
+        _log.warning("%s It is left out.", error)
+        return None
+    if told:
+        _log.warning("%s: %s", path, told)
+    return found if pd.api.types.is_numeric_dtype(found) else None
+
+
+def _covariate(column: pd.Series, name: str, path: Path) -> pd.Series:
+    """A column as numbers, or as categories in one spelling."""
+    found, told = numbers_or_words(column, name, path)
+    if not pd.api.types.is_numeric_dtype(found):
+        folding = fold_categories(found.dropna(), name)
+        told = " ".join(t for t in (told, folding.remark(name, Counter(found.dropna()), "rows")) if t)
+        found = folding.apply(found)
+    if told:
+        _log.warning("%s: %s", path, told)
+    return found
 
 
 def _listed(table: pd.DataFrame) -> str:

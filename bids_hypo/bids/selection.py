@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_hypo.bids.entities import LABEL_PATTERN, SHORT_NAMES, Scan, labels_equal
+from bids_hypo.bids.tsv import MISSING, read_lines, read_table
 from bids_hypo.errors import NoInputError, UsageError
 
 NUMBERED_ENTITIES = frozenset({"run", "echo", "flip", "inv", "chunk"})
@@ -104,7 +105,9 @@ def normalise_labels(values: Iterable[str] | None, prefix: str) -> tuple[str, ..
     Raises
     ------
     NoInputError
-        If a value looks like a file that is not there or cannot be read.
+        If a value looks like a file that is not there.
+    TableError
+        If a file cannot be read; see `bids_hypo.bids.tsv.read_table`.
     UsageError
         If a label has characters that BIDS does not allow, or a file holds no label.
     """
@@ -122,14 +125,14 @@ def normalise_labels(values: Iterable[str] | None, prefix: str) -> tuple[str, ..
 
 
 def _labels_of_file(path: Path, prefix: str) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NoInputError(
-            f"{path}: cannot be read as a list of labels ({error}); expected a text file with one label per line."
-        ) from error
-    first_columns = [line.split()[0] for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    labels = [word.removeprefix(f"{prefix}-") for word in first_columns if word != "participant_id"]
+    if not path.is_file():
+        raise NoInputError(f"{path}: there is no such file; expected a text file with one label per line.")
+    lines = [line for line in read_lines(path) if line.strip() and not line.lstrip().startswith("#")]
+    if lines and "\t" in lines[0] and "participant_id" in lines[0]:
+        words = read_table(path, ("participant_id",))["participant_id"].fillna(MISSING).tolist()
+    else:
+        words = [line.split()[0] for line in lines if line.split()[0] != "participant_id"]
+    labels = [word.removeprefix(f"{prefix}-") for word in words]
     for label in labels:
         if not LABEL_PATTERN.fullmatch(label):
             raise UsageError(_bad_label(label, prefix, f"in {path}"))

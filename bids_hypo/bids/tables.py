@@ -1,10 +1,8 @@
-"""Tables of a study: the volumes of a derivative dataset, participants.tsv, sessions.tsv, ratings."""
+"""The volumes of a derivative dataset, and ratings of its scans."""
 
 from __future__ import annotations
 
-import csv
 import json
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,29 +13,23 @@ import pandas as pd
 from bids_hypo.bids.entities import Scan, shorten, split_name
 from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, sidecar
 from bids_hypo.bids.selection import Selection
-from bids_hypo.errors import BidsHypoError, ExitCode, NoInputError, NothingSelectedError
-
-_log = logging.getLogger(__name__)
+from bids_hypo.bids.sidecars import MORPH_COLUMNS
+from bids_hypo.bids.tsv import TableError, brief, read_rows, read_table
+from bids_hypo.errors import NoInputError, NothingSelectedError
 
 GROUP_VOLUMES = "group_volumes.tsv"
 GROUP_STATISTICS = "group_statistics.tsv"
 GROUP_REPORT = "group_report.html"
 GROUP_FIGURES = "figures"
-MISSING = ("", "n/a", "N/A", "nan", "NaN")
 RATINGS = ("good", "doubtful", "bad")
 _RATING_COLUMNS = ("source_file", "rating", "note")
+_NUMBERS = ("volume_mm3", "volume_sd_mm3")
 _VOLUMES = {
     ("hypothalamus", "L"): "left_mm3",
     ("hypothalamus", "R"): "right_mm3",
     ("hypothalamus", "B"): "hypothalamus_mm3",
     ("ICV", "B"): "icv_mm3",
 }
-
-
-class TableError(BidsHypoError):
-    """A table is there, but what it holds cannot be used."""
-
-    exit_code = ExitCode.BAD_DATA
 
 
 @dataclass(frozen=True)
@@ -91,8 +83,8 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
                 continue
             selected += 1
             rows.append(_read_scan(path, scan, derivatives))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            problems.append(f"{path}: left out, {_text(error)}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, TableError) as error:
+            problems.append(f"{path}: left out, {_text(error).removeprefix(f'{path}: ')}")
     if not selected and not problems:
         found = shorten({p.relative_to(derivatives).parts[0] for p in paths})
         raise NothingSelectedError(f"{derivatives}: no scan passes the filters. There are {found}.")
@@ -129,127 +121,74 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> dict[str, Any]:
         "scan": scan.name,
         "source_file": sources[0].removeprefix(raw),
         "report": report.name if report.is_file() else None,
-        **_read_morph(path),
+        **_volumes_of(path),
         "manual": bool(about.get("Manual", False)),
         "models": "; ".join([*models, *(["fast"] if about.get("Settings", {}).get("Fast") else [])]),
     }
     return row
 
 
-def _read_morph(path: Path) -> dict[str, Any]:
+def read_morph(path: Path) -> list[dict[str, str | None]]:
+    """Read the rows of a table of volumes as text.
+
+    Returns
+    -------
+    list of dict
+        structure, hemisphere, volume_mm3, volume_sd_mm3, flags and what else there is, as it is written there; None for
+        missing values.
+
+    Raises
+    ------
+    TableError
+        If it cannot be read, a column is missing, or a structure is listed twice.
+    """
+    _, rows = read_rows(path, MORPH_COLUMNS[:3])
+    keys = [f"{row['structure']} {row['hemisphere']}" for row in rows]
+    twice = {key for key in keys if keys.count(key) > 1}
+    if twice:
+        raise TableError(f"{path}: more than one row for {shorten(twice)}; expected one each. Process the scan again.")
+    return [dict.fromkeys(MORPH_COLUMNS) | row for row in rows]
+
+
+def morph_numbers(path: Path) -> pd.DataFrame:
+    """Read a table of volumes with its volumes in mm3 as float, NaN where missing; see `read_morph`."""
+    rows = [{**row, **{c: _number(row[c], c, path) for c in _NUMBERS}} for row in read_morph(path)]
+    return pd.DataFrame(rows).astype(dict.fromkeys(_NUMBERS, float) | {"flags": object})
+
+
+def all_flags(texts: Iterable[str | None]) -> tuple[str, ...]:
+    """Flags of the rows of a table of volumes, each once."""
+    found = [flag for text in texts if isinstance(text, str) for flag in text.split(";") if flag]
+    return tuple(dict.fromkeys(found))
+
+
+def _volumes_of(path: Path) -> dict[str, Any]:
     """Volumes, their SD and all flags of one table of volumes."""
     values: dict[str, Any] = dict.fromkeys(_VOLUMES.values())
-    flags: list[str] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for line in csv.DictReader(file, delimiter="\t"):
-            column = _VOLUMES.get((line["structure"], line["hemisphere"]))
-            if column is None:
-                continue
-            values[column] = _positive(line["volume_mm3"], f"volume of {line['structure']} {line['hemisphere']}")
-            if line["hemisphere"] == "B":
-                values[column.replace("_mm3", "_sd_mm3")] = _number(line.get("volume_sd_mm3"))
-            text = line.get("flags")
-            flags += [f for f in ("" if text in (None, *MISSING) else str(text)).split(";") if f and f not in flags]
+    flags: list[str | None] = []
+    for row in read_morph(path):
+        column = _VOLUMES.get((str(row["structure"]), str(row["hemisphere"])))
+        if column is None:
+            continue
+        volume, sd = (_number(row[name], name, path) for name in _NUMBERS)
+        if not pd.isna(volume) and not 0 < volume < float("inf"):
+            what = f"volume of {row['structure']} {row['hemisphere']}"
+            raise TableError(f"{path}: {what} is {row['volume_mm3']}; expected a number above 0")
+        values[column] = None if pd.isna(volume) else volume
+        if row["hemisphere"] == "B":
+            values[column.replace("_mm3", "_sd_mm3")] = None if pd.isna(sd) else sd
+        flags.append(row["flags"])
     lacking = [name for name in _VOLUMES.values() if values[name] is None and name != "icv_mm3"]
     if lacking:
-        raise ValueError(f"it gives no {', '.join(lacking)}")
-    return {"hypothalamus_sd_mm3": None, "icv_sd_mm3": None, **values, "flags": tuple(flags)}
+        raise TableError(f"{path}: it gives no {', '.join(lacking)}")
+    return {"hypothalamus_sd_mm3": None, "icv_sd_mm3": None, **values, "flags": all_flags(flags)}
 
 
-def _number(text: str | None) -> float | None:
-    return None if text is None or text.strip() in MISSING else float(text)
-
-
-def _positive(text: str | None, what: str) -> float | None:
-    value = _number(text)
-    if value is not None and not 0 < value < float("inf"):
-        raise ValueError(f"{what} is {text}; expected a number above 0")
-    return value
-
-
-def read_participants(bids_dir: Path) -> pd.DataFrame:
-    """Read participants.tsv.
-
-    Parameters
-    ----------
-    bids_dir : Path
-
-    Returns
-    -------
-    DataFrame
-        All columns as text, missing values as None. participant_id (with ``sub-``) is there; if there is a
-        session_id too, a row stands for a session of a participant.
-
-    Raises
-    ------
-    NoInputError
-        If the dataset or the file does not exist.
-    TableError
-        If the file is broken or lists a participant (and session) twice.
-    """
-    path = bids_dir / "participants.tsv"
-    if not path.is_file():
-        raise NoInputError(
-            f"{path}: there is no such file; the group level takes groups and covariates from it. "
-            "Make one with the columns participant_id, group, age, sex."
-        )
-    table = read_table(path, ("participant_id",))
-    ids = table["participant_id"].fillna("")
-    table["participant_id"] = ["sub-" + text.removeprefix("sub-") for text in ids]
-    keys = [name for name in ("participant_id", "session_id") if name in table]
-    if "session_id" in table:
-        table["session_id"] = _session_ids(table["session_id"])
-    twice = table[table.duplicated(keys, keep=False)]
-    if len(twice):
-        names = shorten({" ".join(str(v) for v in row) for row in twice[keys].itertuples(index=False)})
-        raise TableError(f"{path}: more than one row for {names}; expected one each. Remove the surplus rows.")
-    return table
-
-
-def read_sessions(bids_dir: Path, participants: Iterable[str]) -> pd.DataFrame:
-    """Read the sessions.tsv of the participants that have one.
-
-    Parameters
-    ----------
-    bids_dir : Path
-    participants : iterable of str
-        With ``sub-``.
-
-    Returns
-    -------
-    DataFrame
-        participant_id, session_id and whatever the files have, as text; empty if there is none.
-
-    Raises
-    ------
-    TableError
-        If one is broken or lists a session twice.
-    """
-    tables = []
-    for label in sorted(set(participants)):
-        path = bids_dir / label / f"{label}_sessions.tsv"
-        if not path.is_file():
-            continue
-        table = read_table(path, ("session_id",))
-        table["session_id"] = _session_ids(table["session_id"])
-        if table["session_id"].duplicated().any():
-            raise TableError(f"{path}: a session is listed twice; expected one row each. Remove the surplus rows.")
-        table["participant_id"] = label
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["participant_id", "session_id"])
-
-
-def _session_ids(column: pd.Series) -> list[str | None]:
-    return [None if pd.isna(text) else "ses-" + str(text).removeprefix("ses-") for text in column]
-
-
-def read_levels(bids_dir: Path) -> frozenset[str]:
-    """Columns that participants.json describes with Levels: categories even if they are written as numbers."""
+def _number(text: str | None, column: str, path: Path) -> float:
     try:
-        content = json.loads((bids_dir / "participants.json").read_text(encoding="utf-8-sig"))
-        return frozenset(key for key, about in content.items() if isinstance(about, dict) and "Levels" in about)
-    except (OSError, ValueError, AttributeError):
-        return frozenset()
+        return float("nan") if text is None else float(text)
+    except ValueError as error:
+        raise TableError(f"{path}: column {column} holds '{brief(text)}'; expected a number.") from error
 
 
 def read_ratings(path: Path) -> pd.DataFrame:
@@ -281,28 +220,6 @@ def read_ratings(path: Path) -> pd.DataFrame:
     if len(twice):
         raise TableError(f"{path}: two different ratings of {shorten(twice)}; expected one a scan. Remove one.")
     return table
-
-
-def read_table(path: Path, needed: Iterable[str]) -> pd.DataFrame:
-    """Read a TSV as text, missing values (``n/a``) as None.
-
-    Raises
-    ------
-    TableError
-        If it cannot be read or a needed column is missing.
-    """
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, encoding="utf-8-sig", keep_default_na=False,
-                            skipinitialspace=True, index_col=False)  # fmt: skip
-    except (OSError, ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise TableError(f"{path}: cannot be read as a table with tabs between columns ({error}).") from error
-    table.columns = [str(name).strip() for name in table.columns]
-    lacking = [name for name in needed if name not in table]
-    if lacking:
-        found = ", ".join(table.columns)
-        raise TableError(f"{path}: no column {', '.join(lacking)}; there are: {found}. Is it separated by tabs?")
-    cleaned = table.apply(lambda column: column.str.strip())
-    return cleaned.astype(object).where(~cleaned.isin(MISSING), None)
 
 
 def dataset_name(folder: Path) -> str:

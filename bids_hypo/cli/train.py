@@ -172,12 +172,14 @@ def _measure(args: argparse.Namespace) -> None:
 
 
 def _report(table: pd.DataFrame, out: Path | None) -> None:
+    from bids_hypo.bids.dataset import write_tsv
+
     numbers: Any = table.select_dtypes("number")
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
     print(numbers.agg(["mean", "std", "min", "max"]).to_string(float_format=lambda x: f"{x:.3f}"))
     print("mean absolute", numbers.abs().mean().round(3).to_dict())
     if out:
-        table.to_csv(out, sep="\t", index=False, na_rep="n/a")
+        write_tsv(out, table)
 
 
 def _need(args: argparse.Namespace, *names: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_hypo.bids.tsv import table_text
 from bids_hypo.demo import texts
 from bids_hypo.demo.deform import CENTRES_MM, Deformation, reference_mask, template_coordinates
 from bids_hypo.demo.head import TYPICAL_T1W, Head, Tissue, build_head, t1w_intensity
@@ -184,7 +185,7 @@ def _truth(subject: Subject, head: Head, deformation: Deformation, filename: str
 
 def _write_table(path: Path, rows: list[dict[str, Any]], columns: dict[str, Any]) -> None:
     table = pd.DataFrame(rows, columns=list(columns))
-    write_bytes(path, table.to_csv(sep="\t", index=False, lineterminator="\n").encode())
+    write_bytes(path, table_text(table).encode())
     _write_json(path.with_suffix(".json"), columns)
 
 

@@ -13,7 +13,7 @@ from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.entities import Scan, split_name
 from bids_hypo.bids.names import RAW_LINK, output_names, sidecar
 from bids_hypo.bids.sidecars import write_json
-from bids_hypo.bids.tables import TableError, read_table
+from bids_hypo.bids.tsv import TableError, read_table
 from bids_hypo.gui.archives import unpack
 from bids_hypo.gui.options import Limits
 from bids_hypo.gui.texts import text

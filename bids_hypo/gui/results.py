@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bids_hypo.bids import tables
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.tables import read_volumes
 from bids_hypo.report.norms import MEASURES
 from bids_hypo.stats.table import ICV, NORMALISED, SIDES, WHOLE, normalise
 
@@ -33,14 +32,12 @@ def default_reference_cm3() -> float:
 
 def read_morph(path: Path) -> list[dict[str, str]]:
     """The rows of a table of volumes, every number as it is written there."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
+    return [{key: value or MISSING for key, value in row.items()} for row in tables.read_morph(path)]
 
 
 def flags_of(rows: list[dict[str, str]]) -> list[str]:
     """All flags of a table of volumes, each once."""
-    found = [flag for row in rows for flag in (row["flags"] or MISSING).split(";") if flag != MISSING]
-    return list(dict.fromkeys(found))
+    return list(tables.all_flags(row["flags"] for row in rows if row["flags"] != MISSING))
 
 
 def normalised_mm3(rows: list[dict[str, str]], reference_cm3: float | None) -> list[float | None]:
@@ -76,7 +73,7 @@ def checked_reference(value: float | None) -> float | None:
 
 
 def _number(text: str) -> float:
-    return np.nan if text in ("", MISSING) else float(text)
+    return np.nan if text == MISSING else float(text)
 
 
 def write_batch_table(output_dir: Path, files: Mapping[str, str], path: Path) -> None:
@@ -90,7 +87,7 @@ def write_batch_table(output_dir: Path, files: Mapping[str, str], path: Path) ->
     path : Path
         The ``.tsv``.
     """
-    table = read_volumes(output_dir, Selection()).table
+    table = tables.read_volumes(output_dir, Selection()).table
     table["flags"] = [";".join(flags) or None for flags in table["flags"]]
     table["file"] = [files.get(str(name)) for name in table["scan"]]
     write_tsv(path, table.reindex(columns=list(BATCH_COLUMNS)))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from bids_hypo.bids.tables import read_table
+from bids_hypo.bids.people import group_names
+from bids_hypo.bids.tsv import read_table
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import html, results
 from bids_hypo.gui.grouping import make_study
@@ -89,10 +90,9 @@ class GroupTab:
     def levels(self, file: str | None, column: str | None) -> list:
         """Offer the groups that a column names; which is the control is left to the core unless chosen."""
         try:
-            found = read_table(Path(str(file)), (str(column),))[str(column)].dropna()
+            names = group_names(Path(str(file)), str(column))[:_MAX_LEVELS]
         except BidsHypoError:
             return [gr.Dropdown(choices=[], value=None), gr.Dropdown(choices=[], value=[])]
-        names = sorted(map(str, found.unique()))[:_MAX_LEVELS]
         return [gr.Dropdown(choices=names, value=None), gr.Dropdown(choices=names, value=[])]
 
     def run(

@@ -12,11 +12,22 @@ from bids_hypo.stats.ancova import ancova
 from bids_hypo.stats.association import associate
 from bids_hypo.stats.compare import compare_many, compare_two, left_against_right
 from bids_hypo.stats.groups import Groups
-from bids_hypo.stats.longitudinal import change_over_time, choose_repeated
+from bids_hypo.stats.longitudinal import MIN_PARTICIPANTS, change_over_time, choose_repeated
 from bids_hypo.stats.mixed import site_model
 from bids_hypo.stats.outliers import MAX_ICV_ERROR
 from bids_hypo.stats.results import TestResult, corrected, results_table
-from bids_hypo.stats.table import ASYMMETRY, HARMONISED, ICV, MEASURES, NORMALISED, RESIDUAL, SIDES, WHOLE, samples
+from bids_hypo.stats.table import (
+    ASYMMETRY,
+    FURTHER_SCANS,
+    HARMONISED,
+    ICV,
+    MEASURES,
+    NORMALISED,
+    RESIDUAL,
+    SIDES,
+    WHOLE,
+    samples,
+)
 
 SMALLEST_GROUP = 2
 
@@ -178,3 +189,65 @@ def harmonise(table: pd.DataFrame, design: Design) -> pd.DataFrame:
     covariates = [c for c in design.covariates if c != design.site]
     _, offsets = site_model(tested, measure, pair, covariates, design.site)
     return table.assign(**{HARMONISED: table[measure] - table[design.site].map(offsets).astype(float)})
+
+
+def undone(statistics: pd.DataFrame, table: pd.DataFrame, design: Design) -> list[str]:
+    """Analyses that the design asks for and the data do not allow, each in a sentence that says why.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        As `analyse` gives them.
+    table : DataFrame
+        All scans.
+    design : Design
+    """
+    rows = statistics[statistics["primary"].astype(bool)]
+    out: list[str] = []
+    for a, b in design.groups.pairs:
+        pair = rows[(rows["group_a"] == a) & (rows["group_b"] == b) & rows["measure"].isin([NORMALISED, WHOLE])]
+        done = set(pair["analysis"])
+        if "comparison" not in done:
+            out.append(f"{a} and {b} are not compared: without outliers a group has fewer than {SMALLEST_GROUP} scans.")
+        if design.covariates and not _adjusted(pair, design.covariates):
+            out.append(f"{a} and {b} are not compared with {', '.join(design.covariates)} held equal: too few "
+                       "participants have all of them, or they separate the groups. Add the missing values, or name "
+                       "fewer with --covariates.")  # fmt: skip
+        if design.site and "site_mixed_model" not in done:
+            out.append(f"{a} and {b} are not compared with {design.site} as random intercept: too few participants "
+                       "have a site and all covariates, or there is only one site.")  # fmt: skip
+    return [*out, *_unrelated(rows, design), *_unfollowed(rows, table, design)]
+
+
+def _adjusted(pair: pd.DataFrame, covariates: Iterable[str]) -> bool:
+    """Whether there is a linear model of the plain or the normalised volume with just these covariates."""
+    return bool(((pair["analysis"] == "ancova") & (pair["adjusted_for"] == "; ".join(covariates))).any())
+
+
+def _unrelated(rows: pd.DataFrame, design: Design) -> list[str]:
+    """Scores that could not be correlated with any volume of a group."""
+    out = []
+    for group in design.groups.cases:
+        for score in design.scores:
+            found = rows[(rows["analysis"] == "association") & (rows["group_a"] == group) & (rows["term"] == score)]
+            if found["estimate"].notna().any():
+                continue
+            notes = [str(note) for note in found["note"].dropna()]
+            out.append(f"{score} is not correlated with the volumes of {group}: {notes[0] if notes else 'no volumes'}.")
+    return out
+
+
+def _unfollowed(rows: pd.DataFrame, table: pd.DataFrame, design: Design) -> list[str]:
+    """Groups with several sessions of a person whose change over time could not be estimated."""
+    usable = table[table["not_tested"].isna() | table["not_tested"].isin(FURTHER_SCANS)]
+    sessions = usable.groupby("participant_id")["session_id"].transform("nunique")
+    several = usable[sessions > 1].groupby("group")["participant_id"].nunique()
+    known = choose_repeated(table).groupby("group")["participant_id"].nunique()
+    done = set(rows.loc[(rows["analysis"] == "longitudinal") & (rows["term"] == "years"), "group_a"])
+    return [
+        f"Change over time of {group} is not estimated: {several[group]} participants have several sessions, "
+        f"{known.get(group, 0)} of them at known and different times; expected at least {MIN_PARTICIPANTS} that are no "
+        "outliers and have all covariates."
+        for group in design.groups.all
+        if several.get(group, 0) and group not in done
+    ]

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bids_hypo.bids.tables import TableError
+from bids_hypo.bids.columns import category_key, fold
+from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import UsageError
 
 CONTROL_NAMES = frozenset({
@@ -56,11 +57,12 @@ def choose_groups(labels: Iterable[str], cases: Sequence[str], control: str | No
     labels : iterable of str
         The group of every participant.
     cases : sequence of str
-        As asked for; empty for all levels but the control.
+        As asked for; empty for all levels but the control. Where no level is written like that, the one that differs
+        only in capital letters and spaces is meant.
     control : str or None
-        As asked for; None looks for exactly one level in `CONTROL_NAMES`.
+        As asked for, in the same way; None looks for exactly one level in `CONTROL_NAMES`.
     column : str
-        Named in messages.
+        Named in messages; that of the sex and of the hand have synonyms.
 
     Raises
     ------
@@ -71,9 +73,8 @@ def choose_groups(labels: Iterable[str], cases: Sequence[str], control: str | No
     """
     counts = Counter(labels)
     there = f"There are: {_list(counts)}."
-    for label in (*cases, *([] if control is None else [control])):
-        if label not in counts:
-            raise TableError(f"column {column}: no participant with a scan has the group '{label}'. {there}")
+    cases = [_meant(label, counts, column) for label in cases]
+    control = None if control is None else _meant(control, counts, column)
     if len(set(cases)) < len(cases) or control in cases:
         raise UsageError(f"--case {' '.join(cases)} --control {control}: expected different groups. {there}")
     if len(counts) < 2:
@@ -89,8 +90,17 @@ def choose_groups(labels: Iterable[str], cases: Sequence[str], control: str | No
     return Groups(chosen, control, tuple(x for x in others if x not in chosen), rule)
 
 
+def _meant(label: str, counts: Counter[str], column: str) -> str:
+    """The level that is written like this, or else the one that differs only in its spelling."""
+    alike = [level for level in counts if category_key(level, column) == category_key(label, column)]
+    if label not in counts and len(alike) != 1:
+        why = f"it could be {' or '.join(sorted(alike))}" if alike else f"There are: {_list(counts)}"
+        raise TableError(f"column {column}: no participant with a scan has the group '{label}'. {why}.")
+    return label if label in counts else alike[0]
+
+
 def _recognised_control(counts: Counter[str], cases: Sequence[str], column: str) -> str:
-    known = [label for label in counts if label.strip().lower() in CONTROL_NAMES and label not in cases]
+    known = [label for label in counts if fold(label) in CONTROL_NAMES and label not in cases]
     if len(known) != 1:
         found = f"more than one ({', '.join(sorted(known))})" if known else "none"
         raise TableError(

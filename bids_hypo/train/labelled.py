@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage, special
 
+from bids_hypo.bids.columns import fold_categories, numbers_or_words
 from bids_hypo.bids.entities import Scan
+from bids_hypo.bids.people import read_participants
 from bids_hypo.bids.query import find_scans
 from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations, match_scans
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.tables import TableError, read_participants
+from bids_hypo.bids.tsv import TableError, read_table
 from bids_hypo.errors import NoInputError, ScanReadError, UsageError
 from bids_hypo.image.resample import resample
 from bids_hypo.image.segmentation import BOTH, DSEG, LEFT, RIGHT, THRESHOLD, Parts, common_grid, read_parts
@@ -138,7 +141,11 @@ def _column(bids_dir: Path, name: str) -> dict[str, str]:
     if name not in table:
         there = ", ".join(map(str, table.columns))
         raise TableError(f"{bids_dir}/participants.tsv: no column '{name}' to balance the folds by; there are {there}.")
-    return dict(zip(table["participant_id"], table[name].fillna("n/a"), strict=True))
+    folding = fold_categories(table[name].dropna(), name)
+    told = folding.remark(name, Counter(table[name].dropna()), "rows")
+    if told:
+        logger.info("%s/participants.tsv: %s", bids_dir, told)
+    return dict(zip(table["participant_id"], folding.apply(table[name]).fillna("n/a"), strict=True))
 
 
 def read_label(item: LabelledScan) -> Parts:
@@ -256,5 +263,8 @@ def _label_table(labels_dir: Path) -> pd.DataFrame | None:
     path = next((p for p in (labels_dir / LABEL_TABLE, labels_dir.parent / LABEL_TABLE) if p.is_file()), None)
     if path is None:
         return None
-    table = pd.read_csv(path, sep="\t")
+    table = read_table(path, ("participant_id",))
+    for name in ("weight", "cv", "whole_mm3"):
+        if name in table:
+            table[name], _ = numbers_or_words(table[name], name, path, must=True)
     return table[table["dataset"] == labels_dir.resolve().name] if "dataset" in table else table

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from bids_hypo.bids.columns import fold, fold_categories, numbers_or_words
 from bids_hypo.bids.entities import shorten
+from bids_hypo.bids.people import kept_spellings, read_levels, read_participants, read_sessions
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.tables import (
-    TableError,
-    read_levels,
-    read_participants,
-    read_ratings,
-    read_sessions,
-    read_volumes,
-)
+from bids_hypo.bids.tables import read_ratings, read_volumes
+from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import UsageError
+from bids_hypo.workflow.session_times import add_years
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_COVARIATES = ("age", "sex", "gender")
 CATEGORIES = frozenset({"sex", "gender", "site", "scanner", "hand", "handedness", "center", "centre"})
-DAYS_PER_YEAR = 365.25
 RESERVED = frozenset({
     "participant_id", "session_id", "run", "scan", "source_file", "report", "left_mm3", "right_mm3", "hypothalamus_mm3",
     "icv_mm3", "hypothalamus_sd_mm3", "icv_sd_mm3", "flags", "manual", "models", "group", "years", "rating",
@@ -118,15 +114,20 @@ def load_cohort(options: GroupOptions) -> Cohort:
     wanted = tuple(dict.fromkeys([*covariates, *options.scores, *site]))
     _check_columns(options, wanted, participants, sessions, source)
     shown = tuple(c for c in DEFAULT_COVARIATES if c in participants and c not in wanted and c != options.group_column)
+    levels = read_levels(options.bids_dir)
+    participants, folded = _fold_groups(participants, options, levels)
     table = _join(scans.table, participants, sessions, options.group_column, (*wanted, *shown))
-    remarks = [*_unmatched(table, participants, options.selection, source)]
-    categories = CATEGORIES | read_levels(options.bids_dir) | {options.site_column}
-    for name in wanted:
-        must = name == "age" or name in options.scores
-        table[name] = _typed(table[name], name, source, number=None if must else name not in categories)
-    for name in shown:  # for the page only: what cannot be read as an age is not worth an error
-        table[name] = pd.to_numeric(table[name], errors="coerce") if name == "age" else table[name]
-    table["years"] = years_since_first(table)
+    remarks = [*folded, *_unmatched(table, participants, options.selection, source)]
+    for name in (*wanted, *shown):
+        try:
+            table[name], more = _typed(table, name, options, levels)
+        except TableError as error:
+            if name in wanted:
+                raise
+            table[name], more = pd.to_numeric(table[name], errors="coerce"), [f"{error} They are not shown."]
+        remarks += more
+    table, more = add_years(table, options.bids_dir)
+    remarks += more
     for column in ("left_mm3", "right_mm3", "hypothalamus_mm3", "icv_mm3", "hypothalamus_sd_mm3", "icv_sd_mm3"):
         table[column] = table[column].astype(float)
     table, more = _rate(table, options.ratings)
@@ -164,6 +165,16 @@ def _check_columns(
     clash = sorted(RESERVED.intersection(wanted))
     if clash:
         raise UsageError(f"column {', '.join(clash)}: group_volumes.tsv has one of that name. Rename it in {source}.")
+
+
+def _fold_groups(
+    participants: pd.DataFrame, options: GroupOptions, levels: Mapping[str, frozenset[str]]
+) -> tuple[pd.DataFrame, list[str]]:
+    """One spelling for each group: those of the command line and the levels of participants.json stay as they are."""
+    name = options.group_column
+    asked = (*options.cases, *([options.control] if options.control else []))
+    groups, remark = _folded(participants, name, {*asked, *kept_spellings(levels.get(name, ()))})
+    return participants.assign(**{name: groups}), [remark] if remark else []
 
 
 def _join(
@@ -216,42 +227,27 @@ def _unmatched(table: pd.DataFrame, participants: pd.DataFrame, selection: Selec
     return remarks
 
 
-def _typed(column: pd.Series, name: str, source: Path, *, number: bool | None) -> pd.Series:
-    """A column as numbers or categories.
-
-    `number` None: it must be numbers; True: it is if at least half of it can be read as such; False: never.
-    """
-    text = column.astype(object).where(column.notna(), None)
-    values = pd.to_numeric(text, errors="coerce")
-    odd = values.isna() & text.notna()
-    if number is False or (number and odd.sum() * 2 > text.notna().sum()):
-        return text
-    if odd.any():
-        example = shorten({f"'{t}'" for t in text[odd]}, at_most=5)
-        raise TableError(
-            f"{source}: column {name} holds {example} in {int(odd.sum())} rows; expected numbers (a point for the "
-            f"decimals, n/a where unknown). Correct them, or leave the column out."
-        )
-    return values.astype(float)
+def _typed(
+    table: pd.DataFrame, name: str, options: GroupOptions, levels: Mapping[str, frozenset[str]]
+) -> tuple[pd.Series, list[str]]:
+    """A column as numbers or as categories in one spelling, and what was done to it."""
+    must = name == "age" or name in options.scores
+    if must or (fold(name) not in CATEGORIES and name not in levels and name != options.site_column):
+        column, remark = numbers_or_words(table[name], name, options.bids_dir / "participants.tsv", must=must)
+        if pd.api.types.is_numeric_dtype(column):
+            return column, [remark] if remark else []
+        folded, more = _folded(table.assign(**{name: column}), name, frozenset())
+        return folded, [text for text in (remark, more) if text]
+    folded, remark = _folded(table, name, kept_spellings(levels.get(name, ())))
+    return folded, [remark] if remark else []
 
 
-def years_since_first(table: pd.DataFrame) -> pd.Series:
-    """Years between a scan's session and the first session of the same person.
-
-    From acq_time of sessions.tsv if all the person's sessions have one; else from the ages given for each session (in
-    sessions.tsv, or in a participants.tsv with a row for every session); else unknown (NaN). Labels of sessions are
-    never read as times.
-    """
-    time = pd.to_datetime(table["acq_time"], errors="coerce", format="ISO8601", utc=True)
-    days = (time - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
-    ages = pd.to_numeric(table["session_age"], errors="coerce") if table["session_age"].notna().any() else days * np.nan
-    years = pd.Series(np.nan, index=table.index)
-    for _, rows in table.groupby("participant_id"):
-        for values in (days[rows.index] / DAYS_PER_YEAR, ages[rows.index]):
-            if values.notna().all():
-                years[rows.index] = values - values.min()
-                break
-    return years
+def _folded(table: pd.DataFrame, name: str, keep: Collection[str]) -> tuple[pd.Series, str]:
+    """A column with one spelling for each category, and what became of the others, counted in participants."""
+    known = table[[name, "participant_id"]].dropna()
+    folding = fold_categories(known[name], name, keep)
+    people = Counter(known.drop_duplicates()[name])
+    return folding.apply(table[name]), folding.remark(name, people, "participants")
 
 
 def _rate(table: pd.DataFrame, path: Path | None) -> tuple[pd.DataFrame, list[str]]:

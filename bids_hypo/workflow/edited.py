@@ -15,6 +15,7 @@ from nibabel.filebasedimages import ImageFileError
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.names import OutputNames, sidecar
 from bids_hypo.bids.sidecars import edited_sidecar, read_record, write_json
+from bids_hypo.bids.tables import morph_numbers
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.volume import Volume, read_labels
 from bids_hypo.measure.quality import BORDER, FOLDS, ICV_NOT_MEASURABLE, volume_flags
@@ -52,7 +53,7 @@ def take_edited(names: OutputNames) -> bool:
     state = _state(names)
     if state == record.get("Edited", {}):
         return False
-    table = _read_table(names.morph)
+    table = morph_numbers(names.morph)
     automatic = record.get("Automatic") or _automatic(table)
     _restore(table, automatic, names)
     if DSEG in state:
@@ -121,11 +122,6 @@ def _state(names: OutputNames) -> dict[str, dict[str, str]]:
         for key, path in files.items()
         if path.is_file()
     }
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, sep="\t", na_values=["n/a"], dtype={"volume_mm3": float, "volume_sd_mm3": float})
-    return table.astype({"flags": object})
 
 
 def _automatic(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -17,15 +17,15 @@ from bids_hypo.bids.tables import (
     GROUP_REPORT,
     GROUP_STATISTICS,
     GROUP_VOLUMES,
-    TableError,
     dataset_name,
 )
+from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import ExitCode
 from bids_hypo.report.group import GroupStudy, write_group_report
 from bids_hypo.report.group_plots import write_figures
 from bids_hypo.report.group_text import summary_sentences
 from bids_hypo.stats import results
-from bids_hypo.stats.analysis import SMALLEST_GROUP, Design, analyse, harmonise
+from bids_hypo.stats.analysis import SMALLEST_GROUP, Design, analyse, harmonise, undone
 from bids_hypo.stats.groups import Groups, choose_groups
 from bids_hypo.stats.outliers import acceptance, icv_doubtful, mark_outliers
 from bids_hypo.stats.table import ICV, NORMALISED, choose_tested, normalise
@@ -88,10 +88,10 @@ def run_group(options: GroupOptions) -> GroupResult:
     table, mean_icv = prepare_table(cohort, groups, options)
     check_groups(table, groups)
     table = harmonise(table, design)
-    remarks = (*cohort.remarks, *remarks_on(table, groups, design))
+    statistics = analyse(table, design)
+    remarks = (*cohort.remarks, *remarks_on(table, groups, design), *undone(statistics, table, design))
     for remark in remarks:
         logger.warning("%s", remark)
-    statistics = analyse(table, design)
     study = GroupStudy(
         name=dataset_name(options.bids_dir), group_column=options.group_column, design=design, table=table,
         statistics=statistics, counts=acceptance(table, groups.all), mean_icv_mm3=mean_icv,

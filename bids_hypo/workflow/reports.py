@@ -16,7 +16,7 @@ from bids_hypo.bids.names import FIGURES, OutputNames, citation_file, closing_fi
 from bids_hypo.bids.query import Scan
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import read_head_axes, read_record
-from bids_hypo.bids.tables import read_volumes
+from bids_hypo.bids.tables import morph_numbers, read_volumes
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.image.volume import read_volume, write_bytes
 from bids_hypo.models.bundle import ModelBundle
@@ -161,7 +161,7 @@ def scan_view(names: OutputNames, table: Rows) -> ScanView:
 
 
 def _table_rows(names: OutputNames) -> list[dict[str, Any]]:
-    return [_named(row) for row in pd.read_csv(names.morph, sep="\t", na_values=["n/a"]).to_dict("records")]
+    return [_named(row) for row in morph_numbers(names.morph).to_dict("records")]
 
 
 def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:

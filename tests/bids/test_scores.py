@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bids_hypo.bids.scores import read_scores
+from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import NoInputError, UsageError
 
 TABLE = """participant_id\tage\tsex\tEDSS\tnote
@@ -44,7 +45,7 @@ def test_sessions(tmp_path):
     ("text", "names", "covariates", "error", "message"),
     [
         (TABLE, ["ALSFRS"], [], UsageError, "no column ALSFRS; there are EDSS, age"),
-        (TABLE, ["note"], [], UsageError, "note does not hold numbers"),
+        (TABLE, ["note"], [], TableError, "note holds 'x', 'y'"),
         (TABLE, None, ["site"], UsageError, "no column site"),
         (TABLE + "sub-01\t1\tf\t1\tz\n", None, [], UsageError, "01 come"),
         ("id\tEDSS\n1\t2\n", None, [], UsageError, "participant_id"),

@@ -5,15 +5,10 @@ import json
 import pandas as pd
 import pytest
 
+from bids_hypo.bids.people import read_levels, read_participants, read_sessions
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.tables import (
-    TableError,
-    read_levels,
-    read_participants,
-    read_ratings,
-    read_sessions,
-    read_volumes,
-)
+from bids_hypo.bids.tables import read_ratings, read_volumes
+from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import NoInputError, NothingSelectedError
 from tests.group_cohorts import add_scan, write_participants
 
@@ -132,9 +127,9 @@ def test_sessions(tmp_path):
 
 
 def test_levels(tmp_path):
-    assert read_levels(tmp_path) == frozenset()
+    assert read_levels(tmp_path) == {}
     (tmp_path / "participants.json").write_text(json.dumps({"a": {"Levels": {"1": "x"}}, "b": {"Units": "year"}}))
-    assert read_levels(tmp_path) == {"a"}
+    assert read_levels(tmp_path) == {"a": {"1"}}
 
 
 def test_ratings(tmp_path):

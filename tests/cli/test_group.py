@@ -155,8 +155,14 @@ def test_wrong_options(study, capsys, options, code, words):
         (lambda t: pd.concat([t, t.head(1)]), [], 65, "more than one row for sub-001"),
         (lambda t: t.assign(participant_id=[f"sub-x{i}" for i in range(8)]), [], 65, "none of the participants"),
         (lambda t: t.drop(columns="participant_id"), [], 65, "no column participant_id"),
+        (lambda t: t.assign(age="60,5"), [], 65, "a point for the decimals"),
+        (lambda t: t.assign(weight=[f"{70 + i} kg" for i in range(8)]), ["--covariates", "weight"], 65, "no units"),
+        (lambda t: t.assign(participant_id=["n/a", *t["participant_id"][1:]]), [], 65, "1 rows have no participant_id"),
+        (lambda t: t.rename(columns={"site": "age"}), [], 65, "more than one column age"),
+        (lambda t: t.assign(group=["ALS\tx", *t["group"][1:]]), [], 65, "line 2 has 7 fields; the header has 6"),
     ],
-    ids=["one member", "one group", "no known control", "age", "duplicates", "unknown people", "no ids"],
+    ids=["one member", "one group", "no known control", "age", "duplicates", "unknown people", "no ids", "commas",
+         "units", "a row without a name", "a column twice", "a tab in a quoted field"],
 )
 def test_wrong_participants(study, capsys, change, options, code, words):
     raw, out = study
@@ -164,6 +170,29 @@ def test_wrong_participants(study, capsys, change, options, code, words):
     assert main([str(raw), str(out), "group", *options]) == code
     assert words in capsys.readouterr().err
     assert not (out / "group_volumes.tsv").exists()
+
+
+def test_an_open_quote_and_unequal_spellings_lose_nobody(study, capsys):
+    raw, out = study
+    spelled = ["als", "ALS", "Als ", "ALS", "con", "Con", "CON", "CON"]
+    _rewrite(raw, lambda t: t.assign(group=spelled, sex=["M", "m", "male", "F"] * 2))
+    text = (raw / "participants.tsv").read_text().replace("Jena", '"Jena', 1)
+    (raw / "participants.tsv").write_text(text)
+    assert main([str(raw), str(out), "group", "--case", "als", "--control", "con"]) == 0
+    table = pd.read_csv(out / "group_volumes.tsv", sep="\t", na_values=["n/a"], keep_default_na=False)
+    assert table["tested"].sum() == 8 and table["group"].nunique() == 2 and table["sex"].nunique() == 2
+    said = capsys.readouterr().err
+    assert "line 3: a field begins with a double quote" in said and "Column sex: 'm' (2 participants)" in said
+
+
+def test_a_huge_field_fails_its_table_only(study, capsys):
+    raw, out = study
+    path = add_scan(raw, out, "sub-009", 800, 1.5e6)
+    path.write_text(path.read_text().replace("n/a", "x" * 200_000, 1))
+    assert main([str(raw), str(out), "group"]) == 1
+    said = capsys.readouterr().err
+    assert "a field of 200000 characters" in said and len(said) < 2000
+    assert (out / "group_report.html").exists()
 
 
 def test_only_flagged_scans(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from bids_hypo.bids.people import group_names
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import results
 from bids_hypo.gui.grouping import make_study
@@ -67,3 +68,9 @@ def test_other_files_are_refused(study):
         work.mkdir()
         with pytest.raises(BidsHypoError, match=message):
             make_study([folder / name], raw / "participants.tsv", work, Limits())
+
+
+def test_groups_are_offered_once_each(tmp_path):
+    path = tmp_path / "participants.tsv"
+    path.write_bytes("participant_id\tgroup\n1\tALS\n2\tals\n3\tALS\n4\tNA\n5\tCON\n".encode("utf-16"))
+    assert group_names(path, "group") == ["ALS", "CON"]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_hypo.bids.tables import TableError
+from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import UsageError
 from bids_hypo.stats.groups import choose_groups
 from bids_hypo.stats.outliers import acceptance, icv_doubtful, iqr_bounds, mark_outliers
@@ -146,6 +146,8 @@ def test_design_matrix_drops_what_adds_nothing():
         (["HC", "ALS", "PLS"], ("ALS",), None, (("ALS",), "HC")),
         (["a", "b"], (), "a", (("b",), "a")),
         (["control", "hc", "x"], ("control",), None, (("control",), "hc")),
+        (["ALS", "Healthy  Control"], ("als",), "healthy control", (("ALS",), "Healthy  Control")),
+        (["ALS", "als"], ("als",), "ALS", (("als",), "ALS")),
     ],
 )
 def test_groups(labels, cases, control, expected):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from bids_hypo.bids.tables import TableError
+from bids_hypo.bids.tsv import TableError
 from bids_hypo.cli.train import main
 from bids_hypo.errors import NoInputError, ScanReadError
 from bids_hypo.image.grid import apply_affine, box_grid
@@ -22,6 +22,9 @@ def test_scans_without_labels_are_left_out(dataset):
     assert len(items) == 10
     assert {i.scan.subject for i in items} == {f"{n:02d}" for n in range(1, 10)}
     assert items[0].group == "study ALS"
+    people = dataset[0] / "participants.tsv"
+    people.write_text(people.read_text().replace("ALS", "als", 1))
+    assert {i.group for i in find_labelled(*dataset, stratify="group")} == {i.group for i in items}
     with pytest.raises(TableError, match="no column 'site'"):
         find_labelled(*dataset, stratify="site")
     with pytest.raises(NoInputError, match="it does not exist"):
@@ -58,6 +61,12 @@ def test_doubtful_labels_weigh_less(tmp_path):
     for name, expected in (("a", [1.0, rule["weight"]]), ("b", [rule["weight"]])):
         (tmp_path / name).mkdir()
         assert list(label_weights(tmp_path / name, rule)["weight"]) == expected
+
+
+def test_weights_that_are_no_numbers_are_told(tmp_path):
+    (tmp_path / "labels.tsv").write_text("participant_id\tweight\nsub-01\t0,5\n")
+    with pytest.raises(TableError, match=r"labels\.tsv: column weight holds '0,5'"):
+        label_weights(tmp_path, {})
 
 
 def _soft(sure, left=5.0, right=5.0, spacing=(0.5, 0.5, 0.5)):

@@ -1,12 +1,13 @@
 """The group level on made-up derivatives: joins, times, who is tested, what is written."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bids_hypo.bids.tables import TableError
+from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import ExitCode
 from bids_hypo.stats.analysis import followed
 from bids_hypo.workflow.cohort import GroupOptions, load_cohort
@@ -211,3 +212,139 @@ def test_three_groups_are_compared_pair_by_pair(tmp_path):
     run_group(GroupOptions(raw, out, cases=("PLS",)))
     assert set(read(out / "group_statistics.tsv")["group_a"].dropna()) == {"PLS", "CON"}
     assert (read(out / "group_volumes.tsv")["not_tested"] == "in a group that is not compared").sum() == 6
+
+
+@pytest.fixture
+def followed_up(tmp_path):
+    """Three cases and three controls with two sessions each, of which nothing tells the time."""
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    rows = []
+    for i in range(6):
+        for session, loss in ((1, 0), (2, 30 if i < 3 else 0)):
+            add_scan(raw, out, f"sub-{i}_ses-{session}", 800 + 10 * i - loss - i % 2, 1.5e6 + 1e4 * i)
+            (raw / f"sub-{i}" / f"ses-{session}").mkdir(parents=True)
+        rows.append({"participant_id": f"sub-{i}", "group": "ALS" if i < 3 else "CON"})
+    write_participants(raw, rows)
+    return raw, out
+
+
+def _times(raw, first, second, *, where="scans", people=range(6)):
+    for i in people:
+        for session, time in ((1, first), (2, second)):
+            if where == "scans":
+                path = raw / f"sub-{i}" / f"ses-{session}" / f"sub-{i}_ses-{session}_scans.tsv"
+                path.write_text(f"filename\tacq_time\nanat/sub-{i}_ses-{session}_T1w.nii.gz\t{time}\n")
+        if where != "scans":
+            path = raw / f"sub-{i}" / f"sub-{i}_sessions.tsv"
+            path.write_text(f"session_id\t{where}\nses-1\t{first}\nses-2\t{second}\n")
+
+
+def _years(cohort):
+    return cohort.table.set_index("scan")["years"]
+
+
+@pytest.mark.parametrize(("first", "second"), [("2019-03-01T08:00:00", "2021-03-01T08:00:00"),
+                                               ("1619-03-01T08:00:00.5Z", "1621-03-01T08:00:00Z"),
+                                               ("2419-03-01", "2421-03-01")])  # fmt: skip
+def test_times_of_scans_tsv_in_any_century(followed_up, first, second):
+    raw, out = followed_up
+    _times(raw, first, second)
+    result = run_group(GroupOptions(raw, out))
+    found = read(out / "group_statistics.tsv")
+    assert set(found.loc[found["analysis"] == "longitudinal", "group_a"]) == {"ALS", "CON"}
+    assert not [r for r in result.remarks if "time" in r]
+    assert read(out / "group_volumes.tsv")["years"].max() == pytest.approx(2, abs=0.01)
+
+
+def test_sessions_tsv_comes_first_and_a_contradiction_is_told(followed_up):
+    raw, out = followed_up
+    _times(raw, "2019-03-01", "2021-03-01")
+    _times(raw, "2019-03-01", "2020-03-01", where="acq_time", people=[0])
+    cohort = load_cohort(GroupOptions(raw, out))
+    assert _years(cohort)["sub-0_ses-2_T1w"] == pytest.approx(1, abs=0.01)
+    assert _years(cohort)["sub-1_ses-2_T1w"] == pytest.approx(2, abs=0.01)
+    assert any("disagree for 1 sessions" in r and "sub-0 ses-2" in r for r in cohort.remarks)
+
+
+def test_a_change_that_cannot_be_timed_is_told_on_the_page_and_in_the_log(followed_up, caplog):
+    raw, out = followed_up
+    result = run_group(GroupOptions(raw, out))
+    said = [r for r in result.remarks if "Change over time" in r]
+    assert "leaves out 6 participants" in said[0] and "sub-0 (ses-1, ses-2)" in said[0] and "Add acq_time" in said[0]
+    assert {r.split(" is not estimated")[0] for r in said[1:]} == {"Change over time of ALS", "Change over time of CON"}
+    page = (out / "group_report.html").read_text()
+    assert all(r in caplog.text for r in said)
+    assert "Change over time leaves out 6 participants" in page
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "where", "words"),
+    [
+        ("01/02/2010", "01/02/2012", "scans", "12 times cannot be read .*sub-0_ses-1_scans.tsv has '01/02/2010'"),
+        ("01/02/2010", "01/02/2012", "acq_time", "sub-0_sessions.tsv has '01/02/2010' for ses-1"),
+        ("1619-03-01", "2021-03-01", "scans", "6 participants have sessions more than 100 years apart"),
+        ("50", "50", "age", "6 participants whose sessions all have the same time or age"),
+        ("fifty", "51", "age", "6 ages .*sub-0 ses-1 'fifty'"),
+    ],
+)
+def test_times_that_cannot_be_used_are_told_and_not_guessed(followed_up, first, second, where, words):
+    raw, out = followed_up
+    _times(raw, first, second, where=where)
+    result = run_group(GroupOptions(raw, out, covariates=()))
+    assert any(re.search(words, remark) for remark in result.remarks)
+    assert "longitudinal" not in set(read(out / "group_statistics.tsv")["analysis"])
+    assert any("Change over time of ALS is not estimated" in remark for remark in result.remarks)
+
+
+def test_ages_and_labels_that_contradict_the_times_are_told(followed_up):
+    raw, out = followed_up
+    _times(raw, "2021-03-01", "2019-03-01")
+    _times(raw, "50", "55", where="age")
+    cohort = load_cohort(GroupOptions(raw, out, covariates=()))
+    assert _years(cohort)["sub-0_ses-1_T1w"] == pytest.approx(2, abs=0.01)
+    assert any("6 participants have sessions in another order by time than by label" in r for r in cohort.remarks)
+    assert any("ages of 6 participants disagree" in r for r in cohort.remarks)
+
+
+def test_a_broken_scans_tsv_is_told_and_fails_nothing(followed_up):
+    raw, out = followed_up
+    _times(raw, "2019-03-01", "2021-03-01")
+    (raw / "sub-0" / "ses-1" / "sub-0_ses-1_scans.tsv").write_text("filename\tacq_time\nx\n")
+    cohort = load_cohort(GroupOptions(raw, out))
+    told = next(r for r in cohort.remarks if "1 tables of scans are not used. First: sub-0/ses-1" in r)
+    assert "line 2 has 1 fields" in told
+    assert any("leaves out 1 participants" in r and "sub-0 (ses-1)" in r for r in cohort.remarks)
+
+
+def test_spellings_are_folded_and_told(small):
+    raw, out, rows = small
+    sexes, groups = ["M", "m", "male", "F", "unknown", "f", "Female"], ["ALS", "als", "ALS", "CON", "Con", "CON", "NA"]
+    write_participants(raw, [{**row, "sex": sex, "group": group}
+                             for row, sex, group in zip(rows, sexes, groups, strict=True)])  # fmt: skip
+    result = run_group(GroupOptions(raw, out, cases=("als",), control="con", site_column="site"))
+    table = read(out / "group_volumes.tsv")
+    assert set(table["group"].dropna()) == {"als", "CON"}  # as it was asked for
+    assert table["sex"].nunique() == 2 and table["sex"].isna().sum() == 1
+    page = (out / "group_report.html").read_text()
+    for words in ("Column group: ", "'ALS' (2 participants) read as 'als'", "'NA' (1 participants) taken for missing"):
+        assert any(words in remark for remark in result.remarks)
+        assert words.replace("'", "&#39;") in page
+    assert table.loc[table["participant_id"] == "sub-7", "not_tested"].item() == "no group in participants.tsv"
+
+
+def test_levels_that_differ_only_in_their_spelling_stay_apart(small):
+    raw, out, rows = small
+    groups = ["ALS", "ALS", "als", "als", "CON", "CON", "CON"]
+    write_participants(raw, [{**row, "group": group} for row, group in zip(rows, groups, strict=True)])
+    (raw / "participants.json").write_text(json.dumps({"group": {"Levels": {"ALS": "a", "als": "b", "CON": "c"}}}))
+    assert load_cohort(GroupOptions(raw, out)).table["group"].nunique() == 3
+    with pytest.raises(TableError, match="it could be ALS or als"):
+        run_group(GroupOptions(raw, out, cases=("Als",)))
+
+
+def test_a_covariate_that_leaves_nobody_is_told(small):
+    raw, out, rows = small
+    write_participants(raw, [{**row, "bmi": 20 + i if i < 3 else None} for i, row in enumerate(rows)])
+    result = run_group(GroupOptions(raw, out, covariates=("bmi",), scores=("score",)))
+    assert any("ALS and CON are not compared with bmi held equal" in r for r in result.remarks)
+    assert any("score is not correlated with the volumes of ALS: 3 participants" in r for r in result.remarks)
