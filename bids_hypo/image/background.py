@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 FLOOR, BLANK, MASKED, NOISE = "floor", "blank", "masked", "noise"
+NOISY_AIR = "noise_around_head"
 _STEP = 2  # every other voxel is enough for an estimate
 _LOWEST, _LOWEST_TISSUE, _HIGHEST = 1e-4, 1e-4, 0.999  # quantiles
 _SAME = 0.003  # of the range of intensities: what counts as one value

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_hypo.errors import ScanReadError
-from bids_hypo.image.background import Background, above_background
+from bids_hypo.image.background import NOISE, NOISY_AIR, Background, above_background
 from bids_hypo.image.grid import Grid, as_shape
 from bids_hypo.image.nifti import UNREADABLE, open_image
 from bids_hypo.image.placement import check_placement
@@ -41,7 +41,7 @@ class Volume:
     background : Background or None
         Of a scan that was read: what its background was before it became 0.
     doubts : tuple of str
-        What its header leaves in doubt, see `bids_hypo.image.placement.Placement`.
+        What its header leaves in doubt (see `bids_hypo.image.placement.Placement`), and `NOISY_AIR`.
     """
 
     data: np.ndarray
@@ -94,7 +94,8 @@ def read_volume(path: str | Path) -> Volume:
     data, undefined = _finite(path, _read_data(path, image).reshape(shape))
     sizes = Grid(as_shape(shape), place.affine).voxel_sizes_mm
     data, background = above_background(data, undefined, voxel_sizes_mm=tuple(sizes))
-    return Volume(data, place.affine, background, place.doubts)
+    doubts = (*place.doubts, NOISY_AIR) if background.kind == NOISE else place.doubts
+    return Volume(data, place.affine, background, doubts)
 
 
 def _read_data(path: Path, image: nib.Nifti1Image) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from bids_hypo.image.background import NOISY_AIR
 from bids_hypo.image.grid import Grid, bounding_box
 from bids_hypo.image.placement import HEADER_INCONSISTENT, TEMPLATE_SPACE
 from bids_hypo.measure.image_quality import ImageQuality
@@ -43,6 +44,7 @@ FLAG_TEXTS: dict[str, str] = {
     SMALL_HEAD: "less than 1.0 litre inside the skull, which is less than adults and children above two years have",
     LARGE_HEAD: "more than 2.1 litres inside the skull, which is more than adults and children have",
     HEADER_INCONSISTENT: "sform, qform, voxel sizes or unit of length in the header do not quite agree",
+    NOISY_AIR: "noise in place of air was faded out (UNIT1): outlines, that of the ICV above all, are less certain",
     TEMPLATE_SPACE: "the header says that the image lies in a template's space, where volumes are not the person's",
 }
 ICV_NOT_MEASURABLE = (SKULL_STRIPPED, ICV_CUT)

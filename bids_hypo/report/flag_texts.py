@@ -24,6 +24,7 @@ TITLES: dict[str, str] = {
     quality.SMALL_HEAD: "Small head",
     quality.LARGE_HEAD: "Large head",
     quality.HEADER_INCONSISTENT: "Header does not agree with itself",
+    quality.NOISY_AIR: "Noise around the head",
     quality.TEMPLATE_SPACE: "In a template's space",
 }
 ADVICE: dict[str, str] = {
@@ -42,6 +43,7 @@ ADVICE: dict[str, str] = {
     quality.SMALL_HEAD: "Are the voxel sizes in the header right? If so, see whether the outline leaves out a part.",
     quality.LARGE_HEAD: "Are the voxel sizes in the header right? If so, see whether the outline takes in too much.",
     quality.HEADER_INCONSISTENT: "Compare voxel sizes, left and right with the protocol; viewers may differ in them.",
+    quality.NOISY_AIR: "If the scanner also made an image without that noise, use that one.",
     quality.TEMPLATE_SPACE: "Use the scan as the scanner made it; a copy moved to a template has another size.",
 }
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bids_hypo.image.background import Background
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.measure.image_quality import ImageQuality, ghosting, image_quality, near_contrast
 from bids_hypo.measure.quality import (
@@ -88,6 +89,15 @@ def test_a_skull_stripped_head_is_neither_defaced_nor_moving(head):
     assert math.isnan(image_quality(stripped, labels, icv).ghosting)
     assert _flags(stripped, labels, icv, skull_stripped=True) == ()
     assert DEFACED in _flags(stripped, labels, icv)
+
+
+def test_air_that_was_noise_is_no_defacing(head):
+    volume, labels, icv = head
+    cut = volume.data.copy()
+    cut[:, : np.flatnonzero(icv.any(axis=(0, 2)))[0] + 3] = 0
+    blank, noise = (Volume(cut, volume.affine, Background(0.0, kind)) for kind in ("blank", "noise"))
+    assert DEFACED in _flags(blank, labels, icv)
+    assert DEFACED not in _flags(noise, labels, icv)
 
 
 def test_contrast_by_hand():

@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 
+from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import box_grid
 from bids_hypo.measure.overlap import dice, volume_error_percent
-from bids_hypo.measure.quality import FLAG_TEXTS, cut_area_mm2, hypothalamus_flags, icv_flags, tissue_outside
+from bids_hypo.measure.quality import (
+    FLAG_TEXTS,
+    cut_area_mm2,
+    hypothalamus_flags,
+    icv_flags,
+    icv_size_flags,
+    tissue_outside,
+)
 from bids_hypo.measure.volumes import mask_volume_mm3, volume_table
+from bids_hypo.segment.icv import check_possible
 
 GRID = box_grid(np.zeros(3), np.eye(3), (90, 100, 90), np.full(3, 2.0))
 
@@ -64,6 +73,30 @@ def test_a_head_cut_by_the_field_of_view_is_noticed():
     assert "icv_cut_by_field_of_view" in icv_flags(image, icv * 1.0, GRID, cut, GRID)
     assert cut_area_mm2(icv, GRID) == 0
     assert cut_area_mm2(cut, GRID) == pytest.approx(4 * icv[:, :, 20].sum())
+
+
+@pytest.mark.parametrize(
+    ("litres", "flags"), [(0.9, ("small_head",)), (1.05, ()), (1.5, ()), (2.05, ()), (3.1, ("large_head",))]
+)
+def test_a_head_of_no_usual_size_is_flagged(litres, flags):
+    assert icv_size_flags(litres * 1e6) == flags
+    assert all(flag in FLAG_TEXTS for flag in flags)
+
+
+def test_a_head_cut_by_the_field_of_view_is_not_called_small():
+    icv = _ball(60)  # 0.9 litres
+    image = np.where(_ball(85), 1.0, 0.0)
+    assert icv_flags(image, icv * 1.0, GRID, icv, GRID) == ("small_head",)
+    assert icv_flags(image, icv * 1.0, GRID, icv[:, :, 30:], GRID) == ("icv_cut_by_field_of_view",)
+
+
+@pytest.mark.parametrize(("litres", "cut", "possible"), [(0.3, False, False), (0.3, True, True), (4.0, True, False)])
+def test_what_no_head_holds_points_to_the_header(litres, cut, possible):
+    if possible:
+        check_possible(litres * 1e6, GRID, cut=cut)
+        return
+    with pytest.raises(SegmentationError, match=r"sub-01: .* voxels of 2.00 x 2.00 x 2.00 mm right"):
+        check_possible(litres * 1e6, GRID, cut=cut, what="sub-01")
 
 
 def test_the_table():

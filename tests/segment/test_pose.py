@@ -54,6 +54,12 @@ def test_scattered_structures_are_no_head():
         fit_pose(found, TEMPLATE)
 
 
+@pytest.mark.parametrize("scale", [0.55, 1.6])
+def test_a_brain_the_size_of_an_apple_or_a_melon_points_to_the_header(scale):
+    with pytest.raises(SegmentationError, match=r"sub-03: by its header .* voxel sizes in the header"):
+        fit_pose({n: scale * p for n, p in TEMPLATE.items()}, TEMPLATE, what="sub-03")
+
+
 def test_a_mirrored_head_is_not_accepted_as_a_rotation():
     found = {n: p * [-1, 1, 1] for n, p in TEMPLATE.items()}
     with pytest.raises(SegmentationError):
