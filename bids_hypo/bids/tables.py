@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from bids_hypo.bids.entities import Scan, shorten, split_name
-from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, sidecar
+from bids_hypo.bids.entities import Scan, shorten
+from bids_hypo.bids.jsonfile import read_json
+from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, scan_of_table, sidecar
 from bids_hypo.bids.selection import Selection
 from bids_hypo.errors import BidsHypoError, ExitCode, NoInputError, NothingSelectedError
 
@@ -86,7 +86,7 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
     rows, problems, selected = [], [], 0
     for path in paths:
         try:
-            scan = _source_scan(path, derivatives)
+            scan = scan_of_table(path, derivatives)
             if not (selection.accepts_subject(scan.subject) and selection.accepts(scan)):
                 continue
             selected += 1
@@ -105,15 +105,9 @@ def _text(error: Exception) -> str:
     return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def _source_scan(path: Path, derivatives: Path) -> Scan:
-    entities, _, _ = split_name(path.name)
-    del entities["desc"]
-    return Scan(path=path, entities=entities, suffix="T1w", dataset_root=derivatives)
-
-
 def _read_scan(path: Path, scan: Scan, derivatives: Path) -> dict[str, Any]:
     try:
-        about = json.loads(sidecar(path).read_text(encoding="utf-8-sig"))
+        about = read_json(sidecar(path))
     except FileNotFoundError as error:
         raise ValueError(f"its {sidecar(path).name} is missing, so the scan was not finished") from error
     raw = f"bids:{RAW_LINK}:"
@@ -246,7 +240,7 @@ def _session_ids(column: pd.Series) -> list[str | None]:
 def read_levels(bids_dir: Path) -> frozenset[str]:
     """Columns that participants.json describes with Levels: categories even if they are written as numbers."""
     try:
-        content = json.loads((bids_dir / "participants.json").read_text(encoding="utf-8-sig"))
+        content = read_json(bids_dir / "participants.json")
         return frozenset(key for key, about in content.items() if isinstance(about, dict) and "Levels" in about)
     except (OSError, ValueError, AttributeError):
         return frozenset()
@@ -258,7 +252,7 @@ def read_ratings(path: Path) -> pd.DataFrame:
     Parameters
     ----------
     path : Path
-        Columns source_file (path of the T1w image in its dataset), rating (good, doubtful, bad), note.
+        Columns source_file (path of the image in its dataset), rating (good, doubtful, bad), note.
 
     Raises
     ------
@@ -308,6 +302,6 @@ def read_table(path: Path, needed: Iterable[str]) -> pd.DataFrame:
 def dataset_name(folder: Path) -> str:
     """Name in a dataset's description, or that of its folder."""
     try:
-        return str(json.loads((folder / "dataset_description.json").read_text(encoding="utf-8-sig"))["Name"])
+        return str(read_json(folder / "dataset_description.json")["Name"])
     except (OSError, ValueError, KeyError, TypeError):
         return folder.name

@@ -25,7 +25,7 @@ def dataset(tmp_path):
         (["{data}", "{out}", "participant", "--dry-run"], 0, ""),
         (["{data}", "{out}", "groupe"], 17, "groupe"),
         (["{out}", "{data}", "participant"], 66, "out"),
-        (["{data}", "{out}", "participant", "--session-label", "9"], 18, "no T1w image passes"),
+        (["{data}", "{out}", "participant", "--session-label", "9"], 18, "no T1w or UNIT1 image passes"),
         (["{data}", "{out}"], 64, ""),
         (["{data}", "{out}", "participant", "--no-such-option"], 64, ""),
         (["{data}", "{out}", "participant", "--device", "tpu"], 64, "tpu"),
