@@ -122,7 +122,7 @@ def _print_summary(results: list[ScanResult], options: RunOptions) -> None:
     print(f"bids_hypo {__version__}: {counts}. Results: {options.output_dir}")
     for result in results:
         if result.error:
-            print(f"FAILED {result.name}: {result.error}", file=sys.stderr)
+            print(f"{result.status.upper()} {result.name}: {result.error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -76,9 +76,7 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
     _warn_of_other_images(scans, bundles)
     plan = make_plan(scans, missing, bundles, options)
     if options.dry_run:
-        return ExitCode.OK, [ScanResult(s.name, "kept") for s in plan.kept] + [
-            ScanResult(s.name, "to do") for s in plan.todo
-        ]
+        return ExitCode.OK, _announce(plan)
     prepare_output(options.output_dir, options.bids_dir, command_version=__version__)
     for former, names in plan.adopted:
         _take_over(former, names)
@@ -120,6 +118,15 @@ def make_plan(
         if complete is not names:
             adopted.append((complete, names))
     return Plan(tuple(todo), tuple(kept), tuple(adopted), tuple(missing))
+
+
+def _announce(plan: Plan) -> list[ScanResult]:
+    """What a dry run tells of each scan."""
+    return [
+        *(ScanResult(scan.name, "kept") for scan in plan.kept),
+        *(ScanResult(scan.name, "to do") for scan in plan.todo),
+        *(ScanResult(missing.name, "missing", error=missing.reason) for missing in plan.missing),
+    ]
 
 
 def _warn_of_other_images(scans: list[Scan], bundles: tuple[ModelBundle, ...]) -> None:

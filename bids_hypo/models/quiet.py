@@ -7,11 +7,13 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"  # TensorFlow's own: 0 everything, 3 nothing but what ends the process
 _STDERR = 2
+_ONE_AT_A_TIME = threading.RLock()  # two threads that lead it away would lead it back in the wrong order
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +30,15 @@ def native_output_held() -> Iterator[None]:
     Libraries write there before their logging has been set up, which no setting prevents. What was held back is logged
     at the level DEBUG, or shown if the block fails. If native code ends the process, Python says where.
     """
-    terminal = None if wants_everything() else _duplicate()
-    if terminal is None:
-        yield
-        return
+    with _ONE_AT_A_TIME:
+        terminal = None if wants_everything() else _duplicate()
+        if terminal is None:
+            yield
+            return
+        yield from _held(terminal)
+
+
+def _held(terminal: int) -> Iterator[None]:
     traced = faulthandler.is_enabled()
     with tempfile.TemporaryFile() as held:
         _flush()

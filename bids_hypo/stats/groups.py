@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bids_hypo.bids.tables import TableError
-from bids_hypo.errors import UsageError
+from bids_hypo.errors import UsageError, comma_hint
 
 CONTROL_NAMES = frozenset({
     "control", "controls", "con", "cont", "ctrl", "ctl", "hc", "hcs", "healthy", "healthy control",
@@ -73,7 +73,8 @@ def choose_groups(labels: Iterable[str], cases: Sequence[str], control: str | No
     there = f"There are: {_list(counts)}."
     for label in (*cases, *([] if control is None else [control])):
         if label not in counts:
-            raise TableError(f"column {column}: no participant with a scan has the group '{label}'. {there}")
+            hint = comma_hint([label])
+            raise TableError(f"column {column}: no participant with a scan has the group '{label}'. {there}{hint}")
     if len(set(cases)) < len(cases) or control in cases:
         raise UsageError(f"--case {' '.join(cases)} --control {control}: expected different groups. {there}")
     if len(counts) < 2:

@@ -21,7 +21,7 @@ from bids_hypo.bids.tables import (
     read_sessions,
     read_volumes,
 )
-from bids_hypo.errors import UsageError
+from bids_hypo.errors import UsageError, comma_hint
 
 logger = logging.getLogger(__name__)
 
@@ -159,8 +159,8 @@ def _check_columns(
     lacking = [name for name in wanted if name not in there and name not in sessions]
     if lacking:
         both = list(dict.fromkeys([*there, *sessions.columns]))
-        columns = ", ".join(lacking)
-        raise TableError(f"{source}: no column {columns} there or in sessions.tsv. There are: {', '.join(both)}.")
+        columns, hint = ", ".join(lacking), comma_hint(lacking)
+        raise TableError(f"{source}: no column {columns} there or in sessions.tsv. There are: {', '.join(both)}.{hint}")
     clash = sorted(RESERVED.intersection(wanted))
     if clash:
         raise UsageError(f"column {', '.join(clash)}: group_volumes.tsv has one of that name. Rename it in {source}.")

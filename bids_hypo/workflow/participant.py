@@ -116,7 +116,7 @@ class ScanResult:
     ----------
     name : str
     status : str
-        ``done``, ``kept`` (complete before) or ``failed``.
+        ``done``, ``kept`` (complete before) or ``failed``; of a dry run ``to do``, ``kept`` or ``missing``.
     left_mm3, right_mm3, icv_mm3 : float or None
     flags : tuple of str
     seconds : dict of str to float

@@ -130,6 +130,8 @@ def _rewrite(raw, change):
         (["--control", "healthy"], 65, "'CON' (4)"),
         (["--case", "CON", "--control", "CON"], 64, "different groups"),
         (["--covariates", "weight"], 65, "no column weight"),
+        (["--covariates", "age,sex"], 65, "Separate names by spaces"),
+        (["--case", "ALS,PLS"], 65, "Separate names by spaces"),
         (["--scores", "sex"], 65, "expected numbers"),
         (["--site-column", "centre"], 65, "no column centre"),
         (["--ratings", "nowhere.tsv"], 66, "nowhere.tsv"),

@@ -65,6 +65,17 @@ def test_tensorflow_starts_without_a_word():
     assert done.stdout.strip() == "cpu" or done.stdout.startswith("gpu")
 
 
+def test_threads_do_not_lose_the_terminal():
+    done = run(
+        HOLD + "import threading, time\n@native_output_held()\ndef work(seconds):\n    time.sleep(seconds)\n"
+        "threads = [threading.Thread(target=work, args=(s,)) for s in (0.2, 0.4, 0.1)]\n"
+        "for t in threads: t.start(); time.sleep(0.05)\n"
+        "for t in threads: t.join()\n"
+        "print('after', file=sys.stderr)"
+    )
+    assert (done.returncode, done.stderr) == (0, "after\n")
+
+
 WORKER = """
 import multiprocessing
 def work():
