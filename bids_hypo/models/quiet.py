@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"  # TensorFlow's own: 0 everything, 3 nothing but what ends the process
 _STDERR = 2
@@ -40,7 +41,7 @@ def native_output_held() -> Iterator[None]:
 
 def _held(terminal: int) -> Iterator[None]:
     traced = faulthandler.is_enabled()
-    with tempfile.TemporaryFile() as held:
+    with _place() as held:
         _flush()
         os.dup2(held.fileno(), _STDERR)
         faulthandler.enable(terminal)
@@ -53,6 +54,11 @@ def _held(terminal: int) -> Iterator[None]:
         _release(terminal, traced=traced)
         for line in _content(held.fileno()).decode(errors="replace").splitlines():
             logger.debug("%s", line)
+
+
+def _place() -> IO[bytes]:
+    """Memory rather than a file where the system has that: there may be no folder that can be written."""
+    return os.fdopen(os.memfd_create("held"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
 
 
 def _duplicate() -> int | None:
