@@ -13,8 +13,6 @@ import pytest
 from bids_hypo.cli.main import main
 from bids_hypo.cli.running import run_command
 
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-
 
 @pytest.fixture
 def dataset(tmp_path):
