@@ -6,6 +6,7 @@ only `bids_hypo.cli` catches and turns an error into an exit code.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -82,3 +83,8 @@ class ModelError(BidsHypoError):
     """A model bundle is missing, damaged or does not fit."""
 
     exit_code = ExitCode.BAD_DATA
+
+
+def comma_hint(names: Iterable[str]) -> str:
+    """A sentence for messages about names that do not exist, if one of them may be a list with commas; else empty."""
+    return " Separate names by spaces, not by commas." if any("," in name for name in names) else ""

@@ -21,11 +21,12 @@ MODELS = {"anatomy": {"Name": "anatomy", "Version": "1.0.0", "WeightsSHA256": "0
 
 
 def add_scan(raw: Path, out: Path, name: str, volume: float, icv: float | None, flags: Sequence[str] = (),
-             *, left: float | None = None, icv_flags: Sequence[str] = (), version: str = "1.0.0") -> Path:  # fmt: skip
+             *, left: float | None = None, icv_flags: Sequence[str] = (), version: str = "1.0.0",
+             suffix: str = "T1w") -> Path:  # fmt: skip
     """Write the table of volumes of one scan; `left` is half of the volume unless told. Returns the table's path."""
-    entities, suffix, _ = split_name(f"{name}_T1w.nii.gz")
+    entities, _, _ = split_name(f"{name}_{suffix}.nii.gz")
     folders = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities]
-    scan = Scan(raw.joinpath(*folders, "anat", f"{name}_T1w.nii.gz"), entities, suffix, raw)
+    scan = Scan(raw.joinpath(*folders, "anat", f"{name}_{suffix}.nii.gz"), entities, suffix, raw)
     names = output_names(scan, out)
     left = volume / 2 if left is None else left
     write_tsv(names.morph, volume_table(left, volume - left, icv, hypothalamus_flags=flags, icv_flags=icv_flags))

@@ -6,7 +6,7 @@ No other part of the package spells a BIDS file name or key.
 from bids_hypo.bids.dataset import clear_crash, prepare_output, write_crash, write_tsv
 from bids_hypo.bids.entities import MissingScan, Scan
 from bids_hypo.bids.names import OutputNames, bids_uri, crash_file, output_names, sidecar
-from bids_hypo.bids.query import check_dataset, find_scans, read_metadata, select_subjects
+from bids_hypo.bids.query import check_dataset, find_scans, select_subjects
 from bids_hypo.bids.resume import outputs_complete, remove_outputs
 from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
 from bids_hypo.bids.sidecars import (
@@ -44,7 +44,6 @@ __all__ = [
     "prepare_output",
     "probseg_sidecar",
     "read_filter_file",
-    "read_metadata",
     "remove_outputs",
     "select_subjects",
     "sidecar",

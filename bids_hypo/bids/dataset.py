@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from bids_hypo.bids.entities import MissingScan, Scan
+from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.names import RAW_LINK, crash_file
 from bids_hypo.bids.sidecars import LEFT_ABBREVIATION, RIGHT_ABBREVIATION, SOFTWARE_NAME
 from bids_hypo.bids.tsv import table_text
@@ -33,7 +34,8 @@ _BIDSIGNORE = ("*.html", "logs", "figures", "*_morph.tsv", "*_morph.json", "grou
 _README = """\
 Volumes of the hypothalamus and of the intracranial space, measured in T1-weighted MRI by bids_hypo.
 
-sub-*/[ses-*/]anat/ holds for every T1w image of the source dataset, on its own grid:
+sub-*/[ses-*/]anat/ holds for every T1w image of the source dataset, on its own grid (for a UNIT1 image, space-UNIT1
+stands in the names in place of space-orig, in that of the table too):
   *_space-orig_seg-hypothalamus_dseg.nii.gz      hypothalamus, 1 = left, 2 = right (see dseg.tsv)
   *_space-orig_label-hypothalamus_mask.nii.gz    both sides together
   *_space-orig_label-hypothalamus_probseg.nii.gz probabilities, frames left and right
@@ -116,7 +118,7 @@ def _previous_description(output: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        previous = json.loads(path.read_text(encoding="utf-8"))
+        previous = read_json(path)
         makers = [maker.get("Name") for maker in previous.get("GeneratedBy", [])]
         links = previous.get("DatasetLinks", {})
     except (OSError, ValueError, AttributeError, TypeError) as error:
@@ -178,7 +180,7 @@ def _code_url() -> dict[str, str]:
 
 def _source_description(bids_dir: Path) -> dict[str, Any]:
     try:
-        content = json.loads((bids_dir / "dataset_description.json").read_text(encoding="utf-8-sig"))
+        content = read_json(bids_dir / "dataset_description.json")
     except (OSError, ValueError):  # validation may have been skipped
         return {}
     return content if isinstance(content, dict) else {}

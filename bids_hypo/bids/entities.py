@@ -28,10 +28,15 @@ DERIVATIVE_ENTITIES = frozenset({"tpl", "cohort", "space", "atlas", "seg", "scal
 LABEL_PATTERN = re.compile(r"[0-9A-Za-z+]+")
 IMAGE_EXTENSIONS: tuple[str, ...] = (".nii.gz", ".nii")
 
+# Images that are measured: T1w, and the uniform T1-weighted image of MP2RAGE.
+PLAIN_SUFFIX = "T1w"
+INPUT_SUFFIXES: tuple[str, ...] = (PLAIN_SUFFIX, "UNIT1")
+INPUT_WORDS = " or ".join(INPUT_SUFFIXES)
+
 
 @dataclass(frozen=True)
 class Scan:
-    """One T1w image of a BIDS dataset.
+    """One T1w or UNIT1 image of a BIDS dataset.
 
     Attributes
     ----------
@@ -41,7 +46,7 @@ class Scan:
         Short entity names (``sub``, ``ses``, ``acq``, ``run`` ...) in BIDS order, with the labels
         exactly as in the file name: ``run-01`` stays ``"01"``.
     suffix : str
-        ``T1w``.
+        One of `INPUT_SUFFIXES`.
     dataset_root : Path
         The dataset that the image belongs to, absolute.
     """
@@ -77,7 +82,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class MissingScan:
-    """A subject that was to be processed but has no T1w image.
+    """A subject that was to be processed but has no image to measure.
 
     Attributes
     ----------

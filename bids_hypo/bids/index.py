@@ -1,4 +1,4 @@
-"""The pybids index of a dataset: only T1w images, only the subjects that are wanted, optionally kept on disk."""
+"""The pybids index of a dataset: only images to measure, of the subjects that are wanted, optionally kept on disk."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import logging
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_hypo.bids.entities import IMAGE_EXTENSIONS
+from bids_hypo.bids.entities import IMAGE_EXTENSIONS, INPUT_SUFFIXES, PLAIN_SUFFIX
 from bids_hypo.errors import CannotCreateError, InvalidBidsError, UsageError
 
 if TYPE_CHECKING:
     from bids.layout import BIDSLayout
 
 DATABASE_FILE = "layout_index.sqlite"
+INDEX_VERSION = 2  # of what we index; an index of version 1 (which sqlite calls 0) holds T1w images only
+_PLAIN_PATH = re.compile(r"[\w/.,:=@~+ -]*")  # what pybids can make the address of a database of
 _FEW = 20  # subjects that are asked for by name; a query of more is slower than one of all
 _log = logging.getLogger(__name__)
 
@@ -40,12 +44,12 @@ def ignore_patterns(subjects: Collection[str] | None) -> list[re.Pattern[str]]:
         re.compile(rf"^/(?!sub-{wanted}(?:/|$))"),  # derivatives, sourcedata, code, other subjects, top-level files
         re.compile(r"^/sub-[^/]+/(?!anat(?:/|$)|ses-[^/]+(?:/|$))"),
         re.compile(r"^/sub-[^/]+/ses-[^/]+/(?!anat(?:/|$))"),
-        re.compile(r"/anat/(?![^/]*_T1w\.nii(?:\.gz)?$)"),
+        re.compile(rf"/anat/(?![^/]*_(?:{'|'.join(INPUT_SUFFIXES)})\.nii(?:\.gz)?$)"),
     ]
 
 
 def build_index(bids_dir: Path, subjects: Collection[str] | None, *, database_dir: Path | None = None) -> BIDSLayout:
-    """Index the T1w images of a dataset with pybids.
+    """Index the images of a dataset that may be measured with pybids.
 
     Parameters
     ----------
@@ -78,8 +82,10 @@ def build_index(bids_dir: Path, subjects: Collection[str] | None, *, database_di
         ) from error
 
 
-def image_paths(bids_dir: Path, subjects: Collection[str], *, database_dir: Path | None = None) -> list[Path]:
-    """List the T1w image files of the given subjects.
+def image_paths(
+    bids_dir: Path, subjects: Collection[str], *, database_dir: Path | None = None, keep_index: bool = True
+) -> list[Path]:
+    """List the files of the given subjects that may be measured, by their suffix.
 
     Parameters
     ----------
@@ -90,6 +96,8 @@ def image_paths(bids_dir: Path, subjects: Collection[str], *, database_dir: Path
     database_dir : Path, optional
         An index on disk: used if present, made for the whole dataset if not. Subjects that it does not know, and
         those whose folders have changed since, are looked up afresh.
+    keep_index : bool
+        If False, an index on disk is used, but none is made.
 
     Returns
     -------
@@ -100,9 +108,9 @@ def image_paths(bids_dir: Path, subjects: Collection[str], *, database_dir: Path
         return []
     if database_dir is None:
         return _images_in(build_index(bids_dir, subjects))
-    layout, made_ns = _stored_index(bids_dir, database_dir)
+    stored, made_ns = _stored_images(bids_dir, database_dir, subjects, keep_index=keep_index)
     known: dict[str, list[Path]] = {label: [] for label in subjects}
-    for path in _images_in(layout, subjects if len(known) <= _FEW else None):
+    for path in stored:
         label = path.relative_to(bids_dir).parts[0].removeprefix("sub-")
         if label in known:
             known[label].append(path)
@@ -135,22 +143,34 @@ def _mtime_ns(path: Path) -> int:
 
 def _images_in(layout: BIDSLayout, subjects: Collection[str] | None = None) -> list[Path]:
     only = {} if subjects is None else {"subject": list(subjects)}
-    files = layout.get(return_type="filename", suffix="T1w", extension=list(IMAGE_EXTENSIONS), **only)
+    files = layout.get(return_type="filename", suffix=list(INPUT_SUFFIXES), extension=list(IMAGE_EXTENSIONS), **only)
     return sorted(Path(name) for name in files)
 
 
-def _stored_index(bids_dir: Path, database_dir: Path) -> tuple[BIDSLayout, int]:
-    """Open the index on disk, or build it beside and rename it, so that parallel jobs never read half of one.
+def _stored_images(
+    bids_dir: Path, database_dir: Path, subjects: Collection[str], *, keep_index: bool
+) -> tuple[list[Path], int]:
+    """The images by the index on disk, which is made if it cannot be used; those of all subjects if many are wanted.
 
     The second value is the time that the dataset was looked at, in ns: the modification time of the index.
     """
+    few = subjects if len(subjects) <= _FEW else None
     stored = database_dir / DATABASE_FILE
-    if stored.exists():
-        made_ns = _mtime_ns(stored)
-        layout = _opened(bids_dir, database_dir)
-        if layout is not None:
-            return layout, made_ns
-        _log.warning("%s: not a usable pybids index; it is built again.", stored)
+    made_ns = _mtime_ns(stored)
+    if stored.exists() and not os.access(database_dir, os.W_OK):  # one that cannot be used cannot be replaced either
+        keep_index = False
+    with _plain_name(database_dir) as folder:
+        layout = _opened(bids_dir, database_dir, folder)
+        if layout is None and not keep_index:
+            return [], made_ns
+        if layout is None:
+            made_ns = _build_stored(bids_dir, database_dir)
+            layout = build_index(bids_dir, None, database_dir=folder)
+        return _images_in(layout, few), made_ns
+
+
+def _build_stored(bids_dir: Path, database_dir: Path) -> int:
+    """Build the index beside and rename it, so that parallel jobs never read half of one; returns its time in ns."""
     try:
         database_dir.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=database_dir))
@@ -160,24 +180,53 @@ def _stored_index(bids_dir: Path, database_dir: Path) -> tuple[BIDSLayout, int]:
             f"{database_dir}: the folder for the pybids index cannot be written ({error}). Choose another "
             "--bids-database-dir, or leave the option out."
         ) from error
+    made = building / DATABASE_FILE
     try:
-        layout = build_index(bids_dir, None, database_dir=building)
-        layout.connection_manager.session.close()
-        os.utime(building / DATABASE_FILE, ns=(begun_ns, begun_ns))
-        os.replace(building / DATABASE_FILE, stored)
+        with _plain_name(building) as folder:
+            layout = build_index(bids_dir, None, database_dir=folder)
+            layout.connection_manager.session.close()
+        with closing(sqlite3.connect(made)) as database:
+            database.execute(f"PRAGMA user_version = {INDEX_VERSION}")
+        os.utime(made, ns=(begun_ns, begun_ns))
+        os.replace(made, database_dir / DATABASE_FILE)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return build_index(bids_dir, None, database_dir=database_dir), begun_ns
+    return begun_ns
 
 
-def _opened(bids_dir: Path, database_dir: Path) -> BIDSLayout | None:
+@contextmanager
+def _plain_name(folder: Path) -> Iterator[Path]:
+    """A path to a folder that pybids can put into the address of a database, in which ? and % have a meaning."""
+    if _PLAIN_PATH.fullmatch(str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="bids_hypo-") as place:
+        if not _PLAIN_PATH.fullmatch(place):
+            raise UsageError(
+                f"--bids-database-dir {folder}: pybids keeps no index in a folder with such signs (?, %, #) in its "
+                "path; choose another."
+            )
+        link = Path(place) / "index"
+        link.symlink_to(folder)
+        yield link
+
+
+def _opened(bids_dir: Path, database_dir: Path, folder: Path) -> BIDSLayout | None:
+    """The index of `database_dir`, which pybids reaches as `folder`; None if there is none that can be used."""
     from bids.layout import BIDSLayout
     from sqlalchemy.exc import SQLAlchemyError
 
+    stored = database_dir / DATABASE_FILE
+    if not stored.exists():
+        return None
     try:
-        layout = BIDSLayout(str(bids_dir), validate=False, database_path=str(database_dir))
-    except (SQLAlchemyError, AttributeError, TypeError, ValueError) as error:
-        _log.debug("%s: %s", database_dir, error)
+        if not _holds_all_kinds(stored):
+            _log.info("%s: made by an earlier version, for T1w images only; it is built again.", stored)
+            return None
+        layout = BIDSLayout(str(bids_dir), validate=False, database_path=str(folder))
+    except (SQLAlchemyError, sqlite3.Error, AttributeError, TypeError, ValueError) as error:
+        _log.debug("%s: %s", stored, error)
+        _log.warning("%s: not a usable pybids index; it is built again.", stored)
         return None
     if Path(layout.root) != bids_dir:
         raise UsageError(
@@ -185,3 +234,11 @@ def _opened(bids_dir: Path, database_dir: Path) -> BIDSLayout | None:
             "--bids-database-dir, or delete the folder to have it built again."
         )
     return layout
+
+
+def _holds_all_kinds(stored: Path) -> bool:
+    """Whether an index was made for all kinds of image: by this version, or by another program for everything."""
+    with closing(sqlite3.connect(stored)) as database:
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        names = (name for (name,) in database.execute("SELECT filename FROM files"))
+        return version >= INDEX_VERSION or not all(f"_{PLAIN_SUFFIX}.nii" in str(name) for name in names)

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_hypo.bids.entities import MissingScan, Scan, join_name, split_name
+from bids_hypo.bids.entities import PLAIN_SUFFIX, MissingScan, Scan, join_name, split_name
 
 RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BIDS URIs refer to
 TABLE_DESC = "volumetric"
+OWN_SPACE = "orig"
 EDITED_DESC = "edited"
 
 # Figures of a scan: for each the desc- and the extension of its name. The head comes last when they are drawn.
@@ -97,6 +98,9 @@ class OutputNames:
 def output_names(scan: Scan, output_dir: str | Path) -> OutputNames:
     """Name all derivatives of a scan; every entity of the source is kept.
 
+    The images of a T1w are in ``space-orig``. Another kind of image has its suffix there instead (``space-UNIT1``), in
+    the name of the table too, so that several kinds may lie side by side.
+
     Parameters
     ----------
     scan : Scan
@@ -110,6 +114,8 @@ def output_names(scan: Scan, output_dir: str | Path) -> OutputNames:
     output_dir = Path(output_dir)
     folder = _subject_folder(scan, output_dir)
     anat = folder / "anat"
+    is_plain = scan.suffix == PLAIN_SUFFIX
+    space = {"space": OWN_SPACE if is_plain else scan.suffix}
 
     def named(extra: Mapping[str, str], suffix: str, extension: str) -> Path:
         return anat / (join_name({**scan.entities, **extra}, suffix) + extension)
@@ -119,11 +125,11 @@ def output_names(scan: Scan, output_dir: str | Path) -> OutputNames:
         output_dir=output_dir,
         anat_dir=anat,
         figures_dir=folder / "figures",
-        dseg=named({"space": "orig", "seg": "hypothalamus"}, "dseg", ".nii.gz"),
-        hypothalamus_mask=named({"space": "orig", "label": "hypothalamus"}, "mask", ".nii.gz"),
-        hypothalamus_probseg=named({"space": "orig", "label": "hypothalamus"}, "probseg", ".nii.gz"),
-        icv_mask=named({"space": "orig", "label": "ICV"}, "mask", ".nii.gz"),
-        morph=named({"desc": TABLE_DESC}, "morph", ".tsv"),
+        dseg=named({**space, "seg": "hypothalamus"}, "dseg", ".nii.gz"),
+        hypothalamus_mask=named({**space, "label": "hypothalamus"}, "mask", ".nii.gz"),
+        hypothalamus_probseg=named({**space, "label": "hypothalamus"}, "probseg", ".nii.gz"),
+        icv_mask=named({**space, "label": "ICV"}, "mask", ".nii.gz"),
+        morph=named({**({} if is_plain else space), "desc": TABLE_DESC}, "morph", ".tsv"),
         report=output_dir / f"{'_'.join(folder.relative_to(output_dir).parts)}.html",
         crash=crash_file(output_dir, scan),
     )
@@ -154,6 +160,20 @@ def find_written(output_dir: str | Path, dataset_root: str | Path) -> list[Outpu
         scan = Scan(root / source.removeprefix(f"bids:{RAW_LINK}:"), entities, suffix, root)
         found.append(output_names(scan, output_dir))
     return sorted(found, key=lambda names: names.scan.name)
+
+
+def scan_of_table(path: Path, dataset_root: Path) -> Scan:
+    """The scan that a table of volumes is about, by the table's name (see `output_names`); its path is the table's.
+
+    Raises
+    ------
+    ValueError, KeyError
+        If it is not the name of such a table.
+    """
+    entities, _, _ = split_name(path.name)
+    del entities["desc"]
+    suffix = entities.pop("space", PLAIN_SUFFIX)
+    return Scan(path=path, entities=entities, suffix=suffix, dataset_root=dataset_root)
 
 
 def closing_files(output_dir: str | Path) -> list[Path]:

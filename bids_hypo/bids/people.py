@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 
 from bids_hypo.bids.columns import fold, fold_categories
 from bids_hypo.bids.entities import shorten
+from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.tsv import TableError, read_table
 from bids_hypo.errors import NoInputError
 
@@ -106,7 +106,7 @@ def read_levels(bids_dir: Path) -> dict[str, frozenset[str]]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
         found = {name: x["Levels"] for name, x in content.items() if isinstance(x, dict) and "Levels" in x}
     except (OSError, ValueError, AttributeError) as error:
         _log.warning("%s: not used, it cannot be read (%s).", path, error)

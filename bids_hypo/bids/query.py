@@ -1,19 +1,27 @@
-"""Finding the T1w scans of a BIDS dataset, and the metadata beside them."""
+"""Finding the scans of a BIDS dataset that are to be measured."""
 
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bids_hypo.bids.entities import DERIVATIVE_ENTITIES, MissingScan, Scan, shorten, split_name
+from bids_hypo.bids.entities import (
+    DERIVATIVE_ENTITIES,
+    INPUT_WORDS,
+    MissingScan,
+    Scan,
+    shorten,
+    split_name,
+)
+from bids_hypo.bids.ignored import IGNORE_FILE, read_bidsignore, split_ignored
 from bids_hypo.bids.index import image_paths
+from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
-from bids_hypo.errors import InvalidBidsError, NoInputError, NothingSelectedError, ScanReadError
+from bids_hypo.errors import InvalidBidsError, NoInputError, NothingSelectedError
 
 __all__ = [
     "MissingScan",
@@ -23,9 +31,10 @@ __all__ = [
     "find_scans",
     "normalise_labels",
     "read_filter_file",
-    "read_metadata",
     "select_subjects",
 ]
+
+_MAGNITUDE = "mag"  # part- of an image of which phase, real or imaginary part are kept too
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +63,7 @@ def check_dataset(bids_dir: str | Path, *, validate: bool = True) -> None:
     path = bids_dir / "dataset_description.json"
     hint = "Correct it, or give --skip-bids-validation if you are sure."
     try:
-        description = json.loads(path.read_text(encoding="utf-8-sig"))
+        description = read_json(path)
     except FileNotFoundError as error:
         raise InvalidBidsError(f"{path}: there is no such file; every BIDS dataset has one. {hint}") from error
     except (OSError, ValueError) as error:
@@ -65,7 +74,7 @@ def check_dataset(bids_dir: str | Path, *, validate: bool = True) -> None:
     if missing:
         raise InvalidBidsError(f"{path}: {' and '.join(missing)} missing; BIDS requires both. {hint}")
     if description.get("DatasetType") == "derivative":
-        _log.warning("%s: this is a derivative dataset; raw T1w images are expected.", bids_dir)
+        _log.warning("%s: this is a derivative dataset; raw images are expected.", bids_dir)
     if not subjects:
         raise InvalidBidsError(f"{bids_dir}: found no folder named sub-<label>; expected one per participant. {hint}")
 
@@ -102,10 +111,41 @@ def select_subjects(bids_dir: str | Path, selection: Selection) -> list[str]:
     return [label for label in _subjects_in(Path(bids_dir)) if selection.accepts_subject(label)]
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The images of the subjects that were looked at.
+
+    Attributes
+    ----------
+    scans : tuple of Scan
+        What may be measured.
+    parts, ignored : tuple of Path
+        What may not: images of phase, real or imaginary part; images that .bidsignore lists.
+    ignored_subjects : frozenset of str
+        Labels of subjects that .bidsignore lists as a whole.
+    """
+
+    scans: tuple[Scan, ...]
+    parts: tuple[Path, ...]
+    ignored: tuple[Path, ...]
+    ignored_subjects: frozenset[str]
+
+    def left_out(self, subjects: Collection[str]) -> str:
+        """Why images of these subjects may not be measured, as a sentence; empty if there are none."""
+        reasons = []
+        for paths, what in ((self.parts, "of phase, real or imaginary part"), (self.ignored, f"in {IGNORE_FILE}")):
+            of_them = [path for path in paths if _subject_of(path) in subjects]
+            if of_them:
+                reasons.append(f"{of_them[0].name} is {what}" if len(of_them) == 1 else f"{len(of_them)} are {what}")
+        return f" Left out: {'; '.join(reasons)}." if reasons else ""
+
+
 def find_scans(
-    bids_dir: str | Path, selection: Selection, *, database_dir: str | Path | None = None
+    bids_dir: str | Path, selection: Selection, *, database_dir: str | Path | None = None, keep_index: bool = True
 ) -> tuple[list[Scan], list[MissingScan]]:
-    """Find the T1w images of the selected subjects.
+    """Find the T1w and UNIT1 images of the selected subjects.
+
+    Images of phase, real or imaginary part (``part-``) and those that .bidsignore lists are left out, each with a line.
 
     Parameters
     ----------
@@ -115,14 +155,16 @@ def find_scans(
         What to look for. Only these subjects are indexed.
     database_dir : path-like, optional
         A pybids index on disk, reused if present, made for the whole dataset if not.
+    keep_index : bool
+        If False, an index on disk is used, but none is made.
 
     Returns
     -------
     scans : list of Scan
-        Every session, run and acquisition on its own, sorted by path.
+        Every session, run, acquisition, reconstruction and echo on its own, sorted by path.
     missing : list of MissingScan
         Subjects asked for by label that do not exist or have nothing that passes the filters, and subjects
-        without any T1w image.
+        without any image to measure. A subject of which .bidsignore lists all images is missing only if asked for.
 
     Raises
     ------
@@ -132,23 +174,48 @@ def find_scans(
     root = Path(os.path.abspath(bids_dir))
     subjects = select_subjects(root, selection)
     database = None if database_dir is None else Path(os.path.abspath(database_dir))
-    found = _scans_of(image_paths(root, subjects, database_dir=database), root)
-    scans = [scan for scan in found if selection.accepts(scan)]
+    found = _sort_out(image_paths(root, subjects, database_dir=database, keep_index=keep_index), root, subjects)
+    scans = [scan for scan in found.scans if selection.accepts(scan)]
     if not scans:
         raise NothingSelectedError(_nothing_message(root, selection, subjects, found))
     return scans, _missing(root, selection, subjects, found, scans)
 
 
+def _sort_out(paths: Iterable[Path], root: Path, subjects: Iterable[str]) -> _Found:
+    """Divide images into what may be measured and what may not, and say how many the latter are."""
+    spec = read_bidsignore(root)
+    kept, ignored = split_ignored(paths, root, spec)
+    every = _scans_of(kept, root)
+    parts = [scan.path for scan in every if scan.entities.get("part", _MAGNITUDE) != _MAGNITUDE]
+    for left_out, why in (
+        (parts, "of phase, real or imaginary part (part-...); only magnitude is measured"),
+        (ignored, f"listed in {IGNORE_FILE}"),
+    ):
+        if left_out:
+            example = left_out[0].relative_to(root)
+            _log.warning("%s: %d image(s) left out, such as %s: %s.", root, len(left_out), example, why)
+    return _Found(
+        scans=tuple(scan for scan in every if scan.path not in set(parts)),
+        parts=tuple(parts),
+        ignored=tuple(ignored),
+        ignored_subjects=frozenset(label for label in subjects if spec.match_file(f"sub-{label}/")),
+    )
+
+
+def _subject_of(path: Path) -> str:
+    return path.name.partition("_")[0].removeprefix("sub-")
+
+
 def _scans_of(paths: Iterable[Path], root: Path) -> list[Scan]:
-    """Turn paths into scans; names that are no raw T1w are left out with a warning, twins reduced to one."""
+    """Turn paths into scans; names that are no raw image in BIDS are left out with a warning, twins reduced to one."""
     scans: dict[str, Scan] = {}
     for path in sorted(paths):
         try:
-            entities = _entities_of(path, root)
+            entities, suffix = _parts_of_name(path, root)
         except ValueError as error:
-            _log.warning("%s: left out, not the name of a raw T1w image in BIDS: %s.", path, error)
+            _log.warning("%s: left out, not the name of a raw image in BIDS: %s.", path, error)
             continue
-        scan = Scan(path=path, entities=entities, suffix="T1w", dataset_root=root)
+        scan = Scan(path=path, entities=entities, suffix=suffix, dataset_root=root)
         twin = scans.get(scan.name)
         if twin is None:
             scans[scan.name] = scan
@@ -159,8 +226,8 @@ def _scans_of(paths: Iterable[Path], root: Path) -> list[Scan]:
     return sorted(scans.values(), key=lambda scan: str(scan.path))
 
 
-def _entities_of(path: Path, root: Path) -> dict[str, str]:
-    entities, _, _ = split_name(path.name)
+def _parts_of_name(path: Path, root: Path) -> tuple[dict[str, str], str]:
+    entities, suffix, _ = split_name(path.name)
     folders = path.relative_to(root).parts[:-1]
     expected = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities] + ["anat"]
     if list(folders) != expected:
@@ -168,30 +235,34 @@ def _entities_of(path: Path, root: Path) -> dict[str, str]:
     derived = DERIVATIVE_ENTITIES & entities.keys()
     if derived:
         raise ValueError(f"{', '.join(sorted(derived))} only occurs in derivatives")
-    return entities
+    return entities, suffix
 
 
 def _missing(
-    root: Path, selection: Selection, subjects: list[str], found: list[Scan], scans: list[Scan]
+    root: Path, selection: Selection, subjects: list[str], found: _Found, scans: list[Scan]
 ) -> list[MissingScan]:
     requested, there = set(selection.participant_labels), set(subjects)
+    pardoned = (found.ignored_subjects | {_subject_of(path) for path in found.ignored}) - requested
     chosen = {scan.subject for scan in scans}
     by_subject: dict[str, list[Scan]] = {}
-    for scan in found:
+    for scan in found.scans:
         by_subject.setdefault(scan.subject, []).append(scan)
     records = []
     for label in sorted((requested | there) - chosen):
         if label not in there:
             records.append(MissingScan(label, _absent_reason(root, label, selection)))
-        elif label not in by_subject:
-            reason = f"{root / f'sub-{label}'}: found no T1w image; expected at least one *_T1w.nii[.gz] in anat/."
-            records.append(MissingScan(label, reason))
-        elif label in requested:
+        elif label in by_subject and label not in requested:
+            _log.info("sub-%s: has %s images, but none that passes the filters.", label, INPUT_WORDS)
+        elif label in by_subject:
             names = shorten(scan.path.name for scan in by_subject[label])
-            reason = f"{root / f'sub-{label}'}: no T1w image passes the filters; there are {names}."
+            reason = f"{root / f'sub-{label}'}: no {INPUT_WORDS} image passes the filters; there are {names}."
             records.append(MissingScan(label, reason))
-        else:
-            _log.info("sub-%s: has T1w images, but none that passes the filters.", label)
+        elif label not in pardoned:
+            reason = (
+                f"{root / f'sub-{label}'}: found no {INPUT_WORDS} image; expected at least one "
+                f"*_T1w.nii[.gz] in anat/.{found.left_out([label])}"
+            )
+            records.append(MissingScan(label, reason))
     return records
 
 
@@ -203,66 +274,19 @@ def _absent_reason(root: Path, label: str, selection: Selection) -> str:
     return f"{root / f'sub-{label}'}: there is no such folder; expected one per participant. There is {shorten(close)}."
 
 
-def _nothing_message(root: Path, selection: Selection, subjects: list[str], found: list[Scan]) -> str:
+def _nothing_message(root: Path, selection: Selection, subjects: list[str], found: _Found) -> str:
     if not subjects:
         wanted = shorten(selection.participant_labels)
         return f"{root}: no subject passes the filters (asked for: {wanted}). There are {shorten(_subjects_in(root))}."
-    if not found:
+    left_out = found.left_out(subjects)
+    if not found.scans:
         return (
-            f"{root}: no T1w image found for {len(subjects)} subject(s) ({shorten(subjects)}); expected files named "
-            "sub-<label>[_ses-<label>]..._T1w.nii[.gz] in the anat folders."
+            f"{root}: no {INPUT_WORDS} image found for {len(subjects)} subject(s) ({shorten(subjects)}); expected "
+            f"files named sub-<label>[_ses-<label>]..._T1w.nii[.gz] in the anat folders.{left_out}"
         )
-    parts = [f"{len(found)} T1w image(s) of {len({scan.subject for scan in found})} subject(s)"]
+    parts = [f"{len(found.scans)} {INPUT_WORDS} image(s) of {len({s.subject for s in found.scans})} subject(s)"]
     for key, word in (("ses", "sessions"), ("acq", "acquisitions"), ("run", "runs"), ("rec", "reconstructions")):
-        labels = {scan.entities.get(key, "(none)") for scan in found}
+        labels = {scan.entities.get(key, "(none)") for scan in found.scans}
         parts.append(f"{word}: {shorten(labels)}")
-    return f"{root}: no T1w image passes the filters. There are {'; '.join(parts)}. Change the filters."
-
-
-def read_metadata(scan: Scan) -> dict[str, Any]:
-    """Read the JSON metadata of a scan, by the inheritance principle of BIDS.
-
-    Parameters
-    ----------
-    scan : Scan
-
-    Returns
-    -------
-    dict
-        Files nearer to the image, and among those of one folder the ones with more entities, win. Empty if
-        there is none.
-
-    Raises
-    ------
-    ScanReadError
-        If one of the JSON files cannot be read; the message names it.
-    """
-    metadata: dict[str, Any] = {}
-    for path in _sidecars_of(scan):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError) as error:
-            raise ScanReadError(f"{path}: cannot be read as JSON ({error}). Correct or remove the file.") from error
-        if not isinstance(content, dict):
-            raise ScanReadError(f"{path}: found a {type(content).__name__}; expected a JSON object. Correct the file.")
-        metadata.update(content)
-    return metadata
-
-
-def _sidecars_of(scan: Scan) -> list[Path]:
-    """JSON files that apply to a scan, the most general first."""
-    folders = [scan.dataset_root]
-    for part in scan.path.parent.relative_to(scan.dataset_root).parts:
-        folders.append(folders[-1] / part)
-    applicable: list[Path] = []
-    for folder in folders:
-        here: list[tuple[int, Path]] = []
-        for path in sorted(folder.glob(f"*{scan.suffix}.json")):
-            try:
-                entities, suffix, _ = split_name(path.name)
-            except ValueError:
-                continue
-            if suffix == scan.suffix and entities.items() <= scan.entities.items():
-                here.append((len(entities), path))
-        applicable += [path for _, path in sorted(here)]
-    return applicable
+    there = "; ".join(parts)
+    return f"{root}: no {INPUT_WORDS} image passes the filters. There are {there}. Change the filters.{left_out}"

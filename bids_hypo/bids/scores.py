@@ -13,7 +13,7 @@ import pandas as pd
 from bids_hypo.bids.columns import fold_categories, numbers_or_words
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.tsv import TableError, read_table
-from bids_hypo.errors import NoInputError, UsageError
+from bids_hypo.errors import NoInputError, UsageError, comma_hint
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,8 @@ def read_scores(path: str | Path, names: Sequence[str] | None = None, covariates
         keys["ses"] = table[SESSION_COLUMN].str.removeprefix("ses-")
     missing = [name for name in (*(names or ()), *covariates) if name not in table]
     if missing:
-        raise UsageError(f"{path}: there is no column {', '.join(missing)}; there are {_listed(table)}.")
+        hint = comma_hint(missing)
+        raise UsageError(f"{path}: there is no column {', '.join(missing)}; there are {_listed(table)}.{hint}")
     frame = pd.DataFrame(keys)
     repeated = frame[frame.duplicated()]
     if len(repeated):

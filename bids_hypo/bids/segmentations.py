@@ -8,7 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_hypo.bids.entities import DERIVATIVE_ENTITIES, join_name, shorten, sort_entities, split_name
+from bids_hypo.bids.entities import (
+    DERIVATIVE_ENTITIES,
+    INPUT_SUFFIXES,
+    join_name,
+    shorten,
+    sort_entities,
+    split_name,
+)
 from bids_hypo.errors import NoInputError, UsageError
 
 EXTENSIONS = (".nii.gz", ".nii", ".mgz", ".mgh")
@@ -18,7 +25,7 @@ TOOL_PATTERNS: dict[str, str] = {
     "freesurfer": "{subject}/mri/hypothalamic_subunits_seg.v1.mgz",
     "fastsurfer": "{subject}/mri/hypothalamus.HypVINN.nii.gz",
 }
-_OWN_SPACES = frozenset({"orig", "T1w", "T1", "native", "individual", "scanner"})
+_OWN_SPACES = frozenset({*INPUT_SUFFIXES, "orig", "T1", "native", "individual", "scanner"})
 _PLACEHOLDERS = {"subject": "sub", "session": "ses", "hemi": "hemi"}
 _LABEL = r"[0-9A-Za-z+]+"
 _STRUCTURE = re.compile(r"hypo|^hyp|^htha?$|^ht$", re.IGNORECASE)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bids_hypo.bids.entities import LABEL_PATTERN, SHORT_NAMES, Scan, labels_equal
+from bids_hypo.bids.entities import INPUT_SUFFIXES, LABEL_PATTERN, SHORT_NAMES, Scan, labels_equal
+from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.tsv import MISSING, read_lines, read_table
 from bids_hypo.errors import NoInputError, UsageError
 
 NUMBERED_ENTITIES = frozenset({"run", "echo", "flip", "inv", "chunk"})
-_FIXED_KEYS = {"datatype": "anat", "suffix": "T1w"}
+_FIXED_KEYS = {"datatype": ("anat",), "suffix": INPUT_SUFFIXES}
 _ABSENT = ("Query.NONE", "<Query.NONE: 1>")
 _PRESENT = ("*", "Query.ANY", "<Query.ANY: 2>", "Query.REQUIRED")
 
@@ -59,17 +59,17 @@ class Selection:
             if labels and not _accepts(list(labels), scan.entities.get(key), as_number=key in NUMBERED_ENTITIES):
                 return False
         for key, value in self.filters.items():
-            if key in _FIXED_KEYS:
-                continue
-            if key == "extension":
-                extension = ".nii.gz" if scan.path.name.endswith(".gz") else ".nii"
-                if not _accepts(value, extension, as_number=False):
-                    return False
-                continue
             short = SHORT_NAMES.get(key, key)
-            if not _accepts(value, scan.entities.get(short), as_number=short in NUMBERED_ENTITIES):
+            if not _accepts(value, _found(scan, short), as_number=short in NUMBERED_ENTITIES):
                 return False
         return self.accepts_subject(scan.subject)
+
+
+def _found(scan: Scan, key: str) -> str | None:
+    """What a scan has for a key of a filter file."""
+    if key == "extension":
+        return ".nii.gz" if scan.path.name.endswith(".gz") else ".nii"
+    return {"datatype": "anat", "suffix": scan.suffix}.get(key) or scan.entities.get(key)
 
 
 def _accepts(wanted: Any, found: str | None, *, as_number: bool) -> bool:
@@ -90,10 +90,10 @@ def normalise_labels(values: Iterable[str] | None, prefix: str) -> tuple[str, ..
     Parameters
     ----------
     values : iterable of str or None
-        Labels with or without ``<prefix>-``. With prefix ``sub``, a value may also be a text file with one label
-        per line (empty lines, lines that begin with # and a ``participant_id`` heading are skipped, further
-        columns ignored, so a participants.tsv will do). A value that could be a label is taken for one: write
-        ``./name`` for a file without an extension.
+        Labels with or without ``<prefix>-``, also several with commas between. With prefix ``sub``, a value may also
+        be a text file with one label per line (empty lines, lines that begin with # and a ``participant_id`` heading
+        are skipped, further columns ignored, so a participants.tsv will do). A value that could be a label is taken
+        for one: write ``./name`` for a file without an extension.
     prefix : str
         ``sub``, ``ses``, ``run`` or ``acq``, with or without the dash.
 
@@ -112,16 +112,22 @@ def normalise_labels(values: Iterable[str] | None, prefix: str) -> tuple[str, ..
         If a label has characters that BIDS does not allow, or a file holds no label.
     """
     prefix = prefix.rstrip("-")
-    labels: list[str] = []
-    for value in values or ():
-        label = str(value).strip().removeprefix(f"{prefix}-")
-        if LABEL_PATTERN.fullmatch(label):
-            labels.append(label)
-        elif prefix == "sub" and (Path(value).is_file() or "/" in value or Path(value).suffix):
-            labels.extend(_labels_of_file(Path(value), prefix))
-        else:
-            raise UsageError(_bad_label(value, prefix, "on the command line"))
-    return tuple(dict.fromkeys(labels))
+    return tuple(dict.fromkeys(label for value in values or () for label in _labels_of(str(value), prefix)))
+
+
+def _labels_of(value: str, prefix: str) -> list[str]:
+    label = value.strip().removeprefix(f"{prefix}-")
+    if LABEL_PATTERN.fullmatch(label):
+        return [label]
+    may_be_file = prefix == "sub"
+    if may_be_file and Path(value).is_file():
+        return _labels_of_file(Path(value), prefix)
+    parts = [part for part in value.split(",") if part.strip()]
+    if parts and "," in value:  # no label has a comma in it
+        return [label for part in parts for label in _labels_of(part, prefix)]
+    if may_be_file and ("/" in value or Path(value).suffix):
+        return _labels_of_file(Path(value), prefix)
+    raise UsageError(_bad_label(value, prefix, "on the command line"))
 
 
 def _labels_of_file(path: Path, prefix: str) -> list[str]:
@@ -167,11 +173,11 @@ def read_filter_file(path: str | Path) -> dict[str, Any]:
     NoInputError
         If the file cannot be read.
     UsageError
-        If it is not such a JSON, or filters by something that is not in a T1w file name.
+        If it is not such a JSON, or filters by something that is not in the file name of an image to measure.
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
     except OSError as error:
         raise NoInputError(f"{path}: the filter file cannot be read ({error}).") from error
     except ValueError as error:
@@ -189,12 +195,15 @@ def _check_filters(filters: Mapping[str, Any], origin: str) -> None:
         fixed = _FIXED_KEYS.get(key)
         values = value if isinstance(value, list | tuple) else [value]
         if fixed is not None:
-            if fixed not in values:
-                raise UsageError(f"{origin}: '{key}' is {value!r}, but bids_hypo reads only {fixed!r}; leave it out.")
+            if not set(fixed) & set(map(str, values)):
+                only = " and ".join(map(repr, fixed))
+                raise UsageError(f"{origin}: '{key}' is {value!r}, but bids_hypo reads only {only}; leave it out.")
         elif key != "extension" and key not in SHORT_NAMES and key not in short_names:
             known = ", ".join(sorted({*SHORT_NAMES, *_FIXED_KEYS, "extension"}))
-            raise UsageError(f"{origin}: '{key}' is not an entity of T1w images; known are {known}.")
+            raise UsageError(f"{origin}: '{key}' is not an entity of anatomical images; known are {known}.")
         elif not all(item is None or (isinstance(item, str | int) and not isinstance(item, bool)) for item in values):
             raise UsageError(f"{origin}: '{key}' is {value!r}; expected text, a number, null or a list of these.")
         elif any(str(item).startswith(f"{SHORT_NAMES.get(key, key)}-") for item in values):
             raise UsageError(f"{origin}: '{key}' is {value!r}; give the label alone, without its prefix.")
+        elif any("," in str(item) for item in values):
+            raise UsageError(f"{origin}: '{key}' is {value!r}; no label has a comma. Give a list of labels.")

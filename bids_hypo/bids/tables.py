@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from bids_hypo.bids.entities import Scan, shorten, split_name
-from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, sidecar
+from bids_hypo.bids.entities import Scan, shorten
+from bids_hypo.bids.jsonfile import read_json
+from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, scan_of_table, sidecar
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import MORPH_COLUMNS
 from bids_hypo.bids.tsv import TableError, brief, read_rows, read_table
@@ -78,7 +78,7 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
     rows, problems, selected = [], [], 0
     for path in paths:
         try:
-            scan = _source_scan(path, derivatives)
+            scan = scan_of_table(path, derivatives)
             if not (selection.accepts_subject(scan.subject) and selection.accepts(scan)):
                 continue
             selected += 1
@@ -97,15 +97,9 @@ def _text(error: Exception) -> str:
     return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def _source_scan(path: Path, derivatives: Path) -> Scan:
-    entities, _, _ = split_name(path.name)
-    del entities["desc"]
-    return Scan(path=path, entities=entities, suffix="T1w", dataset_root=derivatives)
-
-
 def _read_scan(path: Path, scan: Scan, derivatives: Path) -> dict[str, Any]:
     try:
-        about = json.loads(sidecar(path).read_text(encoding="utf-8-sig"))
+        about = read_json(sidecar(path))
     except FileNotFoundError as error:
         raise ValueError(f"its {sidecar(path).name} is missing, so the scan was not finished") from error
     raw = f"bids:{RAW_LINK}:"
@@ -197,7 +191,7 @@ def read_ratings(path: Path) -> pd.DataFrame:
     Parameters
     ----------
     path : Path
-        Columns source_file (path of the T1w image in its dataset), rating (good, doubtful, bad), note.
+        Columns source_file (path of the image in its dataset), rating (good, doubtful, bad), note.
 
     Raises
     ------
@@ -225,6 +219,6 @@ def read_ratings(path: Path) -> pd.DataFrame:
 def dataset_name(folder: Path) -> str:
     """Name in a dataset's description, or that of its folder."""
     try:
-        return str(json.loads((folder / "dataset_description.json").read_text(encoding="utf-8-sig"))["Name"])
+        return str(read_json(folder / "dataset_description.json")["Name"])
     except (OSError, ValueError, KeyError, TypeError):
         return folder.name

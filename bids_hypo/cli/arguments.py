@@ -8,11 +8,12 @@ from pathlib import Path
 
 from bids_hypo import __version__
 from bids_hypo.cli.group import add_group_options
+from bids_hypo.cli.parser import Parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the BIDS App's command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bids_hypo",
         description="Measure the hypothalamus (left, right) and the intracranial volume on T1w images.",
         epilog="Exit codes: 0 all done, 1 some scans failed, 16 not BIDS, 17 unknown level, 18 nothing selected, "
@@ -61,11 +62,14 @@ def spell_options(args: argparse.Namespace, *, leave_out: Collection[str] = ()) 
 
 
 def _add_selection(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--participant-label", "--participant_label", nargs="+", metavar="LABEL",
-                       help="subjects, with or without sub-; or a text file with one label a line")  # fmt: skip
-    group.add_argument("--session-label", nargs="+", metavar="LABEL", help="sessions, with or without ses-")
-    group.add_argument("--run-label", nargs="+", metavar="LABEL", help="runs, with or without run-")
-    group.add_argument("--acquisition", nargs="+", metavar="LABEL", help="acquisitions, with or without acq-")
+    group.add_argument("--participant-label", "--participant_label", nargs="+", action="extend", metavar="LABEL",
+                       help="subjects, with or without sub-, spaces or commas between; or a text file")  # fmt: skip
+    for option, what in (
+        ("--session-label", "sessions, with or without ses-"),
+        ("--run-label", "runs, with or without run-"),
+        ("--acquisition", "acquisitions, with or without acq-"),
+    ):
+        group.add_argument(option, nargs="+", action="extend", metavar="LABEL", help=what)
     group.add_argument("--bids-filter-file", type=Path, metavar="FILE", help="JSON with pybids filters for t1w")
     group.add_argument("--bids-database-dir", type=Path, metavar="DIR",
                        help="keep the index of the dataset here between runs")  # fmt: skip
@@ -75,7 +79,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
 
 def _add_processing(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--models", type=Path, metavar="DIR", help="a folder of model bundles to use instead of ours")
-    group.add_argument("--derivatives", type=Path, nargs="+", default=[], metavar="DIR",
+    group.add_argument("--derivatives", type=Path, nargs="+", action="extend", default=[], metavar="DIR",
                        help="former output folders: complete results of the same models are taken over")  # fmt: skip
     group.add_argument("--fast", action="store_true",
                        help="one pass of one hypothalamus network: quicker, less steady")  # fmt: skip

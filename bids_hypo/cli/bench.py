@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import resource
 import sys
 import tempfile
@@ -14,10 +13,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
+from bids_hypo.cli.parser import Parser
+
 
 def main(argv: list[str] | None = None) -> int:
     """Time participant level on some scans, one after the other and overlapping; the demo dataset if none are named."""
-    parser = argparse.ArgumentParser("python -m bids_hypo.cli.bench", description=__doc__)
+    parser = Parser("python -m bids_hypo.cli.bench", description=__doc__)
     parser.add_argument("bids_dir", type=Path, nargs="?", help="a BIDS dataset; by default the demo dataset")
     parser.add_argument("--n-scans", type=int, default=6)
     parser.add_argument("--device", default="cpu")

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 
 from bids_hypo import __version__
+from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command
 from bids_hypo.errors import ExitCode
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bids_hypo_demo",
         description="Write a small BIDS dataset of synthetic T1w heads whose hypothalamus and intracranial volumes are "
         "known (sourcedata/truth.tsv). A complete demo of the same options is kept as it is.",

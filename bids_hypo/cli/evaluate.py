@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_hypo import __version__
+from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command
 from bids_hypo.errors import ExitCode, UsageError
 
@@ -36,7 +37,7 @@ Exit codes: 0 done (missing predictions are listed), 1 some files could not be r
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bids_hypo_evaluate",
         description="Compare segmentations of the hypothalamus with the truth: overlap, distances, agreement of "
         "volumes, ranking of methods; tables, figures and a page.",
@@ -57,15 +58,17 @@ def build_parser() -> argparse.ArgumentParser:
     files.add_argument("--labels", action="append", default=[], metavar="NAME:SPEC", help="likewise for a method")
     files.add_argument("--images", type=Path, metavar="BIDS_DIR", help="T1w images to draw the outlines on")
     scans = parser.add_argument_group("which scans")
-    scans.add_argument("--participant-label", "--participant_label", "--participants", nargs="+", metavar="LABEL",
+    scans.add_argument("--participant-label", "--participant_label", "--participants", nargs="+", action="extend",
+                       metavar="LABEL",
                        help="subjects, with or without sub-; or a text file (a participants.tsv will do)")  # fmt: skip
-    scans.add_argument("--session-label", nargs="+", metavar="LABEL", help="sessions, with or without ses-")
+    scans.add_argument("--session-label", nargs="+", action="extend", metavar="LABEL",
+                       help="sessions, with or without ses-")  # fmt: skip
     scores = parser.add_argument_group("clinical scores")
     scores.add_argument("--associate", type=Path, metavar="SCORES.tsv",
                         help="correlate each method's volumes with scores: participant_id, maybe session_id, and "
                         "columns of numbers")  # fmt: skip
-    scores.add_argument("--scores", nargs="+", default=[], metavar="COLUMN", help="only these columns")
-    scores.add_argument("--covariates", nargs="+", default=[], metavar="COLUMN",
+    scores.add_argument("--scores", nargs="+", action="extend", default=[], metavar="COLUMN", help="only these columns")
+    scores.add_argument("--covariates", nargs="+", action="extend", default=[], metavar="COLUMN",
                         help="adjust the correlations for these columns, such as age sex")  # fmt: skip
     parser.add_argument("-v", "--verbose", action="count", default=0, help="tell what is being done")
     parser.add_argument("--version", action="version", version=f"bids_hypo {__version__}")

@@ -20,13 +20,13 @@ def add_group_options(group: argparse._ArgumentGroup) -> None:
     """The options of the group level."""
     group.add_argument("--group-column", default="group", metavar="COLUMN",
                        help="column of participants.tsv that names the groups (default: group)")  # fmt: skip
-    group.add_argument("--case", nargs="+", default=[], metavar="LABEL",
+    group.add_argument("--case", nargs="+", action="extend", default=[], metavar="LABEL",
                        help="the group or groups of patients (default: all but the control)")  # fmt: skip
     group.add_argument("--control", metavar="LABEL",
                        help="the control group (default: the one called control, CON, HC, healthy ...)")  # fmt: skip
-    group.add_argument("--covariates", nargs="*", metavar="COLUMN",
+    group.add_argument("--covariates", nargs="*", action="extend", metavar="COLUMN",
                        help="columns to hold equal (default: age and sex where they exist; no name: none)")  # fmt: skip
-    group.add_argument("--scores", nargs="+", default=[], metavar="COLUMN",
+    group.add_argument("--scores", nargs="+", action="extend", default=[], metavar="COLUMN",
                        help="clinical scores to correlate with the volumes of the patients")  # fmt: skip
     group.add_argument("--site-column", metavar="COLUMN", help="column that names the scanner or centre: harmonise")
     group.add_argument("--ratings", type=Path, metavar="FILE",

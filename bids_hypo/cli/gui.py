@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_hypo import __version__
+from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command
 from bids_hypo.errors import ExitCode, NoInputError, UsageError
 
@@ -23,7 +23,7 @@ IN_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))  # Docker; Podm
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bids_hypo_gui",
         description="Open a page in the browser to measure scans without typing commands. Uploads stay on this "
         "computer and are deleted when the page is closed.",
@@ -124,7 +124,6 @@ def read_auth(given: str) -> tuple[str, str]:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = make_options(args)
     from bids_hypo.gui.server import serve
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,11 +32,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run_level(args: argparse.Namespace) -> int:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if args.verbose > 1 else "3")
     if args.level not in LEVELS:
         logger.error("analysis level %r: expected one of: %s.", args.level, ", ".join(LEVELS))
         return ExitCode.INVALID_LEVEL
-    if not args.array_script:
+    if not (args.array_script or args.dry_run):
         choose_scratch(args.work_dir, args.output_dir)
     return group.run(args) if args.level == "group" else _participant(args)
 
@@ -124,7 +122,7 @@ def _print_summary(results: list[ScanResult], options: RunOptions) -> None:
     print(f"bids_hypo {__version__}: {counts}. Results: {options.output_dir}")
     for result in results:
         if result.error:
-            print(f"FAILED {result.name}: {result.error}", file=sys.stderr)
+            print(f"{result.status.upper()} {result.name}: {result.error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import select
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from bids_hypo.cli.scratch import choose_scratch
 from bids_hypo.errors import BidsHypoError, ExitCode
+from bids_hypo.models.quiet import LEVEL_VARIABLE
 
 logger = logging.getLogger("bids_hypo")
 
-NOISY = ("matplotlib", "bids", "h5py", "tensorflow", "absl")
 INTERRUPTED = 130
+NOBODY_READS = 141  # as a program that SIGPIPE ends
 
 
 def run_command(
@@ -26,7 +31,7 @@ def run_command(
     Parameters
     ----------
     parser : ArgumentParser
-        May have ``-v``, counted, as ``verbose``.
+        May have ``-v``, counted, as ``verbose``, and ``--dry-run``.
     argv : sequence of str or None
         Arguments after the program's name; those of the process if None.
     work : callable
@@ -37,18 +42,34 @@ def run_command(
     Returns
     -------
     int
-        An `ExitCode`, or 130 after an interruption.
+        An `ExitCode`, 130 after an interruption, or 141 if nobody reads what is printed any more (``| head``).
     """
+    try:
+        code = _run(parser, argv, work, quiet)
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BrokenPipeError as error:
+        gone = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
+        if not gone:
+            logger.error("%s", error)
+            return int(ExitCode.IO_ERROR)
+        for stream in gone:  # what is left in its buffer would fail again when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return NOBODY_READS
+    return code
+
+
+def _run(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, work: Callable[[argparse.Namespace], int], quiet: int
+) -> int:
     try:
         args = parser.parse_args(argv)
     except SystemExit as stop:  # argparse says 2 for misuse; ours is 64
         return int(ExitCode.OK if not stop.code else ExitCode.USAGE)
-    level = max(quiet - 10 * getattr(args, "verbose", 0), logging.DEBUG)
-    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
-    for name in NOISY:
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    _set_up_logging(quiet, getattr(args, "verbose", 0))
     try:
-        choose_scratch(None, Path())
+        choose_scratch(None, None if getattr(args, "dry_run", False) else Path())
         return int(work(args))
     except BidsHypoError as error:
         logger.error("%s", error)
@@ -56,6 +77,28 @@ def run_command(
     except KeyboardInterrupt:
         logger.error("interrupted; what was finished is kept, run the same command again to go on")
         return INTERRUPTED
+    except BrokenPipeError:
+        raise
     except OSError as error:
         logger.error("%s", error)
         return int(ExitCode.IO_ERROR)
+
+
+def _set_up_logging(quiet: int, verbose: int) -> None:
+    """Our own lines from the level that was asked for; of other packages errors only, with ``-vv`` warnings too."""
+    level = max(quiet - 10 * verbose, logging.DEBUG)
+    os.environ.setdefault(LEVEL_VARIABLE, "0" if verbose > 1 else "3")
+    others = logging.WARNING if verbose > 1 else logging.ERROR
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: record.name.partition(".")[0] == "bids_hypo" or record.levelno >= others)
+
+
+def _is_unread(stream: TextIO | None) -> bool:
+    """Whether a stream leads to a pipe that nobody reads from any more."""
+    if stream is None:
+        return False
+    poll = select.poll()
+    with suppress(OSError, ValueError):  # not a file
+        poll.register(stream.fileno(), 0)
+    return bool(poll.poll(0))

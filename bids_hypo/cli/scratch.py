@@ -11,7 +11,7 @@ from pathlib import Path
 SHARED_MEMORY = Path("/dev/shm")
 
 
-def choose_scratch(work_dir: Path | None, output_dir: Path) -> Path | None:
+def choose_scratch(work_dir: Path | None, output_dir: Path | None) -> Path | None:
     """Say where this process and its children put temporary files.
 
     Libraries ask Python's tempfile for a folder; matplotlib also wants one in the user's home, which may not exist.
@@ -20,8 +20,9 @@ def choose_scratch(work_dir: Path | None, output_dir: Path) -> Path | None:
     ----------
     work_dir : Path or None
         Made and used if given.
-    output_dir : Path
-        Where the results go; used if nothing else can be written, or its parent while it does not exist.
+    output_dir : Path or None
+        Where the results go; used if nothing else can be written, or its parent while it does not exist. None for a dry
+        run, which must not leave a trace there, not even for a while.
 
     Returns
     -------
@@ -35,7 +36,8 @@ def choose_scratch(work_dir: Path | None, output_dir: Path) -> Path | None:
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.expanduser fails where there is none
     if usual is not None and ("MPLCONFIGDIR" in os.environ or _can_write(home)):
         return None
-    places = [usual] if usual is not None else [SHARED_MEMORY, output_dir.resolve(), output_dir.resolve().parent]
+    where_results_go = [] if output_dir is None else [output_dir.resolve(), output_dir.resolve().parent]
+    places = [usual] if usual is not None else [SHARED_MEMORY, *where_results_go]
     place = next((p for p in places if _can_write(p)), None)
     if place is None:
         return None  # nothing can be written at all: the run itself says so

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command
 from bids_hypo.errors import ExitCode, UsageError
 
@@ -202,7 +203,8 @@ RECIPE_HELP = "anatomy, hypothalamus, vernikouskaya2023, vernikouskaya2023-icv, 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("bids_hypo_train", description=__doc__)
+    parser = Parser("bids_hypo_train", description=__doc__)
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: everything)")
     commands = parser.add_subparsers(required=True)
     fit = commands.add_parser("fit", help="train from a recipe, going on from the newest checkpoint of the work folder")
     fit.set_defaults(run=_fit)
@@ -223,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="the bundle that the training went on from; the weights are the mean of both")
     for command in (fit, bundle):
         command.add_argument("-w", "--work-dir", type=Path, required=True, help="checkpoints, curves and weights")
-        command.add_argument("--set", nargs="+", default=[], metavar="ENTRY=VALUE",
+        command.add_argument("--set", nargs="+", action="extend", default=[], metavar="ENTRY=VALUE",
                              help="other values for entries of the recipe, such as training.steps=600")  # fmt: skip
         command.add_argument("--bundle", type=Path, required=command is bundle, help="where the bundle goes")
     importing = commands.add_parser("import", help="make a bundle of a model that segmentation-models saved (.h5)")
@@ -238,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     review = commands.add_parser("review", help="find labels that networks which did not see them doubt; correct them")
     review.set_defaults(run=_review)
     review.add_argument("--out", type=Path, required=True, help="gets all labels, a table, pictures of doubtful ones")
-    review.add_argument("--keep", nargs="+", default=[], metavar="DATASET/sub-XX",
+    review.add_argument("--keep", nargs="+", action="extend", default=[], metavar="DATASET/sub-XX",
                         help="people whose labels stay as they are, once you have seen the pictures")  # fmt: skip
     measure = commands.add_parser("measure", help="measure the models on scans set aside")
     _add_measure(measure)
@@ -256,9 +258,9 @@ def _add_measure(measure: argparse.ArgumentParser) -> None:
     measure.add_argument("--n-contrasts", type=int, default=6, help="synthetic scans of each head map")
     measure.add_argument("--contrast", choices=("measured", "wide"), default="measured",
                          help="tissue contrasts as on real T1w scans, or wider")  # fmt: skip
-    measure.add_argument("--maps", nargs="+", metavar="NAME", help="label maps, instead of those set aside")
+    measure.add_argument("--maps", nargs="+", action="extend", metavar="NAME", help="label maps, not those set aside")
     measure.add_argument("--varied-voxels", action="store_true", help="synthetic scans of 0.8 to 1.6 mm, not only 1 mm")
-    measure.add_argument("--scans", type=Path, nargs="+", default=[], help="T1w images")
+    measure.add_argument("--scans", type=Path, nargs="+", action="extend", default=[], help="T1w images")
     measure.add_argument("--out", type=Path, help="write the rows as TSV")
 
 

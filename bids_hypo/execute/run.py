@@ -39,7 +39,7 @@ class Plan:
     adopted : tuple of (OutputNames, OutputNames)
         Of the kept ones, those complete in a folder of ``--derivatives`` only: there, and where they go.
     missing : tuple of MissingScan
-        Subjects that were asked for and have no T1w image.
+        Subjects that were asked for and have no image to measure.
     """
 
     todo: tuple[Scan, ...]
@@ -69,13 +69,14 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
     """
     parse_device(options.device)
     check_dataset(options.bids_dir, validate=not options.skip_bids_validation)
-    scans, missing = find_scans(options.bids_dir, options.selection, database_dir=options.database_dir)
+    scans, missing = find_scans(
+        options.bids_dir, options.selection, database_dir=options.database_dir, keep_index=not options.dry_run
+    )
     bundles = tuple(find_bundles(options.models_dir).values())
+    _warn_of_other_images(scans, bundles)
     plan = make_plan(scans, missing, bundles, options)
     if options.dry_run:
-        return ExitCode.OK, [ScanResult(s.name, "kept") for s in plan.kept] + [
-            ScanResult(s.name, "to do") for s in plan.todo
-        ]
+        return ExitCode.OK, _announce(plan)
     prepare_output(options.output_dir, options.bids_dir, command_version=__version__)
     for former, names in plan.adopted:
         _take_over(former, names)
@@ -117,6 +118,25 @@ def make_plan(
         if complete is not names:
             adopted.append((complete, names))
     return Plan(tuple(todo), tuple(kept), tuple(adopted), tuple(missing))
+
+
+def _announce(plan: Plan) -> list[ScanResult]:
+    """What a dry run tells of each scan."""
+    return [
+        *(ScanResult(scan.name, "kept") for scan in plan.kept),
+        *(ScanResult(scan.name, "to do") for scan in plan.todo),
+        *(ScanResult(missing.name, "missing", error=missing.reason) for missing in plan.missing),
+    ]
+
+
+def _warn_of_other_images(scans: list[Scan], bundles: tuple[ModelBundle, ...]) -> None:
+    for bundle in bundles:
+        others = [scan.path for scan in scans if scan.suffix not in bundle.suffixes]
+        if others:
+            logger.warning(
+                "%s: the model is for %s; %d image(s) of another kind are measured with it, such as %s. Look at the "
+                "results.", bundle.folder, ", ".join(bundle.suffixes), len(others), others[0],
+            )  # fmt: skip
 
 
 def _take_over(former: OutputNames, names: OutputNames) -> None:

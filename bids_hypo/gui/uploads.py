@@ -12,7 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_hypo.bids.entities import DERIVATIVE_ENTITIES, ENTITY_ORDER, join_name, split_name
+from bids_hypo.bids.entities import (
+    DERIVATIVE_ENTITIES,
+    ENTITY_ORDER,
+    INPUT_SUFFIXES,
+    PLAIN_SUFFIX,
+    join_name,
+    split_name,
+)
 from bids_hypo.bids.sidecars import write_json
 from bids_hypo.errors import BidsHypoError, NoInputError, ScanReadError, UsageError
 from bids_hypo.gui.archives import unpack
@@ -111,10 +118,10 @@ def _receive_one(file: Path, work: Path, dataset: Path, limits: Limits, label: s
     checked = work / f"image{'.nii.gz' if packed else '.nii'}"
     _place(image, checked)
     check_image(checked, limits, name=file.name)
-    entities = _entities(file.name, label, {p.name for p in dataset.glob("sub-*")})
+    entities, suffix = _name_parts(file.name, label, {p.name for p in dataset.glob("sub-*")})
     target = dataset.joinpath(*(f"{k}-{entities[k]}" for k in ("sub", "ses") if k in entities), "anat")
     target.mkdir(parents=True, exist_ok=True)
-    stem = join_name(entities, "T1w")
+    stem = join_name(entities, suffix)
     if any(target.glob(f"{stem}.nii*")):
         raise ScanReadError(text("error.twice", name=file.name, scan=stem))
     if sidecar is not None:
@@ -150,7 +157,7 @@ def _place(source: Path, target: Path) -> None:
 
 
 def check_image(path: Path, limits: Limits, *, name: str) -> None:
-    """Refuse what is no T1w scan, before it costs time and memory.
+    """Refuse what is no scan of a head that can be measured, before it costs time and memory.
 
     Parameters
     ----------
@@ -179,13 +186,13 @@ def check_image(path: Path, limits: Limits, *, name: str) -> None:
         raise ScanReadError(text("error.ct", name=name))
 
 
-def _entities(name: str, label: str | None, taken: Collection[str]) -> dict[str, str]:
-    """Entities of the file's BIDS name; a label made from any other name."""
+def _name_parts(name: str, label: str | None, taken: Collection[str]) -> tuple[dict[str, str], str]:
+    """Entities and suffix of the file's BIDS name; a label made from any other name."""
     try:
         entities, suffix, extension = split_name(name)
         raw = "sub" in entities and entities.keys() <= set(ENTITY_ORDER) - DERIVATIVE_ENTITIES
-        if suffix == "T1w" and extension in _IMAGES and raw:
-            return entities
+        if suffix in INPUT_SUFFIXES and extension in _IMAGES and raw:
+            return entities, suffix
     except ValueError:
         pass
     plain = unicodedata.normalize("NFKD", name.partition(".")[0])
@@ -194,7 +201,7 @@ def _entities(name: str, label: str | None, taken: Collection[str]) -> dict[str,
     found, number = stem, 2
     while f"sub-{found}" in taken:
         found, number = f"{stem}x{number}", number + 1
-    return {"sub": found}
+    return {"sub": found}, PLAIN_SUFFIX
 
 
 def choose_folder(given: str, options: GuiOptions) -> Path:

@@ -50,7 +50,7 @@ class ModelBundle:
     name, version : str
     folder : Path
     suffixes : tuple of str
-        BIDS suffixes of the images it was trained for.
+        BIDS suffixes of the images it may be applied to.
     labels : tuple of str
         Names of the output classes, background first.
     architecture : dict

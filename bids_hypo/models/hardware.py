@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 
 from bids_hypo.errors import UsageError
 from bids_hypo.models.device import DeviceRequest, n_cores
 from bids_hypo.models.network import tf
+from bids_hypo.models.quiet import native_output_held
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +37,15 @@ def configure_device(request: DeviceRequest, n_threads: int | None, n_lanes: int
     UsageError
         If a GPU was asked for and none works.
     """
-    gpus = tf.config.list_physical_devices("GPU") if request.kind != "cpu" else []
+    with native_output_held():
+        gpus = tf.config.list_physical_devices("GPU") if request.kind != "cpu" else []
     number = request.index or 0
     if request.kind == "cpu" or number >= len(gpus):
         if request.kind == "gpu":
             raise UsageError(
                 f"--device gpu: TensorFlow sees {len(gpus)} GPU(s), number {number} was asked for. Check the driver "
-                "(nvidia-smi), the container's GPU option (--gpus all, --nv), or use --device cpu."
+                "(nvidia-smi), the container's GPU option (--gpus all, --nv), or use --device cpu. -vv tells "
+                "more."
             )
         tf.config.set_visible_devices([], "GPU")
         _share_threads(n_threads, n_lanes)
@@ -49,15 +53,24 @@ def configure_device(request: DeviceRequest, n_threads: int | None, n_lanes: int
     _share_threads(n_threads, None)
     tf.config.set_visible_devices([gpus[number]], "GPU")
     tf.config.experimental.set_memory_growth(gpus[number], True)
+    problem = _test_kernel()
+    if problem is None:
+        return f"gpu:{number}"
+    if request.kind == "gpu":
+        raise UsageError(f"--device gpu: a test kernel failed on GPU {number} ({problem.message}).") from problem
+    logger.warning("GPU %d does not work (%s); using the CPU", number, problem.message)
+    return "cpu"
+
+
+@native_output_held()
+def _test_kernel() -> Any:
+    """Compute a little on the GPU; the error if that fails."""
     try:
         with tf.device("/GPU:0"):
             np.asarray(tf.nn.conv2d(tf.ones((1, 8, 8, 1)), tf.ones((3, 3, 1, 1)), 1, "SAME"))
     except tf.errors.OpError as error:
-        if request.kind == "gpu":
-            raise UsageError(f"--device gpu: a test kernel failed on GPU {number} ({error.message}).") from error
-        logger.warning("GPU %d does not work (%s); using the CPU", number, error.message)
-        return "cpu"
-    return f"gpu:{number}"
+        return error
+    return None
 
 
 def _share_threads(n_threads: int | None, n_lanes: int | None) -> None:

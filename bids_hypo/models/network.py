@@ -6,29 +6,30 @@ Outside of them a network is a plain callable ``(N, H, W, C) -> (N, H, W, K)``.
 
 from __future__ import annotations
 
-import os
-import warnings
-
-# segmentation_models 1.0.1 needs Keras 2 (tf_keras) on TensorFlow 2.16 and later; both are read at import.
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import contextlib
 import io
 import logging
+import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from bids_hypo.errors import ModelError, UsageError
 from bids_hypo.models.bundle import load_bundle
+from bids_hypo.models.quiet import LEVEL_VARIABLE, native_output_held, wants_everything
 
-with contextlib.redirect_stdout(io.StringIO()):  # it announces its framework on standard output
+# segmentation_models 1.0.1 needs Keras 2 (tf_keras) on TensorFlow 2.16 and later; both are read at import.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
+os.environ.setdefault(LEVEL_VARIABLE, "3")
+logging.getLogger("tensorflow").setLevel(logging.WARNING if wants_everything() else logging.ERROR)
+
+with native_output_held(), contextlib.redirect_stdout(io.StringIO()):  # segmentation_models announces its framework
     import segmentation_models as sm
+    import tensorflow as tf
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bids_hypo.bids.columns import category_key, fold
 from bids_hypo.bids.tsv import TableError
-from bids_hypo.errors import UsageError
+from bids_hypo.errors import UsageError, comma_hint
 
 CONTROL_NAMES = frozenset({
     "control", "controls", "con", "cont", "ctrl", "ctl", "hc", "hcs", "healthy", "healthy control",
@@ -95,7 +95,8 @@ def _meant(label: str, counts: Counter[str], column: str) -> str:
     alike = [level for level in counts if category_key(level, column) == category_key(label, column)]
     if label not in counts and len(alike) != 1:
         why = f"it could be {' or '.join(sorted(alike))}" if alike else f"There are: {_list(counts)}"
-        raise TableError(f"column {column}: no participant with a scan has the group '{label}'. {why}.")
+        text = f"column {column}: no participant with a scan has the group '{label}'. {why}."
+        raise TableError(text + comma_hint([label]))
     return label if label in counts else alike[0]
 
 

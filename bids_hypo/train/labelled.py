@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import ndimage, special
 
 from bids_hypo.bids.columns import fold_categories, numbers_or_words
-from bids_hypo.bids.entities import Scan
+from bids_hypo.bids.entities import PLAIN_SUFFIX, Scan
 from bids_hypo.bids.people import read_participants
 from bids_hypo.bids.query import find_scans
 from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations, match_scans
@@ -71,7 +71,7 @@ def find_labelled(
     bids_dir: Path, labels_dir: Path, *, pattern: str | None = None, stratify: str | None = None,
     weights: pd.DataFrame | None = None, level: float | None = None,
 ) -> list[LabelledScan]:  # fmt: skip
-    """Pair the T1w images of a dataset with the segmentations of a folder.
+    """Pair the images of a dataset with the segmentations of a folder; a T1w comes before a UNIT1 of the same name.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def find_labelled(
             f"--label-certainty: {labels_dir} was written by 'bids_hypo_train review', which joined some labels with "
             "what networks found; expected labels as they were made. Give the option to review instead."
         )
-    scans, _ = find_scans(bids_dir, Selection())
+    scans = _one_kind(find_scans(bids_dir, Selection())[0])
     files = find_segmentations(labels_dir, pattern)
     matches = match_scans([s.entities for s in scans], [f.entities for f in files])
     groups = _column(bids_dir, stratify) if stratify else {}
@@ -130,10 +130,16 @@ def find_labelled(
         )
     if not found:
         raise NoInputError(
-            f"{labels_dir}: none of its {len(files)} segmentations belongs to one of the {len(scans)} T1w images of "
+            f"{labels_dir}: none of its {len(files)} segmentations belongs to one of the {len(scans)} images of "
             f"{bids_dir}. Do the subject labels agree?"
         )
     return found
+
+
+def _one_kind(scans: list[Scan]) -> list[Scan]:
+    """Of scans that only differ in their suffix, the T1w: a label of one must not be taken for that of the other."""
+    plain = [scan.entities for scan in scans if scan.suffix == PLAIN_SUFFIX]
+    return [scan for scan in scans if scan.suffix == PLAIN_SUFFIX or scan.entities not in plain]
 
 
 def _column(bids_dir: Path, name: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from bids_hypo.bids.people import kept_spellings, read_levels, read_participants
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.tables import read_ratings, read_volumes
 from bids_hypo.bids.tsv import TableError
-from bids_hypo.errors import UsageError
+from bids_hypo.errors import UsageError, comma_hint
 from bids_hypo.workflow.session_times import add_years
 
 logger = logging.getLogger(__name__)
@@ -160,8 +160,8 @@ def _check_columns(
     lacking = [name for name in wanted if name not in there and name not in sessions]
     if lacking:
         both = list(dict.fromkeys([*there, *sessions.columns]))
-        columns = ", ".join(lacking)
-        raise TableError(f"{source}: no column {columns} there or in sessions.tsv. There are: {', '.join(both)}.")
+        columns, hint = ", ".join(lacking), comma_hint(lacking)
+        raise TableError(f"{source}: no column {columns} there or in sessions.tsv. There are: {', '.join(both)}.{hint}")
     clash = sorted(RESERVED.intersection(wanted))
     if clash:
         raise UsageError(f"column {', '.join(clash)}: group_volumes.tsv has one of that name. Rename it in {source}.")

@@ -166,6 +166,10 @@ def remarks_on(table: pd.DataFrame, groups: Groups, design: Design) -> list[str]
     if tested["models"].nunique() > 1:
         made = "; ".join(f"{n} with {name or 'unnamed models'}" for name, n in tested["models"].value_counts().items())
         out.append(f"Scans were measured with different models or settings ({made}); process them alike first.")
+    kinds = tested["scan"].str.rpartition("_")[2].value_counts()
+    if len(kinds) > 1:
+        made = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+        out.append(f"Images of different kinds are compared ({made}); what differs may be the images.")
     doubtful = int(tested["icv_doubtful"].sum())
     if doubtful:
         out.append(f"The ICV of {doubtful} tested scans may be more than 5 % wrong; they count as flagged.")

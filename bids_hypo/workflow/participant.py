@@ -13,7 +13,7 @@ import numpy as np
 from bids_hypo import __version__
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.names import OutputNames, sidecar
-from bids_hypo.bids.query import Scan, read_metadata
+from bids_hypo.bids.query import Scan
 from bids_hypo.bids.resume import remove_outputs
 from bids_hypo.bids.sidecars import (
     Provenance,
@@ -123,7 +123,7 @@ class ScanResult:
     ----------
     name : str
     status : str
-        ``done``, ``kept`` (complete before) or ``failed``.
+        ``done``, ``kept`` (complete before) or ``failed``; of a dry run ``to do``, ``kept`` or ``missing``.
     left_mm3, right_mm3, icv_mm3 : float or None
     flags : tuple of str
     seconds : dict of str to float
@@ -198,7 +198,6 @@ def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, 
     remove_outputs(names)
     try:
         with watch.stage("read"):
-            read_metadata(scan)
             volume = read_volume(scan.path)
         found = segment_volume(volume, models, fast=fast, what=str(scan.path), watch=watch)
         with watch.stage("write"):

@@ -32,6 +32,7 @@ from bids_hypo.bids import (
     write_json,
     write_tsv,
 )
+from bids_hypo.bids.names import scan_of_table
 from bids_hypo.image.volume import write_nifti
 
 RICH = "sub-01_ses-1_task-rest_acq-a_ce-gad_rec-norm_run-01_echo-1_part-mag_chunk-2_T1w.nii.gz"
@@ -72,12 +73,25 @@ def test_no_two_scans_share_an_output(make_dataset, tmp_path: Path) -> None:
     files = [
         "sub-01_T1w.nii.gz", "sub-01_run-1_T1w.nii.gz", "sub-01_run-01_T1w.nii.gz", "sub-01_acq-a_T1w.nii.gz",
         "sub-01_rec-a_T1w.nii", "sub-01_ce-a_T1w.nii", "sub-01_ses-1_T1w.nii", "sub-01_ses-1_run-1_T1w.nii",
+        "sub-01_UNIT1.nii.gz", "sub-01_acq-a_UNIT1.nii.gz",
     ]  # fmt: skip
     scans, _ = find_scans(make_dataset(files), Selection())
-    every = [path for scan in scans for path in (*output_names(scan, tmp_path).files, crash_file(tmp_path, scan))]
+    named = [output_names(scan, tmp_path) for scan in scans]
+    every = [path for n in named for path in (*n.files, n.edited_dseg, n.edited_icv_mask, n.crash, n.figure("x"))]
     assert len(scans) == len(files) and len(set(every)) == len(every)
     raw = {scan.path.name for scan in scans}
     assert not raw & {path.name for path in every}
+
+
+def test_the_kind_of_image_is_in_the_name_and_can_be_read_from_it(make_scan, tmp_path: Path) -> None:
+    names = output_names(make_scan(tmp_path / "raw", "sub-01_acq-a_run-1_UNIT1.nii.gz"), tmp_path / "out")
+    assert names.dseg.name == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_dseg.nii.gz"
+    assert names.morph.name == "sub-01_acq-a_run-1_space-UNIT1_desc-volumetric_morph.tsv"
+    assert names.edited_dseg.name == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_desc-edited_dseg.nii.gz"
+    plain = output_names(make_scan(tmp_path / "raw", "sub-01_acq-a_run-1_T1w.nii.gz"), tmp_path / "out")
+    for written in (names, plain):
+        source = scan_of_table(written.morph, tmp_path / "out")
+        assert (source.name, source.entities) == (written.scan.name, written.scan.entities)
 
 
 def _provenance() -> Provenance:
@@ -120,10 +134,11 @@ def validate(folder: Path) -> dict[str, set[str]]:
 
 def test_validator_accepts_the_output(make_dataset, tmp_path: Path) -> None:
     files = ["sub-01_T1w.nii.gz", "sub-02_ses-1_run-01_T1w.nii", "sub-02_ses-1_run-02_T1w.nii", "sub-03_T1w.nii", RICH]
-    root = make_dataset([*files[:3], RICH.replace("sub-01", "sub-04"), files[3]], images=True)
+    unit1 = ["sub-01_UNIT1.nii.gz", RICH.replace("sub-01", "sub-02").replace("T1w", "UNIT1")]
+    root = make_dataset([*files[:3], *unit1, RICH.replace("sub-01", "sub-04"), files[3]], images=True)
     output = prepare_output(tmp_path / "out", root, command_version="0.1")
     scans, _ = find_scans(root, Selection())
-    assert len(scans) == 5
+    assert len(scans) == 7
     for scan in scans[:-1]:
         write_derivatives(scan, output)
     write_crash(output, scans[-1], "Traceback")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from bids_hypo.bids import Selection, check_dataset, find_scans, normalise_labels, read_metadata, select_subjects
+from bids_hypo.bids import Selection, check_dataset, find_scans, normalise_labels, select_subjects
 from bids_hypo.bids import index as index_module
 from bids_hypo.bids.index import DATABASE_FILE, build_index
-from bids_hypo.errors import InvalidBidsError, NoInputError, NothingSelectedError, ScanReadError, UsageError
+from bids_hypo.errors import InvalidBidsError, NoInputError, NothingSelectedError, UsageError
 
 FILES = (
     "sub-01_ses-1_T1w.nii.gz",
@@ -97,8 +99,8 @@ def test_subject_without_the_session_is_not_missing_unless_asked_for(make_datase
     ("selection", "said"),
     [
         (Selection(participant_labels=("99",)), ["99", "01, 02, 03, 04"]),
-        (Selection(session_labels=("9",)), ["sessions: (none), 1, 2", "5 T1w image(s) of 3 subject(s)"]),
-        (Selection(participant_labels=("04",)), ["no T1w image found", "04"]),
+        (Selection(session_labels=("9",)), ["sessions: (none), 1, 2", "5 T1w or UNIT1 image(s) of 3 subject(s)"]),
+        (Selection(participant_labels=("04",)), ["no T1w or UNIT1 image found", "04"]),
     ],
 )
 def test_nothing_selected_says_what_there_is(make_dataset, selection: Selection, said: list[str]) -> None:
@@ -321,35 +323,121 @@ def test_check_dataset_needs_a_folder(tmp_path: Path, validate: bool) -> None:
             check_dataset(path, validate=validate)
 
 
-def test_metadata_inheritance(make_dataset) -> None:
-    root = make_dataset(["sub-01_ses-1_acq-a_T1w.nii.gz"])
-    anat = root / "sub-01" / "ses-1" / "anat"
-    levels = {
-        root / "T1w.json": {"level": "root", "root": 1},
-        root / "acq-b_T1w.json": {"level": "other acquisition", "other": 1},
-        root / "acq-a_T1w.json": {"level": "root, acquisition", "acq": 1},
-        root / "sub-01" / "sub-01_T1w.json": {"level": "subject", "subject": 1},
-        anat / "sub-01_ses-1_T1w.json": {"level": "session", "session": 1},
-        anat / "sub-01_ses-1_acq-a_T1w.json": {"level": "scan", "scan": 1},
-        anat / "sub-01_ses-1_acq-a_inplaneT1w.json": {"other": 1},
-    }
-    for path, content in levels.items():
-        path.write_text(json.dumps(content))
-    (scan,), _ = find_scans(root, Selection())
-    metadata = read_metadata(scan)
-    assert metadata == {"level": "scan", "root": 1, "acq": 1, "subject": 1, "session": 1, "scan": 1}
-    (anat / "sub-01_ses-1_acq-a_T1w.json").unlink()
-    assert read_metadata(scan)["level"] == "session"
-
-
-@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe\x00"])
-def test_unreadable_metadata_names_the_file(make_dataset, content: bytes) -> None:
+@pytest.mark.parametrize("database", [None, "db"])
+@pytest.mark.parametrize("kind", ["latin-1", "dangling link", "folder", "nested", "forbidden"])
+def test_metadata_that_nobody_needs_fail_nothing(make_dataset, tmp_path: Path, kind: str, database: str | None) -> None:
     root = make_dataset(["sub-01_T1w.nii.gz"])
-    broken = root / "sub-01" / "anat" / "sub-01_T1w.json"
-    broken.write_bytes(content)
-    (scan,), _ = find_scans(root, Selection())
-    with pytest.raises(ScanReadError, match=str(broken)):
-        read_metadata(scan)
+    for path in (root / "T1w.json", root / "participants.json", root / "sub-01" / "anat" / "sub-01_T1w.json"):
+        if kind == "dangling link":
+            path.symlink_to("nowhere.json")
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            content = {"latin-1": '{"PatientName": "Müller"}'.encode("latin-1"), "nested": b"[" * 100_000}
+            path.write_bytes(content.get(kind, b"{}"))
+            path.chmod(0 if kind == "forbidden" else 0o644)
+    check_dataset(root)
+    scans, missing = find_scans(root, Selection(), database_dir=database and tmp_path / database)
+    assert names(scans) == ["sub-01_T1w.nii.gz"] and missing == []
+
+
+def test_a_description_nested_too_deeply_is_told(make_dataset) -> None:
+    root = make_dataset(["sub-01_T1w.nii.gz"])
+    (root / "dataset_description.json").write_text('{"a":' * 100_000)
+    with pytest.raises(InvalidBidsError, match="cannot be read as JSON"):
+        check_dataset(root)
+
+
+PARTS = ("sub-01_part-mag_T1w.nii.gz", "sub-01_part-phase_T1w.nii.gz", "sub-02_part-real_T1w.nii.gz",
+         "sub-02_part-imag_T1w.nii.gz", "sub-02_T1w.nii.gz", "sub-02_rec-norm_T1w.nii.gz", "sub-02_echo-1_T1w.nii.gz",
+         "sub-02_inv-1_MP2RAGE.nii.gz")  # fmt: skip
+
+
+def test_only_magnitude_is_measured_and_one_line_tells(make_dataset, caplog: pytest.LogCaptureFixture) -> None:
+    scans, missing = find_scans(make_dataset(PARTS), Selection())
+    assert names(scans) == [PARTS[0], PARTS[4], PARTS[6], PARTS[5]] and missing == []
+    (line,) = caplog.messages
+    assert "3 image(s) left out, such as sub-01/anat/sub-01_part-phase_T1w.nii.gz" in line and "only magnitude" in line
+
+
+def test_a_subject_of_phase_images_only_has_nothing_to_measure(make_dataset) -> None:
+    root = make_dataset([*PARTS, "sub-03_part-phase_T1w.nii.gz"])
+    _, (missing,) = find_scans(root, Selection())
+    assert missing.subject == "03" and "found no T1w or UNIT1 image" in missing.reason
+    assert "sub-03_part-phase_T1w.nii.gz is of phase" in missing.reason
+    with pytest.raises(NothingSelectedError, match=r"Left out: sub-03_part-phase_T1w\.nii\.gz"):
+        find_scans(root, Selection(participant_labels=("03",)))
+
+
+def test_both_kinds_of_image_are_found_and_told_apart(make_dataset) -> None:
+    files = ["sub-01_T1w.nii.gz", "sub-01_UNIT1.nii.gz", "sub-02_acq-mp2rage_UNIT1.nii"]
+    root = make_dataset(files)
+    scans, missing = find_scans(root, Selection())
+    assert names(scans) == files and missing == []
+    assert [scan.suffix for scan in scans] == ["T1w", "UNIT1", "UNIT1"]
+    for suffix, expected in (("T1w", files[:1]), ("UNIT1", files[1:]), (["T1w", "UNIT1"], files)):
+        assert names(find_scans(root, Selection(filters={"suffix": suffix}))[0]) == expected
+
+
+IGNORED = (
+    "sub-01_T1w.nii.gz", "sub-01_run-2_T1w.nii.gz", "sub-02_T1w.nii.gz", "sub-03_T1w.nii.gz", "sub-04_T2w.nii.gz",
+)  # fmt: skip
+
+
+def test_bidsignore_is_honoured_and_one_line_tells(make_dataset, caplog: pytest.LogCaptureFixture) -> None:
+    root = make_dataset(IGNORED)
+    patterns = "\ufeff# repeats\r\n*_run-2_*\r\n/sub-03/\r\n!\r\nsub-04/\r\n**/sub-02*\r\n!sub-02_T1w.nii.gz\r\n"
+    (root / ".bidsignore").write_text(patterns, encoding="utf-8")
+    scans, missing = find_scans(root, Selection())
+    assert names(scans) == [IGNORED[0], IGNORED[2]]
+    assert missing == []  # of 03 and 04, nothing counts
+    assert [line for line in caplog.messages if "listed in .bidsignore" in line] == [
+        f"{root}: 2 image(s) left out, such as sub-01/anat/{IGNORED[1]}: listed in .bidsignore."
+    ]
+    assert any("the line '!' is no pattern" in line for line in caplog.messages)
+    _, (missing,) = find_scans(root, Selection(participant_labels=("01", "03")))
+    assert missing.subject == "03" and f"{IGNORED[3]} is in .bidsignore" in missing.reason
+
+
+def test_a_bidsignore_that_cannot_be_read_is_told(make_dataset, caplog: pytest.LogCaptureFixture) -> None:
+    root = make_dataset(IGNORED[:2])
+    (root / ".bidsignore").mkdir()
+    assert names(find_scans(root, Selection())[0]) == list(IGNORED[:2])
+    assert ".bidsignore: cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["what?", "100%", "a%20b#1", "plain"])
+def test_any_name_of_a_folder_will_do_for_the_index(
+    make_dataset, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, database = make_dataset(FILES, f"raw{name}"), tmp_path / name / "db"
+    expected = find_scans(root, Selection(), database_dir=database)
+    assert names(expected[0]) == list(T1W)
+    assert [path.relative_to(tmp_path / name).as_posix() for path in (tmp_path / name).rglob("*")] == [
+        "db", f"db/{DATABASE_FILE}"
+    ]  # fmt: skip
+    monkeypatch.setattr(index_module, "ignore_patterns", lambda subjects: pytest.fail(f"indexed again: {subjects}"))
+    selection = Selection(participant_labels=("01", "02", "03"))
+    assert find_scans(root, selection, database_dir=database)[0] == expected[0]
+
+
+def test_an_index_can_be_used_without_being_made(make_dataset, tmp_path: Path) -> None:
+    root, database = make_dataset(FILES), tmp_path / "new" / "db"
+    assert names(find_scans(root, Selection(), database_dir=database, keep_index=False)[0]) == list(T1W)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_index_of_an_earlier_version_is_made_again(make_dataset, tmp_path: Path) -> None:
+    root = make_dataset(["sub-01_T1w.nii.gz"])
+    find_scans(root, Selection(), database_dir=tmp_path / "db")
+    with closing(sqlite3.connect(tmp_path / "db" / DATABASE_FILE)) as database:
+        database.execute("PRAGMA user_version = 0")
+    unit1 = root / "sub-01" / "anat" / "sub-01_UNIT1.nii.gz"
+    unit1.touch()
+    for folder in (unit1.parent, unit1.parent.parent):  # the subject does not look changed since
+        os.utime(folder, (1, 1))
+    scans, _ = find_scans(root, Selection(), database_dir=tmp_path / "db")
+    assert names(scans) == ["sub-01_T1w.nii.gz", "sub-01_UNIT1.nii.gz"]
 
 
 def test_labels_from_a_file_select_scans(make_dataset, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from bids_hypo.errors import NoInputError, UsageError
         (["ses-pre", "post"], "ses", ("pre", "post")),
         (["run-01", "1"], "run", ("01", "1")),
         (["acq-mprage+x"], "acq", ("mprage+x",)),
+        (["01,sub-02", "03,", "01"], "sub", ("01", "02", "03")),
+        (["ses-1,ses-2"], "ses", ("1", "2")),
     ],
 )
 def test_prefix_is_optional(values: list[str] | None, prefix: str, expected: tuple[str, ...]) -> None:
@@ -46,11 +48,21 @@ def test_labels_from_a_file(tmp_path: Path, text: str) -> None:
         ("ses-01", "sub", UsageError, "'ses-01'"),
         ("absent.txt", "sub", NoInputError, "absent.txt"),
         ("labels.txt", "ses", UsageError, "labels.txt"),
+        ("01,a_b", "sub", UsageError, "'a_b'"),
+        (",", "sub", UsageError, "','"),
+        ("01,absent.txt", "sub", NoInputError, "absent.txt"),
     ],
 )
 def test_bad_labels(value: str, prefix: str, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         normalise_labels([value], prefix)
+
+
+def test_a_file_whose_name_has_a_comma(tmp_path: Path) -> None:
+    (tmp_path / "a,b.txt").write_text("01\n")
+    (tmp_path / "c.txt").write_text("02\n")
+    assert normalise_labels([str(tmp_path / "a,b.txt")], "sub") == ("01",)
+    assert normalise_labels([f"{tmp_path / 'c.txt'},03"], "sub") == ("02", "03")
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "01\nsub_02\n"])
@@ -76,9 +88,10 @@ def test_filter_file_gives_its_t1w_entry(tmp_path: Path) -> None:
         ([], "expected an object"),
         ({"t1w": "x"}, "expected an object"),
         ({"t1w": {"sesion": "1"}}, "'sesion' is not an entity"),
-        ({"t1w": {"suffix": "T2w"}}, "reads only 'T1w'"),
+        ({"t1w": {"suffix": "T2w"}}, "reads only 'T1w' and 'UNIT1'"),
         ({"t1w": {"session": {"a": 1}}}, "'session' is"),
         ({"t1w": {"session": "ses-1"}}, "without its prefix"),
+        ({"t1w": {"session": "1,2"}}, "Give a list"),
     ],
 )
 def test_bad_filter_files(tmp_path: Path, content: Any, said: str) -> None:

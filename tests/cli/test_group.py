@@ -130,6 +130,8 @@ def _rewrite(raw, change):
         (["--control", "healthy"], 65, "'CON' (4)"),
         (["--case", "CON", "--control", "CON"], 64, "different groups"),
         (["--covariates", "weight"], 65, "no column weight"),
+        (["--covariates", "age,sex"], 65, "Separate names by spaces"),
+        (["--case", "ALS,PLS"], 65, "Separate names by spaces"),
         (["--scores", "sex"], 65, "expected numbers"),
         (["--site-column", "centre"], 65, "no column centre"),
         (["--ratings", "nowhere.tsv"], 66, "nowhere.tsv"),
@@ -203,6 +205,19 @@ def test_only_flagged_scans(tmp_path, capsys):
     write_participants(raw, rows)
     assert main([str(raw), str(out), "group", "--exclude-flagged"]) == 65
     assert "3 flagged, left out as asked for" in capsys.readouterr().err
+
+
+def test_kinds_of_image_are_told_apart_and_mixing_them_is_said(study, capsys):
+    raw, out = study
+    add_scan(raw, out, "sub-001", 700, 1.5e6, suffix="UNIT1")
+    assert main([str(raw), str(out), "group"]) == 0
+    assert "Images of different kinds" not in capsys.readouterr().err  # of a person's scans, the T1w is tested
+    (out / "sub-001" / "anat" / "sub-001_desc-volumetric_morph.tsv").unlink()
+    assert main([str(raw), str(out), "group"]) == 0
+    assert "Images of different kinds are compared (7 T1w, 1 UNIT1)" in capsys.readouterr().err
+    table = pd.read_csv(out / "group_volumes.tsv", sep="\t", dtype=str)
+    assert table["scan"].tolist()[0] == "sub-001_UNIT1"
+    assert table["source_file"].tolist()[0] == "sub-001/anat/sub-001_UNIT1.nii.gz"
 
 
 def test_nothing_to_read(study, tmp_path, capsys):

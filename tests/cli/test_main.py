@@ -25,7 +25,7 @@ def dataset(tmp_path):
         (["{data}", "{out}", "participant", "--dry-run"], 0, ""),
         (["{data}", "{out}", "groupe"], 17, "groupe"),
         (["{out}", "{data}", "participant"], 66, "out"),
-        (["{data}", "{out}", "participant", "--session-label", "9"], 18, "no T1w image passes"),
+        (["{data}", "{out}", "participant", "--session-label", "9"], 18, "no T1w or UNIT1 image passes"),
         (["{data}", "{out}"], 64, ""),
         (["{data}", "{out}", "participant", "--no-such-option"], 64, ""),
         (["{data}", "{out}", "participant", "--device", "tpu"], 64, "tpu"),
@@ -62,6 +62,14 @@ def test_labels_with_and_without_prefix_and_from_a_file(dataset, tmp_path, capsy
         text = capsys.readouterr().out
         assert expected in text
         assert "1 to do" in text
+
+
+def test_a_dry_run_names_who_is_missing(dataset, tmp_path, capsys):
+    command = [str(dataset), str(tmp_path / "out"), "participant", "--dry-run", "--participant-label", "01,09"]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    assert "1 to do, 1 missing" in captured.out
+    assert "MISSING sub-09: " in captured.err and "no such folder" in captured.err
 
 
 def test_help_and_planning_do_not_import_tensorflow(dataset, tmp_path):

@@ -205,3 +205,9 @@ def test_a_link_does_not_lead_out_of_the_root(tmp_path):
     (tmp_path / "root" / "link").symlink_to(tmp_path)
     with pytest.raises(UsageError, match="outside"):
         choose_folder(str(tmp_path / "root" / "link"), GuiOptions(data_root=tmp_path / "root"))
+
+
+def test_a_uniform_image_keeps_its_kind(tmp_path):
+    names = ("sub-1_UNIT1.nii.gz", "sub-1_T1w.nii.gz", "sub-2_T2w.nii.gz")
+    _, uploads = _receive(tmp_path, *(write_image(tmp_path / name) for name in names))
+    assert [u.path.name for u in uploads] == ["sub-1_UNIT1.nii.gz", "sub-1_T1w.nii.gz", "sub-2T2w_T1w.nii.gz"]

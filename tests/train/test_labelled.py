@@ -31,6 +31,15 @@ def test_scans_without_labels_are_left_out(dataset):
         find_labelled(dataset[0], dataset[1] / "elsewhere")
 
 
+def test_a_label_is_not_taken_for_that_of_another_kind_of_image(dataset):
+    raw, labels = dataset
+    before = [item.scan.path for item in find_labelled(raw, labels)]
+    twin = before[0].with_name(before[0].name.replace("_T1w", "_UNIT1"))
+    alone = before[1].rename(before[1].with_name(before[1].name.replace("_T1w", "_UNIT1")))
+    twin.write_bytes(before[0].read_bytes())
+    assert sorted(item.scan.path for item in find_labelled(raw, labels)) == sorted([before[0], alone, *before[2:]])
+
+
 def test_classes_by_recipe(dataset, tmp_path):
     item = find_labelled(*dataset)[0]
     left, right = read_classes(item, load_recipe("hypothalamus"))

@@ -1,0 +1,95 @@
+"""What a command does around its work: pipes that nobody reads, dry runs, other packages' lines."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bids_hypo.cli.main import main
+from bids_hypo.cli.running import run_command
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    folder = tmp_path / "data" / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    (folder / "sub-01_T1w.nii.gz").touch()
+    (tmp_path / "data" / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    return tmp_path / "data"
+
+
+PRINTS = """
+import sys, argparse
+from bids_hypo.cli.running import run_command
+def work(args):
+    {work}
+    return 0
+sys.exit(run_command(argparse.ArgumentParser(), [], work))
+"""
+
+
+def unread(command: list[str], *, stream: str = "stdout") -> tuple[int, str]:
+    """Exit code and the other stream of a command, one stream of which nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writing}
+    with subprocess.Popen(command, text=True, **streams) as process:
+        os.close(writing)
+        out, err = process.communicate()
+    return process.returncode, err if stream == "stdout" else out
+
+
+@pytest.mark.parametrize("work", ["print('x' * 100_000)", "print('x')", "print('x', flush=True)"])
+def test_a_closed_pipe_ends_a_command_quietly(work):
+    assert unread([sys.executable, "-c", PRINTS.format(work=work)]) == (141, "")
+
+
+def test_so_does_a_closed_standard_error():
+    work = "print('y'); sys.stderr.write('x'); sys.stderr.flush()"
+    assert unread([sys.executable, "-c", PRINTS.format(work=work)], stream="stderr") == (141, "y\n")
+
+
+def test_help_and_a_dry_run_into_a_closed_pipe(dataset, tmp_path):
+    run = [sys.executable, "-m", "bids_hypo", str(dataset), str(tmp_path / "out"), "participant", "--dry-run"]
+    assert unread(run) == (141, "")
+    assert unread([*run, "--help"])[1] == ""
+
+
+def test_another_broken_pipe_is_an_error(capsys):
+    def work(_):
+        raise BrokenPipeError("the scheduler went away")
+
+    assert run_command(argparse.ArgumentParser(), [], work) == 74
+    assert "the scheduler went away" in capsys.readouterr().err
+
+
+def test_a_dry_run_writes_nothing(dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    command = [str(dataset), "out", "participant", "--dry-run", "-w", "work", "--bids-database-dir", "db"]
+    assert main(command) == 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("verbose", "seen"), [("-v", False), ("-vv", True)])
+def test_other_packages_are_heard_with_vv_only(verbose, seen, capsys, monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+
+    def work(_):
+        logging.getLogger("bids_hypo.x").info("ours")
+        logging.getLogger("nilearn").warning("a warning of theirs")
+        logging.getLogger("nilearn").error("an error of theirs")
+        logging.getLogger("bids_hypothetical").info("not ours")
+        return 0
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-v", dest="verbose", action="count", default=0)
+    assert run_command(parser, [verbose], work) == 0
+    told = capsys.readouterr().err
+    assert "INFO: ours" in told and "an error of theirs" in told and "not ours" not in told
+    assert ("a warning of theirs" in told) is seen
