@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from bids_hypo.bids.checksums import table_flags
 from bids_hypo.bids.entities import Scan, shorten, split_name
 from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, sidecar
 from bids_hypo.bids.selection import Selection
@@ -121,6 +122,8 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> dict[str, Any]:
     if not sources:
         raise ValueError(f"its {sidecar(path).name} names no source that begins with {raw}")
     report = output_names(scan, derivatives).report
+    volumes = _read_morph(path)
+    volumes["flags"] += table_flags(path, about)
     models = (f"{model['Name']} {model['Version']}" for model in about.get("Models", {}).values())
     row = {
         "participant_id": f"sub-{scan.subject}",
@@ -129,7 +132,7 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> dict[str, Any]:
         "scan": scan.name,
         "source_file": sources[0].removeprefix(raw),
         "report": report.name if report.is_file() else None,
-        **_read_morph(path),
+        **volumes,
         "manual": bool(about.get("Manual", False)),
         "models": "; ".join([*models, *(["fast"] if about.get("Settings", {}).get("Fast") else [])]),
     }

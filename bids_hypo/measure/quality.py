@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from bids_hypo.bids.checksums import TABLE_CHANGED
 from bids_hypo.image.grid import Grid, bounding_box
 from bids_hypo.measure.image_quality import ImageQuality
 
@@ -23,6 +24,8 @@ FOLDS = "folds_disagree"
 CONTRAST = "poor_contrast"
 MOTION = "possible_motion"
 DEFACED = "defaced_into_brain"
+CORRECTION_FAR = "correction_far"
+SIDES_SWAPPED = "correction_sides_swapped"
 
 FLAG_TEXTS: dict[str, str] = {
     SKULL_STRIPPED: "the skull was removed: the intracranial volume cannot be measured",
@@ -37,6 +40,9 @@ FLAG_TEXTS: dict[str, str] = {
     CONTRAST: "poor contrast or much noise around the hypothalamus",
     MOTION: "structured signal in the air around the head, as motion during the scan leaves it",
     DEFACED: "the image was blanked up to or into the intracranial volume (defacing?)",
+    CORRECTION_FAR: "the mask corrected by hand hardly overlaps with the automatic one, or lies apart from it",
+    SIDES_SWAPPED: "left and right of the mask corrected by hand lie where the automatic one has right and left",
+    TABLE_CHANGED: "the table of volumes was changed after it was written",
 }
 ICV_NOT_MEASURABLE = (SKULL_STRIPPED, ICV_CUT)
 

@@ -21,6 +21,9 @@ TITLES: dict[str, str] = {
     quality.CONTRAST: "Poor contrast",
     quality.MOTION: "Possible motion",
     quality.DEFACED: "Defaced into the brain",
+    quality.CORRECTION_FAR: "Correction far from the automatic mask",
+    quality.SIDES_SWAPPED: "Correction with left and right swapped",
+    quality.TABLE_CHANGED: "Table changed",
 }
 ADVICE: dict[str, str] = {
     quality.SKULL_STRIPPED: "The hypothalamus can be judged. To normalise its volume, use the scan with its skull.",
@@ -35,6 +38,9 @@ ADVICE: dict[str, str] = {
     quality.CONTRAST: "See whether the borders can be told at all with the outlines switched off.",
     quality.MOTION: "Look for rings and ghosts on the whole-head slices; motion makes volumes smaller.",
     quality.DEFACED: "See on the whole-head slices whether brain is missing; the ICV is then too small.",
+    quality.CORRECTION_FAR: "See whether the outline lies on the structure: it may be another person's, or shifted.",
+    quality.SIDES_SWAPPED: "See which side is which (1 is the person's left, 2 the right), and exchange the labels.",
+    quality.TABLE_CHANGED: "Run participant level again: the scan is then measured anew.",
 }
 
 

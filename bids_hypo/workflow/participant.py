@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from bids_hypo import __version__
+from bids_hypo.bids.checksums import SourceRecord, record_source, stamp_of
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.names import OutputNames, sidecar
 from bids_hypo.bids.query import Scan, read_metadata
@@ -192,11 +193,13 @@ def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, 
     try:
         with watch.stage("read"):
             read_metadata(scan)
+            untouched = stamp_of(scan.path)
             volume = read_volume(scan.path)
+            source = record_source(scan.path, untouched)
         found = segment_volume(volume, models, fast=fast, what=str(scan.path), watch=watch)
         with watch.stage("write"):
             write_images(scan, names, volume, found)
-        write_records(scan, names, found, provenance(models, watch, settings))
+        write_records(scan, names, found, provenance(models, watch, settings, source))
     except BaseException:
         remove_outputs(names)
         raise
@@ -293,7 +296,7 @@ def write_records(scan: Scan, names: OutputNames, found: Segmentation, made_by: 
     write_json(sidecar(names.morph), morph_sidecar(scan, made_by, names.files[:-1]) | of_image)
 
 
-def provenance(models: Models, watch: Stopwatch, settings: dict) -> Provenance:
+def provenance(models: Models, watch: Stopwatch, settings: dict, source: SourceRecord) -> Provenance:
     """What made the derivatives."""
     used = {
         bundle.name: {"Name": bundle.name, "Version": bundle.version, "WeightsSHA256": bundle.weights_sha256}
@@ -306,4 +309,5 @@ def provenance(models: Models, watch: Stopwatch, settings: dict) -> Provenance:
         seconds=dict(watch.seconds),
         models=used,
         settings=settings,
+        source=source,
     )
