@@ -27,8 +27,8 @@ class Limits:
     max_distance_mm: float
 
 
-HYPOTHALAMUS = Limits(0.4, 4.0)
-ICV = Limits(0.8, 8.0)
+HYPOTHALAMUS = Limits(0.45, 6.0)
+ICV = Limits(0.9, 8.0)
 
 
 @dataclass(frozen=True)
