@@ -177,7 +177,9 @@ def _report(table: pd.DataFrame, out: Path | None) -> None:
     print(numbers.agg(["mean", "std", "min", "max"]).to_string(float_format=lambda x: f"{x:.3f}"))
     print("mean absolute", numbers.abs().mean().round(3).to_dict())
     if out:
-        table.to_csv(out, sep="\t", index=False, na_rep="n/a")
+        from bids_hypo.bids.dataset import write_tsv
+
+        write_tsv(out, table)
 
 
 def _need(args: argparse.Namespace, *names: str) -> None:
