@@ -10,6 +10,7 @@ import numpy as np
 
 from bids_hypo.bids import OutputNames, Provenance, find_scans, output_names, prepare_output, write_json, write_tsv
 from bids_hypo.bids import sidecar as json_of
+from bids_hypo.bids.checksums import record_source, stamp_of
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import (
     dseg_sidecar,
@@ -67,7 +68,9 @@ def finished_dataset(
 
 def write_finished(names: OutputNames, flags: tuple[str, ...] = ()) -> None:
     """Write images, sidecars and table of one scan, as by the shipped models."""
+    untouched = stamp_of(names.scan.path)
     volume = read_volume(names.scan.path)
+    source = record_source(names.scan.path, untouched)
     labels, icv = masks_of(volume.data.shape, volume.affine)
     probability = np.stack([labels == 1, labels == 2], -1).astype(np.float32)
     write_nifti(names.dseg, labels, volume.affine)
@@ -78,7 +81,7 @@ def write_finished(names: OutputNames, flags: tuple[str, ...] = ()) -> None:
         role: {"Name": b.name, "Version": b.version, "WeightsSHA256": b.weights_sha256}
         for role, b in find_bundles().items()
     }
-    made_by = Provenance("0.0.test", "cpu", (), {"read": 0.1, "anatomy": 2.0}, models, {"Fast": False})
+    made_by = Provenance("0.0.test", "cpu", (), {"read": 0.1, "anatomy": 2.0}, models, {"Fast": False}, source)
     makers = {names.dseg: dseg_sidecar, names.hypothalamus_mask: hypothalamus_mask_sidecar,
               names.hypothalamus_probseg: probseg_sidecar, names.icv_mask: icv_mask_sidecar}  # fmt: skip
     for image, make in makers.items():

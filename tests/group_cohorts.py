@@ -32,7 +32,7 @@ def add_scan(raw: Path, out: Path, name: str, volume: float, icv: float | None, 
     write_tsv(names.morph, volume_table(left, volume - left, icv, hypothalamus_flags=flags, icv_flags=icv_flags))
     models = {role: model | {"Version": version} for role, model in MODELS.items()}
     made_by = Provenance("0.1.0", "cpu", (), {}, models, {"Fast": False})
-    write_json(sidecar(names.morph), morph_sidecar(scan, made_by, ()))
+    write_json(sidecar(names.morph), morph_sidecar(scan, made_by, [names.morph]))
     return names.morph
 
 

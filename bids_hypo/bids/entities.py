@@ -71,14 +71,6 @@ class Scan:
         """Label of the session, without ``ses-``; None for a dataset without sessions."""
         return self.entities.get("ses")
 
-    @property
-    def size_bytes(self) -> int | None:
-        """Size of the image file; None if it cannot be reached (a link to a file that was never fetched)."""
-        try:
-            return self.path.stat().st_size
-        except OSError:
-            return None
-
 
 @dataclass(frozen=True)
 class MissingScan:

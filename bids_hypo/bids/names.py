@@ -82,6 +82,11 @@ class OutputNames:
         """Where a corrected intracranial mask is looked for."""
         return _edited(self.icv_mask)
 
+    @property
+    def edited(self) -> tuple[Path, ...]:
+        """Where corrected masks are looked for."""
+        return (self.edited_dseg, self.edited_icv_mask)
+
     def figure(self, desc: str, extension: str = ".svg") -> Path:
         """Path of a figure of this scan.
 

@@ -10,21 +10,49 @@ import os
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bids_hypo.bids.checksums import record_source, recorded_checksums, sha256_of, source_times, stamp_of
 from bids_hypo.bids.names import OutputNames, bids_uri, sidecar
+from bids_hypo.bids.sidecars import write_json
+from bids_hypo.errors import ScanReadError
+from bids_hypo.image.volume import write_bytes
 
 CLAIM_SECONDS = 900.0  # how long another job may take for a scan; after that we go on beside it
 _CLAIM_POLL_SECONDS = 0.5
 
+# Kinds of doubt.
+NOT_DONE = "not done yet"
+SOURCE = "the scan has changed"
+RESULTS = "the results are damaged or were changed"
+MODELS = "made by other models"
+SETTINGS = "made with other settings"
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why the outputs of a scan are not taken as they are.
+
+    Attributes
+    ----------
+    kind : str
+        One of the constants of this module, to sort by.
+    text : str
+        What was found, with the name of the file.
+    """
+
+    kind: str
+    text: str
 
 
 def outputs_complete(
     names: OutputNames, model_sha256s: Collection[str], *, settings: Mapping[str, Any] | None = None
 ) -> bool:
-    """Whether all derivatives of a scan are there and were made from it by the same models.
+    """Whether all derivatives of a scan are there, as they were written, and were made from it by the same models.
 
     Parameters
     ----------
@@ -37,54 +65,136 @@ def outputs_complete(
     Returns
     -------
     bool
-        True only if the table's JSON names the set of files, each exists and is not empty, and every sidecar
-        names the same models and a source of the same name and size.
+        True only if `find_doubt` finds nothing.
     """
-    problem = _problem(names, {sha.lower() for sha in model_sha256s}, settings)
-    if problem:
-        _log.debug("%s: to be done, %s.", names.scan.name, problem)
-    return problem is None
+    return find_doubt(names, model_sha256s, settings=settings) is None
 
 
-def _problem(names: OutputNames, wanted: set[str], settings: Mapping[str, Any] | None) -> str | None:
+def find_doubt(
+    names: OutputNames, model_sha256s: Collection[str], *, settings: Mapping[str, Any] | None = None
+) -> Doubt | None:
+    """Why a scan has to be done (again): see `outputs_complete` for the parameters.
+
+    Returns
+    -------
+    Doubt or None
+        None only if the table's JSON, which closes the set, names all files, each has the checksum written there,
+        every sidecar names the same models and settings, and the source has the content that was measured.
+    """
     closing = _read_json(sidecar(names.morph))
     if closing is None:
-        return f"no readable {sidecar(names.morph).name}"
-    listed = closing.get("Files")
-    files = set(listed) if isinstance(listed, list) else set()
+        if not sidecar(names.morph).exists():
+            return Doubt(NOT_DONE, f"there is no {sidecar(names.morph).name}")
+        return Doubt(RESULTS, f"{sidecar(names.morph).name} cannot be read")
+    files = recorded_checksums(closing) or {}
     # The ICV of a skull-stripped scan may be missing on purpose; then it is not in the list.
     required = [path for path in names.files[:-1] if path not in (names.icv_mask, sidecar(names.icv_mask))]
     lacking = [path.name for path in required if path.name not in files]
     if lacking:
-        return f"{lacking[0]} is not listed in {sidecar(names.morph).name}"
-    for name in sorted(files):
-        path = names.anat_dir / str(name)
-        if not path.is_file() or path.stat().st_size == 0:
-            return f"{path.name} is missing or empty"
+        return Doubt(RESULTS, f"{lacking[0]} is not listed in {sidecar(names.morph).name}")
+    wanted = {sha.lower() for sha in model_sha256s}
     images = [image for image in names.images if image.name in files]
     for path in [names.morph, *images]:
-        problem = _sidecar_problem(sidecar(path), names, wanted, settings)
-        if problem:
-            return f"{sidecar(path).name} {problem}"
+        doubt = _doubt_of_sidecar(sidecar(path), names, wanted, settings)
+        if doubt:
+            return doubt
+    changed = source_change(names, closing)
+    if changed:
+        return Doubt(SOURCE, changed)
+    found = (_doubt_of_file(names.anat_dir / name, digest) for name, digest in sorted(files.items()))
+    return next((doubt for doubt in found if doubt), None)
+
+
+def _doubt_of_file(path: Path, digest: str | None) -> Doubt | None:
+    try:
+        if path.stat().st_size == 0:
+            return Doubt(RESULTS, f"{path.name} is empty")
+        if digest is not None and sha256_of(path) != digest:
+            return Doubt(RESULTS, f"{path.name} is damaged, or was changed after it was written")
+    except FileNotFoundError:
+        return Doubt(RESULTS, f"{path.name} is missing")
+    except OSError as error:
+        return Doubt(RESULTS, f"{path.name} cannot be read ({error.strerror})")
     return None
 
 
-def _sidecar_problem(
+def _doubt_of_sidecar(
     path: Path, names: OutputNames, wanted: set[str], settings: Mapping[str, Any] | None
-) -> str | None:
+) -> Doubt | None:
     content = _read_json(path)
     if content is None:
-        return "is missing or unreadable"
+        return Doubt(RESULTS, f"{path.name} is missing or cannot be read")
     models = content.get("Models")
     used = [m.get("WeightsSHA256") for m in models.values() if isinstance(m, dict)] if isinstance(models, dict) else []
     if {str(sha).lower() for sha in used} != wanted:
-        return "names other models"
-    size_bytes = names.scan.size_bytes  # None for a source that is out of reach now: no reason to do it again
-    if content.get("Sources") != [bids_uri(names.scan)] or size_bytes not in (None, content.get("SourceBytes")):
-        return "names another source, or the source has another size now"
+        return Doubt(MODELS, f"{path.name} names other models")
+    if content.get("Sources") != [bids_uri(names.scan)]:
+        return Doubt(SOURCE, f"{path.name} names another source")
     if settings is not None and content.get("Settings") != json.loads(json.dumps(dict(settings))):
-        return "was made with other settings"
+        return Doubt(SETTINGS, f"{path.name} was made with other settings")
     return None
+
+
+def source_change(names: OutputNames, closing: Mapping[str, Any]) -> str | None:
+    """Whether a scan is not the one that was measured, in words.
+
+    Its checksum is computed only if it looks touched: its size is the same, but a time is not. Times alone say nothing.
+
+    Parameters
+    ----------
+    names : OutputNames
+    closing : mapping
+        JSON of the table of volumes.
+
+    Returns
+    -------
+    str or None
+        None for the same content, and for a scan that is out of reach now: no reason to measure it again.
+    """
+    path = names.scan.path
+    now = stamp_of(path)
+    if now is None:
+        return None
+    if now.size_bytes != closing.get("SourceBytes"):
+        return f"{path} has {now.size_bytes} bytes, the scan that was measured had {closing.get('SourceBytes')}"
+    digest = closing.get("SourceSHA256")
+    if digest is None:  # of an earlier version: only what was written to after it was measured can be told
+        newer = now.modified_ns > sidecar(names.morph).stat().st_mtime_ns
+        return f"{path} is newer than its results, and they record no checksum to compare with" if newer else None
+    if source_times(now).items() <= closing.items():
+        return None
+    try:
+        same = sha256_of(path) == digest
+    except OSError as error:
+        _log.debug("%s: out of reach (%s)", path, error)
+        return None
+    return None if same else f"{path} has another content (SHA-256) than the scan that was measured"
+
+
+def refresh_source_times(names: OutputNames) -> None:
+    """Write down the times of a touched scan of the same content, so that the next run need not read it whole again.
+
+    The record keeps its own time, for nothing that is made from it is out of date. It is left alone while another job
+    has the scan.
+
+    Parameters
+    ----------
+    names : OutputNames
+        Of a scan whose outputs are complete.
+    """
+    path = sidecar(names.morph)
+    closing, now = _read_json(path), stamp_of(names.scan.path)
+    if closing is None or now is None or closing.get("SourceSHA256") is None:
+        return
+    if source_times(now).items() <= closing.items() or _lock_file(names).exists():
+        return
+    try:
+        written = path.stat()
+        if record_source(names.scan.path, now).sha256 == closing["SourceSHA256"]:
+            write_json(path, closing | source_times(now))
+            os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
+    except (OSError, ScanReadError) as error:  # it only costs reading the scan again next time
+        _log.debug("%s: times of the source not noted (%s)", path, error)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -114,6 +224,29 @@ def remove_outputs(names: OutputNames) -> None:
             part.unlink(missing_ok=True)
 
 
+def take_over(former: OutputNames, names: OutputNames) -> None:
+    """Copy the complete outputs of a scan from another output folder, with the corrected masks that were counted.
+
+    Parameters
+    ----------
+    former : OutputNames
+    names : OutputNames
+        Where they go. Stale outputs there are removed; corrected masks there stay as they are.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read or written.
+    """
+    remove_outputs(names)
+    edited = [(old, new) for old, new in zip(former.edited, names.edited, strict=True) if not new.exists()]
+    pairs = [(sidecar(old), sidecar(new)) for old, new in edited] + edited
+    for source, target in [*pairs, *zip(former.files, names.files, strict=True)]:
+        if source.is_file():
+            write_bytes(target, source.read_bytes())
+    _log.info("%s: taken over from %s", names.scan.name, former.output_dir)
+
+
 @contextmanager
 def claim(names: OutputNames) -> Iterator[None]:
     """Hold a scan for as long as the block lasts, so that two jobs never write its derivatives at the same time.
@@ -126,7 +259,7 @@ def claim(names: OutputNames) -> Iterator[None]:
     ----------
     names : OutputNames
     """
-    path = names.crash.with_name(f".{names.scan.name}.lock")
+    path = _lock_file(names)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = _lock(path)
     try:
@@ -135,6 +268,10 @@ def claim(names: OutputNames) -> Iterator[None]:
         if handle is not None:
             path.unlink(missing_ok=True)
             os.close(handle)
+
+
+def _lock_file(names: OutputNames) -> Path:
+    return names.crash.with_name(f".{names.scan.name}.lock")
 
 
 def _lock(path: Path) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bids_hypo.bids.checksums import SourceRecord, checksums, source_fields, source_times
 from bids_hypo.bids.entities import Scan
 from bids_hypo.bids.names import bids_uri
 from bids_hypo.image.volume import write_bytes
@@ -37,7 +38,9 @@ class Provenance:
     models : dict of str to dict
         For each role (``anatomy``, ``hypothalamus``) the Name, Version and WeightsSHA256 of the bundle.
     settings : dict, optional
-        Options that change the result. Scans are done again when they differ (see `dataset.outputs_complete`).
+        Options that change the result. Scans are done again when they differ (see `resume.outputs_complete`).
+    source : SourceRecord, optional
+        The bytes of the scan that were measured; None where it is not at hand.
     """
 
     software_version: str
@@ -46,13 +49,14 @@ class Provenance:
     seconds: dict[str, float]
     models: dict[str, dict[str, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
+    source: SourceRecord | None = None
 
 
 def _common(scan: Scan, provenance: Provenance, description: str) -> dict[str, Any]:
     return {
         "Description": description,
         "Sources": [bids_uri(scan)],
-        "SourceBytes": scan.size_bytes,
+        **source_fields(provenance.source),
         "GeneratedBy": [{"Name": SOFTWARE_NAME, "Version": provenance.software_version}],
         "Models": {role: dict(model) for role, model in sorted(provenance.models.items())},
         "Settings": dict(provenance.settings),
@@ -101,7 +105,7 @@ def morph_sidecar(scan: Scan, provenance: Provenance, written: Iterable[Path]) -
     scan : Scan
     provenance : Provenance
     written : iterable of Path
-        All files written for the scan before this one. Resuming looks for each of them.
+        All files written for the scan before this one. Resuming compares each of them with its checksum.
 
     Returns
     -------
@@ -111,7 +115,8 @@ def morph_sidecar(scan: Scan, provenance: Provenance, written: Iterable[Path]) -
     return {
         **morph_table_dictionary(),
         **_common(scan, provenance, text),
-        "Files": sorted(Path(path).name for path in written),
+        **source_times(provenance.source.stamp if provenance.source else None),
+        "Files": checksums(written),
     }
 
 
@@ -126,7 +131,8 @@ def edited_sidecar(scan: Scan, automatic: Mapping[str, Any], automatic_path: str
     automatic_path : str
         That mask, relative to the derivative dataset.
     """
-    kept = {key: automatic[key] for key in ("Type", "SourceBytes", "SpatialReference") if key in automatic}
+    same = ("Type", "SourceBytes", "SourceSHA256", "SpatialReference")
+    kept = {key: automatic[key] for key in same if key in automatic}
     return {
         "Description": f"Corrected by hand. {automatic.get('Description', '')}".strip(),
         "Sources": [bids_uri(scan), f"bids::{automatic_path}"],

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bids_hypo.bids.checksums import table_flags
 from bids_hypo.bids.entities import Scan, shorten
 from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, scan_of_table, sidecar
@@ -107,6 +108,8 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> dict[str, Any]:
     if not sources:
         raise ValueError(f"its {sidecar(path).name} names no source that begins with {raw}")
     report = output_names(scan, derivatives).report
+    volumes = _volumes_of(path)
+    volumes["flags"] += table_flags(path, about)
     models = (f"{model['Name']} {model['Version']}" for model in about.get("Models", {}).values())
     row = {
         "participant_id": f"sub-{scan.subject}",
@@ -115,7 +118,7 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> dict[str, Any]:
         "scan": scan.name,
         "source_file": sources[0].removeprefix(raw),
         "report": report.name if report.is_file() else None,
-        **_volumes_of(path),
+        **volumes,
         "manual": bool(about.get("Manual", False)),
         "models": "; ".join([*models, *(["fast"] if about.get("Settings", {}).get("Fast") else [])]),
     }

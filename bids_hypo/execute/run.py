@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,19 @@ from tqdm import tqdm
 
 from bids_hypo import __version__
 from bids_hypo.bids.dataset import prepare_output, write_crash
+from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.names import OutputNames, output_names
 from bids_hypo.bids.query import MissingScan, Scan, check_dataset, find_scans
-from bids_hypo.bids.resume import outputs_complete
-from bids_hypo.errors import ExitCode
+from bids_hypo.bids.resume import (
+    NOT_DONE,
+    RESULTS,
+    SOURCE,
+    Doubt,
+    find_doubt,
+    refresh_source_times,
+    take_over,
+)
+from bids_hypo.errors import BidsHypoError, ExitCode
 from bids_hypo.execute.cluster import run_on_cluster
 from bids_hypo.execute.local import run_here
 from bids_hypo.models.bundle import ModelBundle
@@ -40,12 +49,15 @@ class Plan:
         Of the kept ones, those complete in a folder of ``--derivatives`` only: there, and where they go.
     missing : tuple of MissingScan
         Subjects that were asked for and have no image to measure.
+    doubts : dict of str to Doubt
+        By the name of a scan to process, why; of all, unless they are done again on request.
     """
 
     todo: tuple[Scan, ...]
     kept: tuple[Scan, ...]
     adopted: tuple[tuple[OutputNames, OutputNames], ...]
     missing: tuple[MissingScan, ...]
+    doubts: dict[str, Doubt]
 
 
 def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
@@ -79,20 +91,15 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
         return ExitCode.OK, _announce(plan)
     prepare_output(options.output_dir, options.bids_dir, command_version=__version__)
     for former, names in plan.adopted:
-        _take_over(former, names)
+        take_over(former, names)
+    for scan in plan.kept:
+        refresh_source_times(output_names(scan, options.output_dir))
     results = [_record_missing(m, options.output_dir) for m in plan.missing]
+    results += [_kept(s, options.output_dir) for s in plan.kept]
     if options.reports_only:
-        results += [read_result(output_names(s, options.output_dir)) for s in plan.kept]
-        results += [
-            ScanResult(
-                s.name, "failed", error=f"{s.name}: no complete outputs to draw from; run without --reports-only."
-            )
-            for s in plan.todo
-        ]
-    else:
-        results += [read_result(output_names(s, options.output_dir)) for s in plan.kept]
-        if plan.todo:
-            results += _process_all(plan.todo, options)
+        results += [_not_drawn(s, plan.doubts[s.name]) for s in plan.todo]
+    elif plan.todo:
+        results += _process_all(plan.todo, options)
     from bids_hypo.execute.reporting import finish_reports  # seconds that --dry-run need not pay
 
     results = finish_reports(results, scans, options, bundles)
@@ -104,20 +111,36 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
 def make_plan(
     scans: list[Scan], missing: list[MissingScan], bundles: tuple[ModelBundle, ...], options: RunOptions
 ) -> Plan:
-    """Divide scans into those to process and those whose outputs are complete and made with the same models."""
+    """Divide scans into those to process and those whose outputs are complete and made with the same models.
+
+    What is done again is told, and why.
+    """
     digests = [b.weights_sha256 for b in bundles]
     todo, kept, adopted = [], [], []
+    doubts: dict[str, Doubt] = {}
     for scan in scans:
         names = output_names(scan, options.output_dir)
         places = [] if options.overwrite else [names, *(output_names(scan, folder) for folder in options.derivatives)]
-        complete = next((n for n in places if outputs_complete(n, digests, settings=options.settings)), None)
+        complete = None
+        for place in places:
+            doubt = find_doubt(place, digests, settings=options.settings)
+            if doubt is None:
+                complete = place
+                break
+            if place is names:
+                doubts[scan.name] = doubt
+            elif doubt.kind != NOT_DONE:
+                logger.warning("%s: not taken over from %s: %s.", scan.name, place.output_dir, doubt.text)
         if complete is None:
             todo.append(scan)
             continue
         kept.append(scan)
         if complete is not names:
             adopted.append((complete, names))
-    return Plan(tuple(todo), tuple(kept), tuple(adopted), tuple(missing))
+    doubts = {scan.name: doubts[scan.name] for scan in todo if scan.name in doubts}
+    if not options.reports_only:
+        _tell(doubts)
+    return Plan(tuple(todo), tuple(kept), tuple(adopted), tuple(missing), doubts)
 
 
 def _announce(plan: Plan) -> list[ScanResult]:
@@ -139,13 +162,31 @@ def _warn_of_other_images(scans: list[Scan], bundles: tuple[ModelBundle, ...]) -
             )  # fmt: skip
 
 
-def _take_over(former: OutputNames, names: OutputNames) -> None:
-    """Copy the complete outputs of a scan from another output folder."""
-    names.anat_dir.mkdir(parents=True, exist_ok=True)
-    for source, target in zip(former.files, names.files, strict=True):
-        if source.is_file():
-            shutil.copyfile(source, target)
-    logger.info("%s: taken over from %s", names.scan.name, former.output_dir)
+def _tell(doubts: Mapping[str, Doubt]) -> None:
+    """Say which scans are done again: one by one where something is wrong with them, else together."""
+    together: dict[str, list[str]] = {}
+    for name, doubt in doubts.items():
+        logger.info("%s: to be done, %s.", name, doubt.text)
+        if doubt.kind in (SOURCE, RESULTS):
+            logger.warning("%s is done again, %s: %s.", name, doubt.kind, doubt.text)
+        elif doubt.kind != NOT_DONE:
+            together.setdefault(doubt.kind, []).append(name)
+    for kind, scans in together.items():
+        logger.warning("%d scans are done again, they were %s: %s.", len(scans), kind, shorten(scans))
+
+
+def _kept(scan: Scan, output_dir: Path) -> ScanResult:
+    """What was written for a scan before; a table that cannot be read makes it a failed one."""
+    names = output_names(scan, output_dir)
+    try:
+        return read_result(names)
+    except (BidsHypoError, OSError, ValueError, LookupError) as error:
+        return ScanResult(scan.name, "failed", error=f"{names.morph}: {error}. Give --overwrite to measure it again.")
+
+
+def _not_drawn(scan: Scan, doubt: Doubt) -> ScanResult:
+    text = f"{scan.name}: no complete outputs to draw from ({doubt.kind}: {doubt.text}); run without --reports-only."
+    return ScanResult(scan.name, "failed", error=text)
 
 
 def _record_missing(missing: MissingScan, output_dir: Path) -> ScanResult:

@@ -13,16 +13,15 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy import ndimage
 
-from bids_hypo.bids.names import FIGURES, OutputNames, sidecar
-from bids_hypo.bids.sidecars import read_head_axes, read_record
+from bids_hypo.bids.names import FIGURES, OutputNames
 from bids_hypo.gui.texts import text
 from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.resample import resample
-from bids_hypo.image.volume import Volume, read_volume
+from bids_hypo.image.volume import Volume
 from bids_hypo.report.figures import jpeg_bytes
 from bids_hypo.report.html import data_uri
 from bids_hypo.report.mosaic import COLOURS, ICV, LEFT, RIGHT, outlines_of, structures, voxels_mm
-from bids_hypo.workflow.edited import counted_masks
+from bids_hypo.workflow.edited import read_counted
 
 CLOSE, FAR = "close", "far"
 SIZE_MM = {CLOSE: 44.0, FAR: 230.0}
@@ -91,9 +90,7 @@ def write_stacks(names: OutputNames, folder: Path) -> None:
 
 
 def _write_cubes(names: OutputNames, folder: Path) -> None:
-    volume = read_volume(names.scan.path)
-    labels, icv = counted_masks(names)
-    found = read_head_axes(read_record(sidecar(names.morph)))
+    volume, labels, icv, found = read_counted(names)
     axes = np.eye(3) if found is None else found
     parts = structures(labels, icv, volume.affine)
     points = voxels_mm([parts[LEFT], parts[RIGHT]]) @ axes

@@ -15,7 +15,7 @@ from bids_hypo.errors import ScanReadError
 
 UNREADABLE = (ImageFileError, nib.spatialimages.HeaderDataError, OSError, EOFError, ValueError, zlib.error)
 """What nibabel raises for files that are damaged or something else."""
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"  # how a compressed file begins
 _SIZES_OF_HEADERS = (348, 540)  # NIfTI-1, NIfTI-2
 _log = logging.getLogger(__name__)
 
@@ -56,19 +56,19 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
 def _named_as_it_is(path: Path) -> bool:
     """Whether a file is compressed once if its name says so, and not if not."""
     with path.open("rb") as file:
-        compressed = file.read(2) == _GZIP
+        compressed = file.read(2) == GZIP
     if compressed != path.name.endswith(".gz"):
         return False
     if not compressed:
         return True
     with gzip.open(path) as stream:
-        return stream.read(2) != _GZIP
+        return stream.read(2) != GZIP
 
 
 def _from_bytes(path: Path) -> nib.Nifti1Image:
     """Undo every compression in memory, then let the size of the header tell the version."""
     payload, times = path.read_bytes(), 0
-    while payload[:2] == _GZIP:
+    while payload[:2] == GZIP:
         payload, times = gzip.decompress(payload), times + 1
     _log.info("%s: compressed %d times, which its name does not say; read all the same.", path, times)
     sizes = {int.from_bytes(payload[:4], order) for order in ("little", "big")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -200,15 +201,32 @@ def _placed_like(data: np.ndarray, source: nib.Nifti1Header) -> nib.Nifti1Image:
 
 
 def write_bytes(path: str | Path, payload: bytes | memoryview) -> None:
-    """Write bytes beside the target, then rename over it (atomic on one file system)."""
+    """Write bytes beside the target, then rename over it (atomic on one file system).
+
+    The bytes are on the disk before the name is, and the name before this returns: after a power cut the file is whole
+    or absent, and what was written before it is there.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        part.write_bytes(payload)
+        with part.open("wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(part, path)
+        _sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # some network file systems cannot; the name is then there when they see fit
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def read_labels(path: str | Path) -> np.ndarray:

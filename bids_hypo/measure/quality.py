@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from bids_hypo.bids.checksums import TABLE_CHANGED
 from bids_hypo.image.background import NOISY_AIR
 from bids_hypo.image.grid import Grid, bounding_box
 from bids_hypo.image.placement import HEADER_INCONSISTENT, TEMPLATE_SPACE
@@ -27,6 +28,8 @@ MOTION = "possible_motion"
 DEFACED = "defaced_into_brain"
 SMALL_HEAD = "small_head"
 LARGE_HEAD = "large_head"
+CORRECTION_FAR = "correction_far"
+SIDES_SWAPPED = "correction_sides_swapped"
 
 FLAG_TEXTS: dict[str, str] = {
     SKULL_STRIPPED: "the skull was removed: the intracranial volume cannot be measured",
@@ -46,6 +49,9 @@ FLAG_TEXTS: dict[str, str] = {
     HEADER_INCONSISTENT: "sform, qform, voxel sizes or unit of length in the header do not quite agree",
     NOISY_AIR: "noise in place of air was faded out (UNIT1): outlines, that of the ICV above all, are less certain",
     TEMPLATE_SPACE: "the header says that the image lies in a template's space, where volumes are not the person's",
+    CORRECTION_FAR: "the mask corrected by hand hardly overlaps with the automatic one, or lies apart from it",
+    SIDES_SWAPPED: "left and right of the mask corrected by hand lie where the automatic one has right and left",
+    TABLE_CHANGED: "the table of volumes was changed after it was written",
 }
 ICV_NOT_MEASURABLE = (SKULL_STRIPPED, ICV_CUT)
 

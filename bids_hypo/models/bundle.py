@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_hypo.errors import ModelError
+from bids_hypo.image.volume import write_bytes
 
 DESCRIPTION = "bundle.json"
 
@@ -153,10 +154,10 @@ def save_bundle(folder: Path, description: dict[str, Any], weights: list[Path]) 
     for number, source in enumerate(weights):
         payload = source.read_bytes()
         name = f"weights-{number}.npz"
-        (folder / name).write_bytes(payload)
+        write_bytes(folder / name, payload)
         entries.append({"file": name, "sha256": hashlib.sha256(payload).hexdigest()})
     text = json.dumps({**description, "weights": entries}, indent=2) + "\n"
-    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+    write_bytes(folder / DESCRIPTION, text.encode())
     return load_bundle(folder)
 
 

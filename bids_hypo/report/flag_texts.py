@@ -26,6 +26,9 @@ TITLES: dict[str, str] = {
     quality.HEADER_INCONSISTENT: "Header does not agree with itself",
     quality.NOISY_AIR: "Noise around the head",
     quality.TEMPLATE_SPACE: "In a template's space",
+    quality.CORRECTION_FAR: "Correction far from the automatic mask",
+    quality.SIDES_SWAPPED: "Correction with left and right swapped",
+    quality.TABLE_CHANGED: "Table changed",
 }
 ADVICE: dict[str, str] = {
     quality.SKULL_STRIPPED: "The hypothalamus can be judged. To normalise its volume, use the scan with its skull.",
@@ -45,6 +48,9 @@ ADVICE: dict[str, str] = {
     quality.HEADER_INCONSISTENT: "Compare voxel sizes, left and right with the protocol; viewers may differ in them.",
     quality.NOISY_AIR: "If the scanner also made an image without that noise, use that one.",
     quality.TEMPLATE_SPACE: "Use the scan as the scanner made it; a copy moved to a template has another size.",
+    quality.CORRECTION_FAR: "See whether the outline lies on the structure: it may be another person's, or shifted.",
+    quality.SIDES_SWAPPED: "See which side is which (1 is the person's left, 2 the right), and exchange the labels.",
+    quality.TABLE_CHANGED: "Run participant level again: the scan is then measured anew.",
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sklearn.model_selection import StratifiedGroupKFold
 
 from bids_hypo.errors import UsageError
+from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import DESCRIPTION, load_bundle
 from bids_hypo.train.labelled import LabelledScan
 
@@ -171,4 +172,4 @@ def write_division(folder: Path, divisions: Sequence[Division], test: Sequence[L
             for d in divisions
         ],
     }
-    (folder / DIVISION).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_bytes(folder / DIVISION, (json.dumps(content, indent=2) + "\n").encode())

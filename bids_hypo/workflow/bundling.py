@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bids_hypo.errors import UsageError
+from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import ModelBundle, load_bundle, save_bundle
 from bids_hypo.train.card import Fold, model_card
 from bids_hypo.train.curves import Curves
@@ -58,10 +59,10 @@ def make_bundle(
             weights = _averaged(weights, folds, load_bundle(average_with), Path(scratch))
         bundle = save_bundle(target, bundle_description(recipe, constants), weights)
     if people:
-        (target / DIVISION).write_text(json.dumps(people, indent=2) + "\n", encoding="utf-8")
+        write_bytes(target / DIVISION, (json.dumps(people, indent=2) + "\n").encode())
     measured = [Fold.of(part.name, Curves(part)) for part in parts if (part / "curves.csv").is_file()]
     card = model_card(recipe, measured, people, averaged=average_with is not None)
-    (target / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+    write_bytes(target / "MODEL_CARD.md", card.encode())
     return bundle
 
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
-from nibabel.filebasedimages import ImageFileError
 
+from bids_hypo.bids.checksums import checksums, sha256_of
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.names import OutputNames, sidecar
-from bids_hypo.bids.sidecars import edited_sidecar, read_record, write_json
+from bids_hypo.bids.resume import source_change
+from bids_hypo.bids.sidecars import edited_sidecar, read_head_axes, read_record, write_json
 from bids_hypo.bids.tables import morph_numbers
 from bids_hypo.errors import ScanReadError
-from bids_hypo.image.volume import Volume, read_labels
-from bids_hypo.measure.quality import BORDER, FOLDS, ICV_NOT_MEASURABLE, volume_flags
+from bids_hypo.image.drawn import grid_of, read_drawn
+from bids_hypo.image.volume import Volume, read_labels, read_volume
+from bids_hypo.measure import correction
+from bids_hypo.measure.correction import Agreement, Limits, compare_correction
+from bids_hypo.measure.quality import (
+    BORDER,
+    FOLDS,
+    ICV_NOT_MEASURABLE,
+    LARGE_HEAD,
+    SMALL_HEAD,
+    icv_size_flags,
+    volume_flags,
+)
 from bids_hypo.measure.volumes import mask_volume_mm3
 
 logger = logging.getLogger(__name__)
@@ -66,9 +76,47 @@ def take_edited(names: OutputNames) -> bool:
     return True
 
 
+def read_counted(names: OutputNames) -> tuple[Volume, np.ndarray, np.ndarray, np.ndarray | None]:
+    """What figures of a finished scan are drawn from.
+
+    Parameters
+    ----------
+    names : OutputNames
+
+    Returns
+    -------
+    volume : Volume
+        The scan.
+    labels : (X, Y, Z) int
+        1 left, 2 right hypothalamus: the ones that the table was counted in.
+    icv : (X, Y, Z) bool
+    axes : (3, 3) float or None
+        Directions of the head, see `bids_hypo.bids.sidecars.image_record`.
+
+    Raises
+    ------
+    ScanReadError
+        If the scan, or a corrected mask, is not the one that was measured.
+    OSError, ValueError
+        If a file is absent or damaged.
+    """
+    record = read_record(sidecar(names.morph))
+    changed = source_change(names, record)
+    if changed:
+        raise ScanReadError(f"{changed}. Run participant level again to measure it anew.")
+    labels, icv = counted_masks(names)
+    return read_volume(names.scan.path), labels, icv, read_head_axes(record)
+
+
 def counted_masks(names: OutputNames) -> tuple[np.ndarray, np.ndarray]:
     """The masks that the table was counted in: labels (X, Y, Z) of the hypothalamus and the ICV (X, Y, Z) bool."""
-    edited = read_record(sidecar(names.morph)).get("Edited", {})
+    edited, now = read_record(sidecar(names.morph)).get("Edited", {}), _state(names)
+    for key, entry in edited.items():
+        if now.get(key) != entry:
+            raise ScanReadError(
+                f"{names.anat_dir / entry['File']}: is gone, or was changed after the volumes were counted in it. "
+                "Run participant level with --use-edited to count them again."
+            )
     labels = read_edited_labels(names) if DSEG in edited else read_labels(names.dseg)
     icv = read_edited_icv(names) if ICV in edited else read_labels(names.icv_mask) > 0
     return labels, icv
@@ -76,49 +124,18 @@ def counted_masks(names: OutputNames) -> tuple[np.ndarray, np.ndarray]:
 
 def read_edited_labels(names: OutputNames) -> np.ndarray:
     """The corrected hypothalamus: (X, Y, Z) uint8, 1 left, 2 right."""
-    return _read_drawn(names.edited_dseg, names.dseg, allowed=(0, 1, 2))
+    return read_drawn(names.edited_dseg, names.dseg, (0, 1, 2))
 
 
 def read_edited_icv(names: OutputNames) -> np.ndarray:
     """The corrected intracranial mask: (X, Y, Z) bool."""
-    return _read_drawn(names.edited_icv_mask, names.icv_mask, allowed=(0, 1)) > 0
-
-
-def _read_volume(path: Path) -> Volume:
-    """An image of labels with its affine, whatever number type an editor saved it in."""
-    try:
-        image = nib.Nifti1Image.from_filename(path)
-        data = np.asarray(image.dataobj)
-    except (OSError, EOFError, ValueError, ImageFileError, nib.spatialimages.HeaderDataError) as error:
-        raise ScanReadError(f"{path}: not a readable NIfTI image ({error}). Save it again.") from error
-    if data.ndim == 4 and data.shape[3] == 1:
-        data = data[..., 0]
-    return Volume(data, np.asarray(image.affine, dtype=float))
-
-
-def _read_drawn(path: Path, automatic: Path, *, allowed: tuple[int, ...]) -> np.ndarray:
-    drawn, grid = _read_volume(path), _read_volume(automatic).grid
-    if drawn.grid.shape != grid.shape or not np.allclose(drawn.affine, grid.affine, atol=1e-2):
-        raise ScanReadError(
-            f"{path}: lies on another grid (shape {drawn.grid.shape}) than {automatic.name} (shape {grid.shape}). "
-            "Open that file in the editor, correct it there and save it under the new name, without resampling."
-        )
-    values = np.unique(drawn.data)
-    if not np.isin(values, allowed).all():
-        found = ", ".join(f"{v:g}" for v in values[:12])
-        raise ScanReadError(
-            f"{path}: found the values {found}; expected only {', '.join(map(str, allowed))} "
-            f"({'1 left, 2 right' if len(allowed) > 2 else '1 inside'}). Relabel it in the editor."
-        )
-    if not drawn.data.any():
-        raise ScanReadError(f"{path}: the mask is empty. Save it again, or remove the file to use the automatic one.")
-    return drawn.data.astype(np.uint8)
+    return read_drawn(names.edited_icv_mask, names.icv_mask, (0, 1)) > 0
 
 
 def _state(names: OutputNames) -> dict[str, dict[str, str]]:
     files = {DSEG: names.edited_dseg, ICV: names.edited_icv_mask}
     return {
-        key: {"File": path.name, "SHA256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        key: {"File": path.name, "SHA256": sha256_of(path)}
         for key, path in files.items()
         if path.is_file()
     }
@@ -151,20 +168,36 @@ def _set_flags(table: pd.DataFrame, structure: str, flags: list[str]) -> None:
 
 
 def _count_hypothalamus(table: pd.DataFrame, labels: np.ndarray, names: OutputNames) -> None:
-    voxel_mm3 = _read_volume(names.dseg).grid.voxel_volume_mm3
-    left, right = (mask_volume_mm3(labels == side, voxel_mm3) for side in (1, 2))
+    grid = grid_of(names.dseg)
+    left, right = (mask_volume_mm3(labels == side, grid.voxel_volume_mm3) for side in (1, 2))
     for side, volume in (("L", left), ("R", right), ("B", left + right)):
         table.loc[_rows(table, "hypothalamus", side), ["volume_mm3", "volume_sd_mm3"]] = [round(volume, 3), np.nan]
+    of_correction = compare_correction(labels, read_labels(names.dseg), grid.affine, correction.HYPOTHALAMUS)
+    _warn(names.edited_dseg, of_correction, correction.HYPOTHALAMUS)
     before = read_record(sidecar(names.dseg)).get("Flags", [])
-    _set_flags(table, "hypothalamus", [f for f in before if f not in _OF_VOLUME] + list(volume_flags((left, right))))
+    kept = [flag for flag in before if flag not in _OF_VOLUME]
+    _set_flags(table, "hypothalamus", [*kept, *volume_flags((left, right)), *of_correction.flags])
 
 
 def _count_icv(table: pd.DataFrame, icv: np.ndarray, names: OutputNames) -> None:
     """A person who draws the intracranial volume says that it can be measured, so the flags that deny it go."""
-    volume = mask_volume_mm3(icv, _read_volume(names.icv_mask).grid.voxel_volume_mm3)
+    grid = grid_of(names.icv_mask)
+    volume = mask_volume_mm3(icv, grid.voxel_volume_mm3)
     table.loc[_rows(table, "ICV", "B"), ["volume_mm3", "volume_sd_mm3"]] = [round(volume, 3), np.nan]
     before = read_record(sidecar(names.icv_mask)).get("Flags", [])
-    _set_flags(table, "ICV", [f for f in before if f not in ICV_NOT_MEASURABLE])
+    kept = [flag for flag in before if flag not in (*ICV_NOT_MEASURABLE, SMALL_HEAD, LARGE_HEAD)]
+    of_correction = compare_correction(icv, read_labels(names.icv_mask), grid.affine, correction.ICV)
+    _warn(names.edited_icv_mask, of_correction, correction.ICV)
+    _set_flags(table, "ICV", [*kept, *icv_size_flags(volume), *of_correction.flags])
+
+
+def _warn(path: Path, found: Agreement, limits: Limits) -> None:
+    if found.flags:
+        logger.warning(
+            "%s: flagged %s. Found a Dice of %.2f with the automatic mask and %.1f mm between the centres; expected at "
+            "least %.2f and at most %g mm, and left on the left. Is it the mask of this person, and not shifted?",
+            path, " and ".join(found.flags), found.dice, found.distance_mm, limits.min_dice, limits.max_distance_mm,
+        )  # fmt: skip
 
 
 def _write(
@@ -177,6 +210,8 @@ def _write(
         _write_sidecar(names, names.edited_icv_mask, names.icv_mask)
     write_tsv(names.morph, table)
     kept = {key: value for key, value in record.items() if key not in ("Manual", "Edited", "Automatic")}
+    if isinstance(kept.get("Files"), dict):  # earlier versions recorded no checksums
+        kept["Files"] = kept["Files"] | checksums([names.morph])
     manual = {"Manual": True, "Edited": state, "Automatic": automatic} if state else {}
     write_json(sidecar(names.morph), kept | manual)
 

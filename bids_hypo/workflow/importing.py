@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bids_hypo.errors import ModelError
+from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import ModelBundle, save_bundle
 from bids_hypo.models.catalog import HYPOTHALAMUS, find_bundle
 from bids_hypo.workflow.bundling import bundle_description
@@ -65,7 +66,7 @@ def import_keras(path: Path, recipe: dict[str, Any], target: Path, *, slice_orie
         bundle = save_bundle(target, bundle_description(changed, constants), [stored])
     finally:
         stored.unlink(missing_ok=True)
-    (target / "MODEL_CARD.md").write_text(_card(path, changed), encoding="utf-8")
+    write_bytes(target / "MODEL_CARD.md", _card(path, changed).encode())
     logger.info("read %s: %s", path, json.dumps(architecture))
     return bundle
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from bids_hypo import __version__
+from bids_hypo.bids.checksums import SourceRecord, record_source, stamp_of
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.names import OutputNames, sidecar
 from bids_hypo.bids.query import Scan
@@ -198,11 +199,13 @@ def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, 
     remove_outputs(names)
     try:
         with watch.stage("read"):
+            untouched = stamp_of(scan.path)
             volume = read_volume(scan.path)
+            source = record_source(scan.path, untouched)
         found = segment_volume(volume, models, fast=fast, what=str(scan.path), watch=watch)
         with watch.stage("write"):
             write_images(scan, names, volume, found)
-        write_records(scan, names, volume, found, provenance(models, watch, settings))
+        write_records(scan, names, volume, found, provenance(models, watch, settings, source))
     except BaseException:
         remove_outputs(names)
         raise
@@ -305,7 +308,7 @@ def write_records(
     write_json(sidecar(names.morph), morph_sidecar(scan, made_by, names.files[:-1]) | of_image)
 
 
-def provenance(models: Models, watch: Stopwatch, settings: dict) -> Provenance:
+def provenance(models: Models, watch: Stopwatch, settings: dict, source: SourceRecord) -> Provenance:
     """What made the derivatives."""
     used = {
         bundle.name: {"Name": bundle.name, "Version": bundle.version, "WeightsSHA256": bundle.weights_sha256}
@@ -318,4 +321,5 @@ def provenance(models: Models, watch: Stopwatch, settings: dict) -> Provenance:
         seconds=dict(watch.seconds),
         models=used,
         settings=settings,
+        source=source,
     )

@@ -15,17 +15,17 @@ import pandas as pd
 from bids_hypo.bids.names import FIGURES, OutputNames, citation_file, closing_files, find_written, index_file, sidecar
 from bids_hypo.bids.query import Scan
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.sidecars import read_head_axes, read_record
+from bids_hypo.bids.sidecars import read_record
 from bids_hypo.bids.tables import morph_numbers, read_volumes
 from bids_hypo.errors import BidsHypoError
-from bids_hypo.image.volume import read_volume, write_bytes
+from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.report.index_page import IndexEntry, write_index_page
 from bids_hypo.report.methods import Recorded, citation_texts
 from bids_hypo.report.norms import MEASURES, place_value
 from bids_hypo.report.scan_page import MOSAICS, ScanView, write_scan_page
 from bids_hypo.workflow.drawing import draw_figures
-from bids_hypo.workflow.edited import counted_masks
+from bids_hypo.workflow.edited import read_counted
 from bids_hypo.workflow.participant import ScanResult
 from bids_hypo.workflow.summary import read_result
 
@@ -39,9 +39,7 @@ _ROUNDS = 20  # of writing the pages, while other jobs finish scans
 def redraw(scan: Scan, names: OutputNames) -> ScanResult:
     """Draw a complete scan's figures from its images; returns its result, or a failure."""
     try:
-        labels, icv = counted_masks(names)
-        axes = read_head_axes(read_record(sidecar(names.morph)))
-        draw_figures(names, read_volume(scan.path), labels, icv, axes)
+        draw_figures(names, *read_counted(names))
         return replace(read_result(names), status="redrawn")
     except (BidsHypoError, OSError, ValueError) as error:
         text = str(error)

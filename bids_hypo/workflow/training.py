@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from bids_hypo.errors import UsageError
-from bids_hypo.image.volume import Volume, read_volume
+from bids_hypo.image.volume import Volume, read_volume, write_bytes
 from bids_hypo.models.bundle import ModelBundle, load_bundle
 from bids_hypo.segment.anatomy import find_anatomy, pose_template
 from bids_hypo.segment.pose import Pose, fit_pose
@@ -198,4 +198,4 @@ def prepare_regions(
 
 def _write_constants(folder: Path, constants: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "constants.json").write_text(json.dumps(constants, indent=2) + "\n", encoding="utf-8")
+    write_bytes(folder / "constants.json", (json.dumps(constants, indent=2) + "\n").encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -30,8 +31,10 @@ from bids_hypo.bids import (
     write_json,
     write_tsv,
 )
-from bids_hypo.bids.sidecars import MORPH_COLUMNS
-from bids_hypo.errors import CannotCreateError
+from bids_hypo.bids.checksums import SourceRecord, Stamp, record_source, stamp_of
+from bids_hypo.bids.resume import RESULTS, SOURCE, find_doubt, refresh_source_times, take_over
+from bids_hypo.bids.sidecars import MORPH_COLUMNS, read_record
+from bids_hypo.errors import CannotCreateError, ScanReadError
 
 TOP_FILES = {"dataset_description.json", "README", ".bidsignore", "dseg.tsv"}
 MODELS = {
@@ -185,6 +188,7 @@ def provenance(**changes: Any) -> Provenance:
         "fallbacks": ("batch of 16 did not fit, 8 used",),
         "seconds": {"read": 0.12345},
         "models": MODELS,
+        "source": SourceRecord(Stamp(7, 8, 9), "c" * 64),
     }
     return Provenance(**{**fields, **changes})
 
@@ -200,7 +204,7 @@ def test_image_sidecars(scan: Scan, maker: Any, kind: str | None) -> None:
     assert content["Manual"] is False and content.get("Type") == kind and content["Description"]
     assert content["Models"] == MODELS and content["GeneratedBy"] == [{"Name": "bids_hypo", "Version": "0.1"}]
     assert content["Device"] == "cpu" and len(content["Fallbacks"]) == 1 and content["Seconds"] == {"read": 0.123}
-    assert content["SourceBytes"] == scan.path.stat().st_size
+    assert (content["SourceBytes"], content["SourceSHA256"]) == (7, "c" * 64)
 
 
 def test_label_map_uses_the_abbreviations_of_the_label_table(scan: Scan, tmp_path: Path) -> None:
@@ -210,11 +214,15 @@ def test_label_map_uses_the_abbreviations_of_the_label_table(scan: Scan, tmp_pat
     assert table["abbreviation"].str.contains("L").to_list()[0] and table["index"].to_list() == [1, 2]
 
 
-def test_morph_dictionary_describes_every_column(scan: Scan) -> None:
+def test_morph_dictionary_describes_every_column(scan: Scan, tmp_path: Path) -> None:
     assert tuple(morph_table_dictionary()) == MORPH_COLUMNS
     assert set(morph_table_dictionary()["hemisphere"]["Levels"]) == {"L", "R", "B"}
-    content = morph_sidecar(scan, provenance(), [Path("/x/b.tsv"), Path("/x/a.json")])
-    assert content["Files"] == ["a.json", "b.tsv"] and set(MORPH_COLUMNS) < set(content)
+    (tmp_path / "b.tsv").write_bytes(b"b")
+    (tmp_path / "a.json").write_bytes(b"a")
+    content = morph_sidecar(scan, provenance(), [tmp_path / "b.tsv", tmp_path / "a.json"])
+    assert list(content["Files"].items()) == [(name, hashlib.sha256(text).hexdigest())
+                                              for name, text in (("a.json", b"a"), ("b.tsv", b"b"))]  # fmt: skip
+    assert content["SourceTimes"] == {"ModifiedNs": 8, "ChangedNs": 9} and set(MORPH_COLUMNS) < set(content)
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -246,6 +254,7 @@ def test_crash_files(scan: Scan, tmp_path: Path) -> None:
 def finish(scan: Scan, output: Path, *, with_icv: bool = True, **changes: Any) -> Any:
     """Write everything that a finished scan has."""
     names = output_names(scan, output)
+    changes.setdefault("source", record_source(scan.path, stamp_of(scan.path)))
     makers = (dseg_sidecar, hypothalamus_mask_sidecar, probseg_sidecar, icv_mask_sidecar)
     written = []
     for image, maker in zip(names.images, makers, strict=True):
@@ -276,7 +285,8 @@ def test_scan_without_icv_is_complete_only_if_that_was_meant(scan: Scan, tmp_pat
 
 
 DAMAGES = [(position, damage) for position in range(10) for damage in ("remove", "empty")]
-DAMAGES += [(position, "cut") for position in (4, 5, 6, 7, 9)]  # sidecars; other contents are not read to resume
+DAMAGES += [(position, "cut") for position in range(10)]
+DAMAGES += [(position, "edit") for position in range(9)]  # the closing record itself is what is believed
 
 
 @pytest.mark.parametrize(("position", "damage"), DAMAGES)
@@ -287,9 +297,13 @@ def test_a_damaged_file_makes_the_set_incomplete(scan: Scan, tmp_path: Path, pos
         path.unlink()
     elif damage == "empty":
         path.write_bytes(b"")
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-4])
     else:
-        assert path.suffix == ".json"
-        path.write_text(path.read_text()[:-10])
+        path.write_bytes(path.read_bytes() + b"\n")
+    doubt = find_doubt(names, SHA256S)
+    assert doubt is not None and path.name in doubt.text
+    assert doubt.kind == ("not done yet" if (position, damage) == (9, "remove") else RESULTS)
     assert not outputs_complete(names, SHA256S)
 
 
@@ -298,12 +312,128 @@ def test_other_models_make_it_stale(scan: Scan, tmp_path: Path, shas: set[str]) 
     assert not outputs_complete(finish(scan, tmp_path / "out"), shas)
 
 
-def test_changed_source_makes_it_stale(scan: Scan, tmp_path: Path) -> None:
+def _write_in_place(path: Path, content: bytes, status: os.stat_result) -> None:
+    """Another content of the same size with the same time of change, as from an archive with normalised times."""
+    assert len(content) == status.st_size
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("times", ["new", "same"])
+def test_another_scan_of_the_same_size_is_noticed(scan: Scan, tmp_path: Path, times: str) -> None:
     names = finish(scan, tmp_path / "out")
-    scan.path.write_bytes(scan.path.read_bytes() + b"x")
-    assert not outputs_complete(names, SHA256S)
-    scan.path.unlink()  # out of reach: the outputs are still good
+    before, content = scan.path.stat(), scan.path.read_bytes()
+    _write_in_place(scan.path, content[:-1] + b"x", before)
+    if times == "new":
+        os.utime(scan.path)
+    doubt = find_doubt(names, SHA256S)
+    assert doubt is not None and doubt.kind == SOURCE and str(scan.path) in doubt.text
+    _write_in_place(scan.path, content, before)
     assert outputs_complete(names, SHA256S)
+
+
+@pytest.mark.parametrize("how", ["longer", "shorter"])
+def test_a_source_of_another_size_makes_it_stale(scan: Scan, tmp_path: Path, how: str) -> None:
+    names = finish(scan, tmp_path / "out")
+    content = scan.path.read_bytes()
+    scan.path.write_bytes(content + b"x" if how == "longer" else content[:-1])
+    doubt = find_doubt(names, SHA256S)
+    assert doubt is not None and doubt.kind == SOURCE and str(len(content)) in doubt.text
+
+
+POINTERS = (b"/annex/objects/MD5E-s12--0\n", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+
+
+@pytest.mark.parametrize("left", [None, "link", *POINTERS])
+def test_a_source_out_of_reach_is_no_reason_to_do_it_again(scan: Scan, tmp_path: Path, left: Any) -> None:
+    names = finish(scan, tmp_path / "out")
+    scan.path.unlink()
+    if left == "link":
+        scan.path.symlink_to(".git/annex/objects/nowhere")
+    elif left:
+        scan.path.write_bytes(left)
+    assert outputs_complete(names, SHA256S)
+    refresh_source_times(names)
+    assert outputs_complete(names, SHA256S)
+
+
+def test_a_link_counts_by_what_it_points_to(scan: Scan, tmp_path: Path) -> None:
+    names = finish(scan, tmp_path / "out")
+    content = scan.path.read_bytes()
+    scan.path.rename(tmp_path / "annexed")
+    scan.path.symlink_to(tmp_path / "annexed")
+    assert outputs_complete(names, SHA256S)
+    (tmp_path / "annexed").write_bytes(content[:-1] + b"x")
+    assert not outputs_complete(names, SHA256S)
+
+
+def test_a_touched_scan_is_read_once_more_only(scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = finish(scan, tmp_path / "out")
+    os.utime(scan.path)
+    closing, record = sidecar(names.morph), sidecar(names.morph).stat()
+    assert outputs_complete(names, SHA256S)
+    refresh_source_times(names)
+    assert closing.stat().st_mtime_ns == record.st_mtime_ns
+    assert closing.stat().st_ino != record.st_ino
+    monkeypatch.setattr("bids_hypo.bids.resume.sha256_of", lambda path: _sha256_of_results(path, scan))
+    assert outputs_complete(names, SHA256S)
+    refresh_source_times(names)
+    scan.path.write_bytes(scan.path.read_bytes()[:-1] + b"x")
+    written = closing.read_bytes()
+    refresh_source_times(names)  # another content: not the times of the scan that was measured
+    assert closing.read_bytes() == written
+
+
+def _sha256_of_results(path: Path, scan: Scan) -> str:
+    assert path != scan.path
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _as_earlier_versions(names: Any) -> None:
+    """The records without checksums."""
+    for path in names.files:
+        if path.suffix == ".json":
+            content = {k: v for k, v in read_record(path).items() if k not in ("SourceSHA256", "SourceTimes")}
+            if "Files" in content:
+                content["Files"] = list(content["Files"])
+            write_json(path, content)
+
+
+def test_results_without_checksums_are_kept_unless_the_scan_is_newer(scan: Scan, tmp_path: Path) -> None:
+    names = finish(scan, tmp_path / "out")
+    _as_earlier_versions(names)
+    assert outputs_complete(names, SHA256S)
+    refresh_source_times(names)
+    assert "SourceTimes" not in read_record(sidecar(names.morph))
+    written = sidecar(names.morph).stat().st_mtime_ns
+    os.utime(scan.path, ns=(written + 1, written + 1))
+    doubt = find_doubt(names, SHA256S)
+    assert doubt is not None and doubt.kind == SOURCE and "newer" in doubt.text
+    os.utime(scan.path, ns=(written - 1, written - 1))
+    assert outputs_complete(names, SHA256S)
+    names.dseg.unlink()
+    assert not outputs_complete(names, SHA256S)
+
+
+def test_a_scan_replaced_while_it_is_read_is_refused(scan: Scan) -> None:
+    before = stamp_of(scan.path)
+    assert record_source(scan.path, before).sha256 == hashlib.sha256(scan.path.read_bytes()).hexdigest()
+    content, status = scan.path.read_bytes(), scan.path.stat()
+    _write_in_place(scan.path, content[:-1] + b"x", status)
+    with pytest.raises(ScanReadError, match="replaced"):
+        record_source(scan.path, before)
+
+
+def test_taking_over_brings_the_counted_corrections_and_no_stale_file(scan: Scan, tmp_path: Path) -> None:
+    former, names = finish(scan, tmp_path / "former"), finish(scan, tmp_path / "out", with_icv=False)
+    names.icv_mask.write_bytes(b"stale")
+    former.edited_dseg.write_bytes(b"drawn")
+    former.edited_icv_mask.write_bytes(b"drawn")
+    names.edited_icv_mask.write_bytes(b"my own")
+    take_over(former, names)
+    assert outputs_complete(names, SHA256S)
+    assert [p.read_bytes() for p in names.files] == [p.read_bytes() for p in former.files]
+    assert [p.read_bytes() for p in names.edited] == [b"drawn", b"my own"]
 
 
 def test_other_settings_make_it_stale(scan: Scan, tmp_path: Path) -> None:

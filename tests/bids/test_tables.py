@@ -66,6 +66,28 @@ def test_a_broken_table_is_left_out_and_named(folders, text, words):
     assert words in found.problems[0]
 
 
+def test_a_table_changed_after_it_was_written_is_flagged_and_told(folders, caplog):
+    raw, out = folders
+    path = add_scan(raw, out, "sub-03", 800, 1.5e6, ["asymmetric"])
+    assert not caplog.records
+    path.write_text(path.read_text().replace("1500000", "1600000"))
+    rows = {row["scan"]: row for row in read_volumes(out, Selection()).table.to_dict("records")}
+    assert rows["sub-03_T1w"]["icv_mm3"] == 1.6e6
+    assert rows["sub-03_T1w"]["flags"] == ("asymmetric", "table_changed")
+    assert rows["sub-01_T1w"]["flags"] == ()
+    (told,) = caplog.messages
+    assert str(path) in told and "Run participant level again" in told
+
+
+def test_tables_of_earlier_versions_have_no_checksum_to_compare_with(folders, caplog):
+    raw, out = folders
+    path = add_scan(raw, out, "sub-03", 800, 1.5e6)
+    record = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(record | {"Files": list(record["Files"])}))
+    path.write_text(path.read_text() + "\n")
+    assert read_volumes(out, Selection()).table["flags"].tolist()[-1] == () and not caplog.records
+
+
 def test_an_unfinished_scan_is_left_out(folders):
     raw, out = folders
     path = add_scan(raw, out, "sub-03", 800, 1.5e6)

@@ -1,6 +1,8 @@
 """Reading scans with checks, writing without half files."""
 
 import gzip
+import os
+import stat
 from pathlib import Path
 
 import nibabel as nib
@@ -162,12 +164,34 @@ def test_nothing_half_written_stays(tmp_path, monkeypatch):
     target = tmp_path / "a.json"
     target.write_bytes(b"before")
 
-    def full(self, _payload):
-        Path(self).touch()
+    def full(_handle):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)  # where a full disk may show only when the bytes go there
     with pytest.raises(OSError, match="No space"):
         write_bytes(target, b"after")
     assert target.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_bytes_are_on_the_disk_before_the_name_and_the_name_after(tmp_path, monkeypatch):
+    steps = []
+
+    def fsync(handle):
+        steps.append((str(Path(f"/proc/self/fd/{handle}").readlink()), [p.name for p in tmp_path.iterdir()]))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    write_bytes(tmp_path / "a.json", b"after")
+    (of_file, names_then), (of_folder, names_after) = steps
+    assert of_file.endswith(".part") and names_then == [Path(of_file).name]
+    assert of_folder == str(tmp_path) and names_after == ["a.json"]
+
+
+def test_a_folder_that_cannot_be_synchronised_costs_nothing(tmp_path, monkeypatch):
+    def only_files(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr("os.fsync", only_files)
+    write_bytes(tmp_path / "a.json", b"after")
+    assert (tmp_path / "a.json").read_bytes() == b"after"

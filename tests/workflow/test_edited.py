@@ -1,6 +1,8 @@
 """Corrected masks: taken in, counted, undone; wrong ones refused with a reason."""
 
+import gzip
 import json
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -9,8 +11,9 @@ import pytest
 
 from bids_hypo.bids import outputs_complete, sidecar
 from bids_hypo.errors import ScanReadError
+from bids_hypo.image.volume import write_nifti
 from bids_hypo.models.catalog import find_bundles
-from bids_hypo.workflow.edited import counted_masks, take_edited
+from bids_hypo.workflow.edited import counted_masks, read_counted, read_edited_labels, take_edited
 from bids_hypo.workflow.summary import read_result
 from tests.finished import finished_dataset
 from tests.phantoms import bids_errors
@@ -59,7 +62,8 @@ def test_a_corrected_hypothalamus_is_counted_and_the_rest_stays(finished):
     assert volumes["hypothalamus", "B"] == pytest.approx(volumes["hypothalamus", "L"] + volumes["hypothalamus", "R"])
     assert volumes["ICV", "B"] == automatic["ICV", "B"]
     # of the automatic flags the one that concerns the image stays, those that follow from the volume are made anew
-    assert flags["hypothalamus", "L"] == "coarse_voxels;asymmetric;large_volume"
+    # and 200 voxels in a corner of the image are no correction
+    assert flags["hypothalamus", "L"] == "coarse_voxels;asymmetric;large_volume;correction_far"
     content = json.loads(sidecar(names.edited_dseg).read_text())
     assert content["Manual"] is True
     assert content["Sources"] == ["bids:raw:sub-01/anat/sub-01_T1w.nii.gz",
@@ -129,6 +133,171 @@ def test_what_the_person_wrote_into_the_sidecar_stays(finished):
     assert content["Rater"] == "AB" and content["Manual"] is True
 
 
+def _half_of_a_side(labels):
+    labels[:, :, : labels.shape[2] // 2][labels[:, :, : labels.shape[2] // 2] == 1] = 0
+    return labels
+
+
+def _right_only(labels):
+    return np.where(labels == 1, 0, labels)
+
+
+def _other_numbers(labels):
+    return np.array([0, 2, 1], np.uint8)[labels]
+
+
+def _mirrored(labels):
+    return labels[::-1]
+
+
+def _right_drawn_as_left(labels):
+    return (labels == 2).astype(np.uint8)
+
+
+def _four_voxels_on(labels):
+    return np.roll(labels, 4, axis=1)
+
+
+FAR, SWAPPED = "correction_far", "correction_sides_swapped"
+
+
+@pytest.mark.parametrize(
+    ("draw", "expected"),
+    [(_half_of_a_side, set()), (_right_only, set()), (_other_numbers, {SWAPPED}), (_mirrored, {SWAPPED}),
+     (_right_drawn_as_left, {SWAPPED}), (_four_voxels_on, {FAR})],
+)  # fmt: skip
+def test_a_correction_that_is_none_is_flagged_and_told(finished, caplog, draw, expected):
+    _, names = finished
+    _save(names.edited_dseg, draw(_labels(names)), names.dseg)
+    assert take_edited(names)
+    flags = set(_table(names)[1]["hypothalamus", "B"].split(";"))
+    assert flags & {FAR, SWAPPED} == expected
+    assert _table(names)[1].isna()["ICV", "B"]
+    told = [r for r in caplog.records if names.edited_dseg.name in r.getMessage()]
+    assert len(told) == len(expected) and all(flag in told[0].getMessage() for flag in expected)
+    names.edited_dseg.unlink()
+    assert take_edited(names)
+    assert _table(names)[1]["hypothalamus", "B"] == "coarse_voxels;small_volume"
+
+
+@pytest.mark.parametrize(("voxels", "flagged"), [(1, False), (6, True)])
+def test_an_intracranial_mask_apart_from_the_automatic_one_is_flagged(finished, voxels, flagged):
+    _, names = finished
+    mask = np.asarray(nib.load(names.icv_mask).dataobj)
+    _save(names.edited_icv_mask, np.roll(mask, voxels, axis=1), names.icv_mask)
+    assert take_edited(names)
+    assert (_table(names)[1]["ICV", "B"] == FAR) is flagged
+
+
+def test_nothing_is_flagged_where_the_automatic_mask_is_empty(finished):
+    _, names = finished
+    write_nifti(names.dseg, _labels(names) * 0, nib.load(names.dseg).affine)
+    labels = np.zeros_like(_labels(names))
+    labels[5, 5, 5] = 1
+    _save(names.edited_dseg, labels, names.dseg)
+    assert take_edited(names)
+    assert FAR not in _table(names)[1]["hypothalamus", "B"]
+
+
+def test_figures_are_not_drawn_from_a_mask_that_was_changed_since(finished):
+    _, names = finished
+    _save(names.edited_dseg, _labels(names), names.dseg)
+    take_edited(names)
+    assert (read_counted(names)[1] == _labels(names)).all()
+    _save(names.edited_dseg, _half_of_a_side(_labels(names)), names.dseg)
+    with pytest.raises(ScanReadError, match="--use-edited") as caught:
+        read_counted(names)
+    assert str(names.edited_dseg) in str(caught.value)
+    names.edited_dseg.unlink()
+    with pytest.raises(ScanReadError, match="--use-edited"):
+        read_counted(names)
+
+
+def test_figures_are_not_drawn_from_another_scan(finished):
+    _, names = finished
+    image = nib.load(names.scan.path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + 1, image.affine), names.scan.path)
+    with pytest.raises(ScanReadError, match=r"sub-01_T1w.*Run participant level again"):
+        read_counted(names)
+
+
+def _declares(names, shape, affine=None, n_bytes=10**6):
+    """A file whose header says that it is of some shape, and which unpacks to more than it says."""
+    header = nib.Nifti1Header()
+    header.set_data_shape(shape)
+    header.set_data_dtype(np.uint8)
+    header.set_sform(nib.load(names.dseg).affine if affine is None else affine, 1)
+    header["vox_offset"] = 352
+    with gzip.open(names.edited_dseg, "wb", 1) as stream:
+        stream.write(header.binaryblock + bytes(4))
+        for _ in range(n_bytes // 10**6):
+            stream.write(bytes(10**6))
+
+
+def _huge(names):
+    _declares(names, (30000, 30000, 30000))
+
+
+def _huge_along_a_fourth_axis(names):
+    _declares(names, (*_labels(names).shape, 30000))
+
+
+def _far_voxels(names):
+    _declares(names, _labels(names).shape)
+    with gzip.open(names.edited_dseg) as stream:
+        content = bytearray(stream.read())
+    content[108:112] = np.float32(2e9).tobytes()
+    names.edited_dseg.write_bytes(gzip.compress(bytes(content)))
+
+
+def _endless_note(names):
+    """An extension that claims a negative size, which readers take for all that is left of the file."""
+    _declares(names, _labels(names).shape)
+    with gzip.open(names.edited_dseg) as stream:
+        content = bytearray(stream.read())
+    content[348:360] = bytes([1, 0, 0, 0]) + np.int32([-16, 4]).tobytes()
+    content[108:112] = np.float32(400).tobytes()
+    names.edited_dseg.write_bytes(gzip.compress(bytes(content)))
+
+
+def _colours(names):
+    colours = np.zeros(_labels(names).shape, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    nib.save(nib.Nifti1Image(colours, nib.load(names.dseg).affine), names.edited_dseg)
+
+
+def _cut(names):
+    names.edited_dseg.write_bytes(names.dseg.read_bytes()[:-20])
+
+
+def test_no_more_is_read_than_the_grid_needs(finished):
+    _, names = finished
+    _declares(names, _labels(names).shape, n_bytes=300 * 10**6)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ScanReadError, match="empty"):
+            take_edited(names)
+        assert tracemalloc.get_traced_memory()[1] < 50 * 10**6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["plain", "NIfTI-2", "big-endian", "with a fourth axis"])
+def test_what_editors_save_is_read(finished, kind):
+    _, names = finished
+    labels, affine = _labels(names), nib.load(names.dseg).affine
+    image = nib.Nifti1Image(labels, affine)
+    if kind == "NIfTI-2":
+        image = nib.Nifti2Image(labels, affine)
+    elif kind == "big-endian":
+        image = nib.Nifti1Image(labels.astype(">i2"), affine, nib.Nifti1Header(endianness=">"))
+    elif kind == "with a fourth axis":
+        image = nib.Nifti1Image(labels[..., None], affine)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"from an editor"))
+    content = image.to_bytes()
+    names.edited_dseg.write_bytes(content if kind == "plain" else gzip.compress(content))
+    np.testing.assert_array_equal(read_edited_labels(names), labels)
+
+
 def _other_grid(names):
     _save(names.edited_dseg, _labels(names)[:-1], names.dseg)
 
@@ -155,8 +324,10 @@ def _damaged(names):
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
-    [(_other_grid, "another grid"), (_shifted, "another grid"), (_other_label, "0, 1, 2, 7"), (_empty, "empty"),
-     (_damaged, "not a readable")],
+    [(_other_grid, "another grid: its shape"), (_shifted, "another grid: its affine"), (_other_label, "0, 1, 2, 7"),
+     (_empty, "empty"), (_damaged, "not a readable"), (_cut, "not a readable"), (_huge, "30000, 30000, 30000"),
+     (_huge_along_a_fourth_axis, "30000"), (_far_voxels, "byte 2e"), (_endless_note, "not a readable"),
+     (_colours, "expected numbers")],
 )  # fmt: skip
 def test_a_wrong_mask_is_refused_and_nothing_is_changed(finished, spoil, words):
     _, names = finished

@@ -1,5 +1,6 @@
 """One scan from file to figures, with the networks' part replaced: what is written, and what a failed figure costs."""
 
+import hashlib
 import json
 import math
 
@@ -10,6 +11,7 @@ from bids_hypo.bids import find_scans, output_names, outputs_complete, sidecar
 from bids_hypo.bids.names import FIGURES
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import read_head_axes
+from bids_hypo.errors import ScanReadError
 from bids_hypo.measure.image_quality import image_quality
 from bids_hypo.measure.volumes import mask_volume_mm3
 from bids_hypo.models.catalog import find_bundles
@@ -69,3 +71,34 @@ def test_a_failed_figure_costs_no_result(scan_and_models, monkeypatch):
     result = process()
     assert result.status == "done" and "ZeroDivisionError" in result.report_error
     assert _complete(names)
+
+
+def test_the_checksum_is_of_the_bytes_that_were_measured(scan_and_models):
+    names, process = scan_and_models
+    process()
+    status, digest = names.scan.path.stat(), hashlib.sha256(names.scan.path.read_bytes()).hexdigest()
+    for path in names.files:
+        if path.suffix == ".json":
+            record = json.loads(path.read_text())
+            assert (record["SourceSHA256"], record["SourceBytes"]) == (digest, status.st_size)
+    assert record["SourceTimes"] == {"ModifiedNs": status.st_mtime_ns, "ChangedNs": status.st_ctime_ns}
+    assert {name: hashlib.sha256((names.anat_dir / name).read_bytes()).hexdigest() for name in record["Files"]} == \
+        record["Files"]  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", ["after", "before"])
+def test_a_scan_that_is_replaced_while_it_is_read_leaves_no_wrong_record(scan_and_models, monkeypatch, moment):
+    names, process = scan_and_models
+    path, read = names.scan.path, participant.read_volume
+
+    def replacing(source):
+        volume = read(source) if moment == "after" else None
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(bytes(content))
+        return volume or read(source)
+
+    monkeypatch.setattr(participant, "read_volume", replacing)
+    with pytest.raises(ScanReadError, match="while it was being read"):
+        process()
+    assert not any(p.exists() for p in names.files)
