@@ -22,6 +22,7 @@ _MIN_BLANK = 0.05  # of all voxels
 _BELOW, _MIN_BELOW = 0.05, 0.05  # a share of the tissue that lies below the background, by a share of the range
 _NOISE_SPREAD = 0.5  # of the range: between the 5th and the 95th percentile at the faces of the image
 _NOISE_WHITENESS = 0.5  # half the mean squared difference of neighbours over the variance: 1 in white noise
+_NOISE_SD = 0.15  # of the range: even noise over all of it has 0.29
 _NOISE_MM, _NOISE_VOXELS = 5.0, 5  # at least, over which the power of noise is averaged
 _NOISE_POWER = (0.3, 0.6)  # of that at the faces: tissue below, air above
 
@@ -132,9 +133,14 @@ def _is_noise(coarse: np.ndarray, faces: np.ndarray, extent: float) -> bool:
     low, high = np.percentile(faces, [5, 95])
     if high - low < _NOISE_SPREAD * extent:
         return False
-    planes = [coarse.take(index, axis=axis) for axis in range(3) for index in (0, -1)]
-    white = [float(0.5 * np.mean(np.diff(p, axis=k) ** 2) / max(float(p.var()), 1e-12)) for p in planes for k in (0, 1)]
-    return float(np.median(white)) > _NOISE_WHITENESS
+    power, white = [], []
+    for axis in range(3):
+        for index in (0, -1):
+            plane = coarse.take(index, axis=axis)
+            for along in (0, 1):
+                power.append(0.5 * float(np.mean(np.diff(plane, axis=along) ** 2)))
+                white.append(power[-1] / max(float(plane.var()), 1e-12))
+    return float(np.median(white)) > _NOISE_WHITENESS and float(np.median(power)) > (_NOISE_SD * extent) ** 2
 
 
 def _without_noise(data: np.ndarray, low: float, voxel_sizes_mm: np.ndarray) -> np.ndarray:

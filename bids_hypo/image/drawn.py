@@ -83,10 +83,12 @@ def _header(path: Path, raw: bytes) -> nib.Nifti1Header:
 
 
 def _check_grid(path: Path, header: nib.Nifti1Header, grid: Grid, like: str) -> None:
-    shape, affine = tuple(header.get_data_shape()), check_placement(path, header, any_size=True).affine
+    shape = tuple(header.get_data_shape())
     found = []
     if shape[:3] != grid.shape or any(n != 1 for n in shape[3:]):
         found.append(f"its shape is {shape}, that of {like} is {grid.shape}")
+    placed = not found or bool(header["sform_code"] or header["qform_code"])
+    affine = check_placement(path, header, any_size=True).affine if placed else grid.affine
     if not np.allclose(affine, grid.affine, atol=_TOLERANCE_MM):
         found.append(f"its affine is {_rows(affine)}, that of {like} is {_rows(grid.affine)}")
     if found:

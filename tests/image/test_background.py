@@ -105,6 +105,13 @@ def test_the_noise_of_mp2rage_is_air(head, scale):
     assert changed[deep].mean() < 0.02
 
 
+def test_faces_of_several_even_tissues_with_a_little_noise_are_not_noise():
+    data = np.random.default_rng(0).normal(0, 1, (40, 44, 42)).astype(np.float32)
+    data[:, :, :20] += 60
+    data[:, 20:] += 40
+    assert _zeroed(data)[1].kind == FLOOR
+
+
 def test_tissue_at_the_faces_is_not_noise(head):
     crop = head[20:44, 24:52, 20:50]
     assert _zeroed(crop)[1].kind == FLOOR

@@ -227,6 +227,7 @@ def _declares(names, shape, affine=None, n_bytes=10**6):
     header.set_data_shape(shape)
     header.set_data_dtype(np.uint8)
     header.set_sform(nib.load(names.dseg).affine if affine is None else affine, 1)
+    header["pixdim"][1:4] = nib.load(names.dseg).header["pixdim"][1:4]
     header["vox_offset"] = 352
     with gzip.open(names.edited_dseg, "wb", 1) as stream:
         stream.write(header.binaryblock + bytes(4))
