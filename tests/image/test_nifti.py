@@ -49,12 +49,17 @@ def test_masks_are_written_for_every_packing_and_version(tmp_path, plain, name):
     np.testing.assert_allclose(nib.load(target).affine, nib.load(tmp_path / "plain.nii").affine, atol=1e-5)
 
 
-NO_IMAGES = [gzip.compress(b"no image" * 100), b"\x1f\x8b and then nothing", b"", b"text" * 200]
+NO_IMAGES = {
+    "compressed text": gzip.compress(b"no image" * 100),
+    "cut": b"\x1f\x8b and then nothing",
+    "empty": b"",
+    "text": b"text" * 200,
+}
 
 
-@pytest.mark.parametrize("payload", NO_IMAGES)
-def test_what_is_no_image_is_named(tmp_path, payload):
+@pytest.mark.parametrize("case", NO_IMAGES)
+def test_what_is_no_image_is_named(tmp_path, case):
     path = tmp_path / "sub-01_T1w.nii"
-    path.write_bytes(payload)
+    path.write_bytes(NO_IMAGES[case])
     with pytest.raises(ScanReadError, match=r"sub-01_T1w\.nii"):
         open_image(path)
