@@ -1,27 +1,21 @@
-"""Whether the derivatives of a scan are complete, taking stale ones away, keeping two jobs off the same scan."""
+"""Whether the derivatives of a scan are complete and as they were written, and taking stale ones away."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import logging
 import os
-import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bids_hypo.bids.checksums import record_source, recorded_checksums, sha256_of, source_times, stamp_of
+from bids_hypo.bids.claims import lock_file
 from bids_hypo.bids.names import OutputNames, bids_uri, sidecar
 from bids_hypo.bids.sidecars import write_json
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.volume import write_bytes
-
-CLAIM_SECONDS = 900.0  # how long another job may take for a scan; after that we go on beside it
-_CLAIM_POLL_SECONDS = 0.5
 
 # Kinds of doubt.
 NOT_DONE = "not done yet"
@@ -186,7 +180,7 @@ def refresh_source_times(names: OutputNames) -> None:
     closing, now = _read_json(path), stamp_of(names.scan.path)
     if closing is None or now is None or closing.get("SourceSHA256") is None:
         return
-    if source_times(now).items() <= closing.items() or _lock_file(names).exists():
+    if source_times(now).items() <= closing.items() or lock_file(names).exists():
         return
     try:
         written = path.stat()
@@ -245,62 +239,3 @@ def take_over(former: OutputNames, names: OutputNames) -> None:
         if source.is_file():
             write_bytes(target, source.read_bytes())
     _log.info("%s: taken over from %s", names.scan.name, former.output_dir)
-
-
-@contextmanager
-def claim(names: OutputNames) -> Iterator[None]:
-    """Hold a scan for as long as the block lasts, so that two jobs never write its derivatives at the same time.
-
-    The claim is a lock on a small file in ``logs/``: it ends with the process that holds it, however that ends, and
-    reaches across machines where the file system supports locks. Where it does not, or where another job holds
-    the scan for longer than `CLAIM_SECONDS`, the block runs without: files are still written whole.
-
-    Parameters
-    ----------
-    names : OutputNames
-    """
-    path = _lock_file(names)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = _lock(path)
-    try:
-        yield
-    finally:
-        if handle is not None:
-            path.unlink(missing_ok=True)
-            os.close(handle)
-
-
-def _lock_file(names: OutputNames) -> Path:
-    return names.crash.with_name(f".{names.scan.name}.lock")
-
-
-def _lock(path: Path) -> int | None:
-    """Lock a file and return its handle; None if that cannot be had."""
-    deadline = time.monotonic() + CLAIM_SECONDS
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still(handle, path):
-                return handle
-            os.close(handle)  # the holder before us has removed it: lock the new one
-            continue
-        except OSError as error:
-            os.close(handle)
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                _log.debug("%s: no locks on this file system (%s)", path, error)
-                path.unlink(missing_ok=True)
-                return None
-        if time.monotonic() > deadline:
-            _log.warning("%s: another job has held it for %g s; going on beside it.", path, CLAIM_SECONDS)
-            return None
-        time.sleep(_CLAIM_POLL_SECONDS)
-
-
-def _is_still(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ESTALE):  # NFS calls a file stale that another machine has removed
-            return False
-        raise

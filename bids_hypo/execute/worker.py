@@ -8,10 +8,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+from bids_hypo.bids.claims import claim
 from bids_hypo.bids.dataset import clear_crash, write_crash
 from bids_hypo.bids.names import output_names
 from bids_hypo.bids.query import Scan
-from bids_hypo.bids.resume import claim, outputs_complete, remove_outputs
+from bids_hypo.bids.resume import outputs_complete, remove_outputs
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS, ICV, find_bundles
 from bids_hypo.models.device import parse_device

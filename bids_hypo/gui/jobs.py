@@ -22,7 +22,8 @@ from bids_hypo.gui.options import GuiOptions
 from bids_hypo.gui.sessions import Session, Sessions
 from bids_hypo.gui.texts import text
 from bids_hypo.workflow.options import RunOptions
-from bids_hypo.workflow.participant import ScanResult, telling_stages
+from bids_hypo.workflow.participant import ScanResult
+from bids_hypo.workflow.stages import telling_stages
 
 logger = logging.getLogger(__name__)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -44,13 +42,11 @@ from bids_hypo.segment.anatomy import Anatomy, find_anatomy, icv_threshold, pose
 from bids_hypo.segment.delineate import Delineation, delineate, region_grid, region_probabilities
 from bids_hypo.segment.icv import check_possible, icv_by_own_model, native_icv
 from bids_hypo.segment.pose import Pose, fit_pose
+from bids_hypo.workflow.stages import Stopwatch
 
 logger = logging.getLogger(__name__)
 
 Network = Callable[[np.ndarray], np.ndarray]
-
-_stage_listeners: list[Callable[[str], None]] = []
-
 
 @dataclass(frozen=True)
 class Models:
@@ -143,34 +139,6 @@ class ScanResult:
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
     report_error: str | None = None
-
-
-class Stopwatch:
-    """Seconds spent in each named stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to a stage."""
-        for listener in tuple(_stage_listeners):
-            listener(name)
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-
-@contextmanager
-def telling_stages(listener: Callable[[str], None]) -> Iterator[None]:
-    """While the block runs, tell a listener the name of each stage that begins in this process."""
-    _stage_listeners.append(listener)
-    try:
-        yield
-    finally:
-        _stage_listeners.remove(listener)
 
 
 def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, settings: dict) -> ScanResult:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from bids_hypo.bids import claims as claims_module
 from bids_hypo.bids import find_scans, output_names, prepare_output
-from bids_hypo.bids import resume as resume_module
+from bids_hypo.bids.claims import claim
 from bids_hypo.bids.query import Selection
-from bids_hypo.bids.resume import claim
 from bids_hypo.cli.main import main
 from bids_hypo.workflow import reports
 from bids_hypo.workflow.reports import write_pages
@@ -99,7 +99,7 @@ def test_a_claim_keeps_others_out_and_ends_with_its_process(tmp_path, monkeypatc
     names = _scan_names(tmp_path)
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom bids_hypo.bids import find_scans, output_names\n"
-        "from bids_hypo.bids.query import Selection\nfrom bids_hypo.bids.resume import claim\n"
+        "from bids_hypo.bids.query import Selection\nfrom bids_hypo.bids.claims import claim\n"
         "names = output_names(find_scans(Path(sys.argv[1]), Selection())[0][0], Path(sys.argv[2]))\n"
         "with claim(names):\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
@@ -107,10 +107,10 @@ def test_a_claim_keeps_others_out_and_ends_with_its_process(tmp_path, monkeypatc
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
-        monkeypatch.setattr(resume_module, "CLAIM_SECONDS", 0.6)
+        monkeypatch.setattr(claims_module, "CLAIM_SECONDS", 0.6)
         with claim(names):
             assert "another job has held it" in caplog.text  # after a while we go on beside it
-        monkeypatch.setattr(resume_module, "CLAIM_SECONDS", 600.0)
+        monkeypatch.setattr(claims_module, "CLAIM_SECONDS", 600.0)
         other.kill()
     with claim(names):
         assert names.crash.with_name(f".{names.scan.name}.lock").exists()
@@ -127,7 +127,7 @@ def test_a_lock_file_that_another_machine_removed_is_made_anew(tmp_path, monkeyp
             raise OSError(errno.ESTALE, "Stale file handle")
         return original(handle)
 
-    monkeypatch.setattr(resume_module.os, "fstat", fstat)
+    monkeypatch.setattr(claims_module.os, "fstat", fstat)
     with claim(names):
         assert not stale and names.crash.with_name(f".{names.scan.name}.lock").exists()
     assert list((names.output_dir / "logs").iterdir()) == []
@@ -139,7 +139,7 @@ def test_without_locks_on_the_file_system_the_work_goes_on(tmp_path, monkeypatch
     def none(*_):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(resume_module.fcntl, "flock", none)
+    monkeypatch.setattr(claims_module.fcntl, "flock", none)
     with claim(names), claim(names):
         pass
     assert list((names.output_dir / "logs").iterdir()) == []

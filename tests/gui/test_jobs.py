@@ -10,7 +10,8 @@ from bids_hypo.execute import worker
 from bids_hypo.gui import jobs
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage
 from bids_hypo.gui.options import GuiOptions
-from bids_hypo.workflow.participant import ScanResult, Stopwatch, telling_stages
+from bids_hypo.workflow.participant import ScanResult
+from bids_hypo.workflow.stages import Stopwatch, telling_stages
 from tests.phantoms import make_bids_dataset
 
 
