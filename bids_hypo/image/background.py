@@ -24,7 +24,7 @@ _NOISE_SPREAD = 0.5  # of the range: between the 5th and the 95th percentile at 
 _NOISE_WHITENESS = 0.5  # half the mean squared difference of neighbours over the variance: 1 in white noise
 _NOISE_SD = 0.15  # of the range: even noise over all of it has 0.29
 _NOISE_MM, _NOISE_VOXELS = 5.0, 5  # at least, over which the power of noise is averaged
-_NOISE_POWER = (0.3, 0.6)  # of that at the faces: tissue below, air above
+_AIR_POWER = 0.35  # of that at the faces: tissue below, air above
 
 
 @dataclass(frozen=True)
@@ -144,15 +144,22 @@ def _is_noise(coarse: np.ndarray, faces: np.ndarray, extent: float) -> bool:
 
 
 def _without_noise(data: np.ndarray, low: float, voxel_sizes_mm: np.ndarray) -> np.ndarray:
-    """Fade out what changes from voxel to voxel as much as the air does: 0 outside the head, tissue as it is."""
+    """Set the air to 0: what changes from voxel to voxel about as much as the faces do, and is connected with them.
+
+    Noise inside the head, in bone and in tissue, stays as it is: the networks bear it better than any repair.
+    """
     power = np.zeros(data.shape, np.float32)
     for axis in range(3):
         step = np.diff(data, axis=axis, append=data.take([-1], axis=axis))
         power += step * step
     window = np.maximum(np.round(_NOISE_MM / voxel_sizes_mm), _NOISE_VOXELS).astype(int)
     power = ndimage.uniform_filter(power, tuple(window | 1), mode="nearest")
-    of_air = float(np.median(_faces(power, None)))
-    tissue, air = (share * of_air for share in _NOISE_POWER)
+    noisy = ndimage.binary_opening(np.pad(power > _AIR_POWER * float(np.median(_faces(power, None))), 2, mode="edge"),
+                                   iterations=2)[2:-2, 2:-2, 2:-2]  # fmt: skip
+    parts, n = ndimage.label(noisy)
+    outside = np.zeros(n + 1, bool)
+    outside[np.unique(_faces(parts, None))] = True
+    outside[0] = False
     data -= np.float32(low)
-    data *= np.clip((air - power) / (air - tissue), 0, 1)
+    data[outside[parts]] = 0
     return data

@@ -47,7 +47,7 @@ FLAG_TEXTS: dict[str, str] = {
     SMALL_HEAD: "less than 1.0 litre inside the skull, which is less than adults and children above two years have",
     LARGE_HEAD: "more than 2.1 litres inside the skull, which is more than adults and children have",
     HEADER_INCONSISTENT: "sform, qform, voxel sizes or unit of length in the header do not quite agree",
-    NOISY_AIR: "noise in place of air was faded out (UNIT1): outlines, that of the ICV above all, are less certain",
+    NOISY_AIR: "noise stands in place of air and bone (UNIT1): outlines, that of the ICV above all, are less certain",
     TEMPLATE_SPACE: "the header says that the image lies in a template's space, where volumes are not the person's",
     CORRECTION_FAR: "the mask corrected by hand hardly overlaps with the automatic one, or lies apart from it",
     SIDES_SWAPPED: "left and right of the mask corrected by hand lie where the automatic one has right and left",
