@@ -12,19 +12,27 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from bids_hypo.image.grid import bounding_box
+
 FLOOR, BLANK, MASKED, NOISE = "floor", "blank", "masked", "noise"
-NOISY_AIR = "noise_around_head"
+NOISY_AIR, UNCERTAIN = "noise_around_head", "background_uncertain"
 _STEP = 2  # every other voxel is enough for an estimate
-_LOWEST, _LOWEST_TISSUE, _HIGHEST = 1e-4, 1e-4, 0.999  # quantiles
+_LOWEST, _LOW, _HIGHEST = 1e-4, 1e-2, 0.999  # quantiles
+_MAX_TAIL = 0.1  # of the range: how far the lowest quantile may lie below the low one; else it is single spikes
 _SAME = 0.003  # of the range of intensities: what counts as one value
-_MIN_SOLID = 0.5  # of the blank voxels: those whose neighbours are blank too
-_MIN_BLANK = 0.05  # of all voxels
+_SPREAD, _MAX_SPREAD = 6.0, 0.03  # of noise around a value: in standard deviations; of the range, at most
+_MIN_SOLID = 0.02  # of all voxels: blank ones among blank ones
+_MIN_AT_FACES = 0.05  # of the voxels on the faces of the image: those that a blank region covers
 _BELOW, _MIN_BELOW = 0.05, 0.05  # a share of the tissue that lies below the background, by a share of the range
-_NOISE_SPREAD = 0.5  # of the range: between the 5th and the 95th percentile at the faces of the image
-_NOISE_WHITENESS = 0.5  # half the mean squared difference of neighbours over the variance: 1 in white noise
-_NOISE_SD = 0.15  # of the range: even noise over all of it has 0.29
+_GREY, _EVEN_GREY = 0.2, 0.15  # of the range: air that is brighter than that above the lowest, and this even
+_GAP, _GAP_BELOW_AIR = 0.25, 0.03  # of the range: between the background and the lowest tissue, or air within it
+_MIN_MODE = 0.01  # of the voxels on the faces: those of one value that is more than noise
+_NOISE_LEVEL = 0.2  # of the range: the air of an ordinary image is darker
+_WHITENESS = 0.5  # half the mean squared difference of neighbours over the variance: 1 in white noise
+_EVEN = 0.04  # of the range: standard deviation; what is evener is not the noise of MP2RAGE
 _NOISE_MM, _NOISE_VOXELS = 5.0, 5  # at least, over which the power of noise is averaged
 _AIR_POWER = 0.35  # of that at the faces: tissue below, air above
+_MIN_POWER_RATIO = 4.0  # of the noise at the faces and in the middle: else the two cannot be told apart
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,16 @@ class Background:
         Of the background, in the units of the file.
     kind : str
         ``floor``: air with a little noise, the lowest values of the image; ``blank``: one value, the lowest;
-        ``masked``: one value that is not the lowest, or far below the rest, so that the zero of the tissue is an
+        ``masked``: one value that is not the lowest, or clearly below the rest, so that the zero of the rest is an
         estimate (its lowest values); ``noise``: noise as strong as the signal, as in UNIT1 of MP2RAGE.
+    doubts : tuple of str
+        `NOISY_AIR` with ``noise``; `UNCERTAIN` where an even background is brighter than some of the tissue, but not
+        even enough to be told from it.
     """
 
     value: float
     kind: str
+    doubts: tuple[str, ...] = ()
 
 
 def above_background(
@@ -67,56 +79,104 @@ def above_background(
     background : Background
     """
     thin = (slice(None, None, _STEP),) * 3
-    known = None if undefined is None else ~undefined[thin]
     coarse = data[thin]
-    values = coarse.ravel() if known is None else coarse[known]
-    low, high = np.quantile(values, [_LOWEST, _HIGHEST], method="lower")
-    extent = float(high) - float(low)
-    if extent <= 0:  # almost everything has one value
-        low, high = values.min(), values.max()
-        extent = float(high) - float(low)
-    faces = _faces(coarse, known)
-    middle = float(np.median(faces)) if faces.size else float(low)
-    if faces.size and _is_noise(coarse, faces, extent):
-        out = _without_noise(data, float(low), np.asarray(voxel_sizes_mm))
-        background = Background(middle, NOISE)
-    else:
-        out, background = _shifted(data, coarse, known, middle, float(low), extent)
-    if undefined is not None:
-        out[undefined] = 0
-    return out, background
-
-
-def _faces(coarse: np.ndarray, known: np.ndarray | None) -> np.ndarray:
-    """Values on the outer faces of the image."""
-    outer = np.ones(coarse.shape, bool)
-    outer[1:-1, 1:-1, 1:-1] = False
-    return coarse[outer if known is None else outer & known]
-
-
-def _shifted(
-    data: np.ndarray, coarse: np.ndarray, known: np.ndarray | None, middle: float, low: float, extent: float
-) -> tuple[np.ndarray, Background]:
-    same = np.float32(_SAME * extent)
-    blank = np.abs(coarse - np.float32(middle)) <= same
-    if known is not None:
-        blank |= ~known
-    solid = ndimage.binary_erosion(blank, border_value=1)
-    if blank.mean() < _MIN_BLANK or solid.sum() < _MIN_SOLID * blank.sum():
-        data -= np.float32(low)
-        return data, Background(low, FLOOR)
+    known = np.ones(coarse.shape, bool) if undefined is None else ~undefined[thin]
+    low, high = _range(coarse[known])
+    value, same = _blank_value(coarse, known, high - low)
+    blank = ~known if value is None else ~known | (np.abs(coarse - np.float32(value)) <= same)
     rest = coarse[~blank]
     if rest.size:
-        tissue, top = (float(q) for q in np.quantile(rest, [_LOWEST_TISSUE, _HIGHEST], method="lower"))
-        below = float((rest < middle - _BELOW * (top - tissue)).mean()) > _MIN_BELOW
-        if below or tissue - middle > top - tissue:
-            return _from_lowest_tissue(data, middle, tissue, float(same)), Background(middle, MASKED)
-    data -= np.float32(middle)
-    data[np.abs(data) <= same] = 0
-    return data, Background(middle, BLANK)
+        low, high = _range(rest)
+    if _is_noise(coarse, blank, low, high):
+        background = Background(low, NOISE, (NOISY_AIR,))
+        outside = _noisy_air(data, np.asarray(voxel_sizes_mm), blank)
+        if value is not None:
+            outside |= np.abs(data - np.float32(value)) <= np.float32(same)
+        data -= np.float32(low)
+        data[outside] = 0
+    elif value is None:
+        data -= np.float32(low)
+        background = Background(low, FLOOR, (UNCERTAIN,) if _is_grey(coarse, known, low, high) else ())
+    elif _is_apart(rest, value, same, low, high) or (
+        _surrounds_itself(blank) and low - value - same > _GAP_BELOW_AIR * (high - low)
+    ):
+        background = Background(value, MASKED)
+        _from_lowest_tissue(data, value, low, same)
+    else:
+        data -= np.float32(value)
+        data[np.abs(data) <= same] = 0
+        background = Background(value, BLANK)
+    if undefined is not None:
+        data[undefined] = 0
+    return data, background
 
 
-def _from_lowest_tissue(data: np.ndarray, blank: float, tissue: float, same: float) -> np.ndarray:
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """The lowest and the highest value, but for single spikes."""
+    lowest, low, high = (float(q) for q in np.quantile(values, [_LOWEST, _LOW, _HIGHEST], method="lower"))
+    if high <= lowest:  # almost everything has one value
+        return float(values.min()), float(values.max())
+    return (low if low - lowest > _MAX_TAIL * (high - low) else lowest), high
+
+
+def _blank_value(coarse: np.ndarray, known: np.ndarray, extent: float) -> tuple[float | None, float]:
+    """The value of what was masked, padded or defaced, and how near to it others are the same; None if there is none.
+
+    It is looked for on the faces of the image: half of them, or a solid part of them, has to have it.
+    """
+    outer = _outer(coarse.shape) & known
+    faces = coarse[outer]
+    if not faces.size:
+        return None, 0.0
+    middle, same = float(np.median(faces)), _SAME * extent
+    values, counts = np.unique(faces, return_counts=True)
+    often = [float(values[counts.argmax()])] if counts.max() >= _MIN_MODE * faces.size else []
+    if not often or abs(often[0] - middle) <= same:
+        spread = _SPREAD * 1.4826 * float(np.median(np.abs(faces - middle)))
+        if same < spread <= _MAX_SPREAD * extent:  # a little noise around one value, in the midst of the others
+            rest = coarse[known & (np.abs(coarse - np.float32(middle)) > spread)]
+            if rest.size and _is_apart(rest, middle, spread, *_range(rest)):
+                return middle, spread
+    for value in dict.fromkeys([*often, middle]):
+        blank = np.abs(coarse - np.float32(value)) <= np.float32(same)
+        solid = ndimage.binary_erosion(blank, border_value=1)
+        if solid.mean() >= _MIN_SOLID and solid[outer].mean() >= _MIN_AT_FACES:
+            return value, same
+    return None, 0.0
+
+
+def _outer(shape: tuple[int, ...]) -> np.ndarray:
+    """Where the outer faces of an image are."""
+    outer = np.ones(shape, bool)
+    outer[1:-1, 1:-1, 1:-1] = False
+    return outer
+
+
+def _is_apart(rest: np.ndarray, value: float, same: float, low: float, high: float) -> bool:
+    """Whether what is not blank lies partly below the blank value, or clearly above it."""
+    if not rest.size:
+        return False
+    below = float((rest < value - same - _BELOW * (high - low)).mean())
+    return below > _MIN_BELOW or low - value - same > _GAP * (high - low)
+
+
+def _is_grey(coarse: np.ndarray, known: np.ndarray, low: float, high: float) -> bool:
+    """Whether the faces of the image are even and clearly brighter than the lowest values: no air of a scan is."""
+    faces = coarse[_outer(coarse.shape) & known]
+    if not faces.size:
+        return False
+    quarter, middle, three_quarters = np.percentile(faces, [25, 50, 75])
+    extent = high - low
+    return bool(middle - low > _GREY * extent and three_quarters - quarter < _EVEN_GREY * extent)
+
+
+def _surrounds_itself(blank: np.ndarray) -> bool:
+    """Whether what is not blank reaches the faces of its box all around, as a padded or defaced image with air does."""
+    inside = ~blank[bounding_box(~blank)]
+    return bool(inside[_outer(inside.shape)].mean() > 0.5)
+
+
+def _from_lowest_tissue(data: np.ndarray, blank: float, tissue: float, same: float) -> None:
     """Blank around the tissue becomes 0, the tissue's lowest value too; voxels inside that happen to equal it stay."""
     outside, n = ndimage.label(np.abs(data - np.float32(blank)) <= np.float32(same))
     sizes = np.bincount(outside.ravel(), minlength=n + 1)
@@ -125,41 +185,51 @@ def _from_lowest_tissue(data: np.ndarray, blank: float, tissue: float, same: flo
     data -= np.float32(tissue)
     np.maximum(data, 0, out=data)
     data[large[outside]] = 0
-    return data
 
 
-def _is_noise(coarse: np.ndarray, faces: np.ndarray, extent: float) -> bool:
-    """Whether the faces of the image hold white noise that fills the range of intensities."""
-    low, high = np.percentile(faces, [5, 95])
-    if high - low < _NOISE_SPREAD * extent:
+def _is_noise(coarse: np.ndarray, blank: np.ndarray, low: float, high: float) -> bool:
+    """Whether around the head, inside what was padded, there is white noise that is not dark."""
+    box = bounding_box(~blank)
+    if any(s.stop - s.start < 8 for s in box):
         return False
-    power, white = [], []
+    inner = tuple(slice(s.start + 1, s.stop - 1) for s in box)  # interpolation mixes the outermost with the padding
+    values, there = coarse[inner], ~blank[inner]
+    outer = _outer(values.shape) & there
+    if outer.mean() < 0.5 * _outer(values.shape).mean() or np.median(values[outer]) - low < _NOISE_LEVEL * (high - low):
+        return False
+    white = []
     for axis in range(3):
         for index in (0, -1):
-            plane = coarse.take(index, axis=axis)
-            for along in (0, 1):
-                power.append(0.5 * float(np.mean(np.diff(plane, axis=along) ** 2)))
-                white.append(power[-1] / max(float(plane.var()), 1e-12))
-    return float(np.median(white)) > _NOISE_WHITENESS and float(np.median(power)) > (_NOISE_SD * extent) ** 2
+            plane = values.take(index, axis=axis)
+            variance = float(plane.var())
+            even = variance < (_EVEN * (high - low)) ** 2  # tissue with a little noise
+            white += [0.0 if even else 0.5 * float(np.mean(np.diff(plane, axis=k) ** 2)) / variance for k in (0, 1)]
+    return float(np.median(white)) > _WHITENESS
 
 
-def _without_noise(data: np.ndarray, low: float, voxel_sizes_mm: np.ndarray) -> np.ndarray:
-    """Set the air to 0: what changes from voxel to voxel about as much as the faces do, and is connected with them.
+def _noisy_air(data: np.ndarray, voxel_sizes_mm: np.ndarray, blank: np.ndarray) -> np.ndarray:
+    """Where the air is: what changes from voxel to voxel about as much as the faces do, and is connected with them.
 
     Noise inside the head, in bone and in tissue, stays as it is: the networks bear it better than any repair.
     """
-    power = np.zeros(data.shape, np.float32)
+    box = tuple(slice(_STEP * (s.start + 1), _STEP * (s.stop - 1)) for s in bounding_box(~blank))
+    inside = data[box]
+    power = np.zeros(inside.shape, np.float32)
     for axis in range(3):
-        step = np.diff(data, axis=axis, append=data.take([-1], axis=axis))
+        step = np.diff(inside, axis=axis, append=inside.take([-1], axis=axis))
         power += step * step
     window = np.maximum(np.round(_NOISE_MM / voxel_sizes_mm), _NOISE_VOXELS).astype(int)
     power = ndimage.uniform_filter(power, tuple(window | 1), mode="nearest")
-    noisy = ndimage.binary_opening(np.pad(power > _AIR_POWER * float(np.median(_faces(power, None))), 2, mode="edge"),
-                                   iterations=2)[2:-2, 2:-2, 2:-2]  # fmt: skip
-    parts, n = ndimage.label(noisy)
-    outside = np.zeros(n + 1, bool)
-    outside[np.unique(_faces(parts, None))] = True
-    outside[0] = False
-    data -= np.float32(low)
-    data[outside[parts]] = 0
-    return data
+    outside = np.ones(data.shape, bool)
+    of_air = float(np.median(power[_outer(power.shape)]))
+    ratio = of_air / max(float(np.median(power[tuple(slice(n // 3, 2 * n // 3) for n in power.shape)])), 1e-12)
+    if ratio < _MIN_POWER_RATIO:  # smoothed or interpolated
+        outside[box] = False
+        return outside
+    padded = np.pad(power > max(_AIR_POWER, ratio**-0.5) * of_air, 2, mode="edge")
+    parts, n = ndimage.label(ndimage.binary_opening(padded, iterations=2)[2:-2, 2:-2, 2:-2])
+    at_faces = np.zeros(n + 1, bool)
+    at_faces[np.unique(parts[_outer(parts.shape)])] = True
+    at_faces[0] = False
+    outside[box] = at_faces[parts]
+    return outside

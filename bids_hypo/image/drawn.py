@@ -18,6 +18,7 @@ from bids_hypo.image.placement import check_placement
 _HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 _MAX_OFFSET_BYTES = 2**24  # of the voxels: notes of other programs stand before them
 _TOLERANCE_MM = 1e-2
+_ROUNDED = 0.01  # editors save numbers as fractions with a scale
 
 
 def grid_of(path: Path) -> Grid:
@@ -55,12 +56,14 @@ def read_drawn(path: Path, like: Path, allowed: tuple[int, ...]) -> np.ndarray:
             n_bytes = int(np.prod(header.get_data_shape(), dtype=np.int64)) * header.get_data_dtype().itemsize
             stream.seek(0)
             payload = stream.read(int(header["vox_offset"]) + n_bytes)
+            stream.read(_MAX_OFFSET_BYTES)  # to the end, where gzip has its checksum
         kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
         data = np.asarray(kind.from_bytes(payload).dataobj).reshape(grid.shape)
     except (*UNREADABLE, WrapStructError) as error:
         raise ScanReadError(f"{path}: not a readable NIfTI image ({error}). Save it again.") from error
-    _check_labels(path, data, allowed)
-    return data.astype(np.uint8)
+    whole = np.rint(data)
+    _check_labels(path, np.where(np.abs(data - whole) < _ROUNDED, whole, data), allowed)
+    return whole.astype(np.uint8)
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -104,7 +107,7 @@ def _rows(affine: np.ndarray) -> str:
 
 def _check_labels(path: Path, data: np.ndarray, allowed: tuple[int, ...]) -> None:
     if not np.isin(data, allowed).all():
-        found = ", ".join(f"{v:g}" for v in np.unique(data)[:12])
+        found = ", ".join(f"{v:.9g}" for v in np.unique(data)[:12])
         raise ScanReadError(
             f"{path}: found the values {found}; expected only {', '.join(map(str, allowed))} "
             f"({'1 left, 2 right' if len(allowed) > 2 else '1 inside'}). Relabel it in the editor."

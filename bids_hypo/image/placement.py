@@ -21,7 +21,7 @@ MIN_VOXEL_MM = 0.25
 MAX_VOXEL_MM = 5.0
 MAX_VOXEL_MM3 = 27.5  # cubes of 3 mm; a hypothalamus of 800 mm3 has 30 of them
 # Scanners round pixdim to two or three digits: 1.33 for 1.3333 is 0.25 %.
-SIZES_AGREE, SIZES_CONTRADICT = 0.005, 0.02
+SIZES_AGREE, VOLUMES_AGREE, SIZES_CONTRADICT = 0.005, 0.007, 0.02
 AXES_AGREE_DEG, AXES_CONTRADICT_DEG = 1.0, 45.0
 SHEAR_AGREES_DEG = 2.0
 PLACES_AGREE_MM = 1.0
@@ -152,6 +152,7 @@ def _forms(header: nib.Nifti1Header, scale: float) -> tuple[_Form, _Form]:
     sform = scaled(header.get_sform()) if codes["sform"] > 0 else None
     try:
         qform = scaled(header.get_qform()) if codes["qform"] > 0 else None
+        qform = qform if qform is None or np.isfinite(qform).all() else None
     except (ValueError, nib.spatialimages.HeaderDataError):  # a quaternion longer than 1
         qform = None
     return _Form("sform", max(codes["sform"], 0), sform), _Form("qform", max(codes["qform"], 0), qform)
@@ -177,7 +178,9 @@ def _compare(path: Path, forms: tuple[_Form, _Form], pixdim: np.ndarray) -> bool
     said = f"{forms[0].text()}; {forms[1].text()}; pixdim says {_mm(pixdim)}"
     if off > SIZES_CONTRADICT:
         raise ScanReadError(f"{path}: the header contradicts itself in the size of a voxel: {said}. {_advice(forms)}")
-    doubtful = off > SIZES_AGREE or any(_shear_deg(form.axes) > SHEAR_AGREES_DEG for form in there)
+    volumes = max(abs(float(np.prod(form.sizes / pixdim)) - 1) for form in there)
+    shear = max(_shear_deg(form.axes) for form in there)
+    doubtful = off > SIZES_AGREE or volumes > VOLUMES_AGREE or shear > SHEAR_AGREES_DEG
     if len(there) < 2:
         return doubtful or any(form.code and form.affine is None for form in forms)
     sform, qform = there
@@ -209,13 +212,21 @@ def _check_sizes(path: Path, used: _Form) -> None:
     if np.round(sizes.min(), 3) < MIN_VOXEL_MM:
         raise ScanReadError(
             f"{found}; expected {MIN_VOXEL_MM} to {MAX_VOXEL_MM:g} mm. Images this fine were never tried and take "
-            "much memory. Is the header right? If so, resample the scan to 0.5 mm."
+            f"much memory. {_perhaps(sizes)}Is the header right? If so, resample the scan to 0.5 mm."
         )
     if np.round(sizes.max(), 2) > MAX_VOXEL_MM or np.prod(sizes) > MAX_VOXEL_MM3:
         raise ScanReadError(
             f"{found}; expected {MIN_VOXEL_MM} to {MAX_VOXEL_MM:g} mm and at most {MAX_VOXEL_MM3:g} mm3. The "
             "hypothalamus, of about 800 mm3, cannot be measured on so coarse a grid. Is the header right?"
         )
+
+
+def _perhaps(sizes: np.ndarray) -> str:
+    """The unit in which tiny voxels would be those of a scan, as a question."""
+    for factor, name in ((10.0, "centimetres"), (1000.0, "metres")):
+        if sizes.min() * factor >= 2 * MIN_VOXEL_MM and _workable(sizes * factor):
+            return f"Are these {name}, though the header does not say so (xyzt_units)? "
+    return ""
 
 
 def _angles_deg(a: np.ndarray, b: np.ndarray) -> float:
@@ -230,4 +241,4 @@ def _shear_deg(axes: np.ndarray) -> float:
 
 
 def _mm(sizes: np.ndarray) -> str:
-    return f"{' x '.join(f'{size:.2f}' for size in sizes)} mm"
+    return f"{' x '.join(f'{size:.2f}' if size >= 0.1 else f'{size:.2g}' for size in sizes)} mm"

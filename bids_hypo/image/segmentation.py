@@ -166,6 +166,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Data (X, Y, Z[, K]) float32 and affine, axes flipped and swapped to be nearest to RAS."""
     try:
         image = nib.as_closest_canonical(_opened(path))
+        if image.get_data_dtype().kind not in "iufb":
+            raise ScanReadError(f"{path}: found data of type {image.get_data_dtype()}; expected numbers.")
         data = np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32))
         affine = np.asarray(image.affine, dtype=float)
     except UNREADABLE as error:

@@ -12,17 +12,15 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
 
 from bids_hypo.errors import ScanReadError
-from bids_hypo.image.background import NOISE, NOISY_AIR, Background, above_background
+from bids_hypo.image.background import Background, above_background
 from bids_hypo.image.grid import Grid, as_shape
-from bids_hypo.image.nifti import UNREADABLE, open_image
+from bids_hypo.image.nifti import open_image
 from bids_hypo.image.placement import check_placement
+from bids_hypo.image.values import UNDEFINED, finite, read_values
 
-MAX_UNDEFINED_INSIDE = 0.01  # of the head
 COMPRESSION = 2  # most of a mask is empty: higher levels take twice the time for files that are hardly smaller
-_WORKABLE = (1e-20, 1e20)  # sizes of intensities that float32 has room for, with their squares
 _PLACE_FIELDS = (
     "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "srow_x",
     "srow_y", "srow_z",
@@ -42,7 +40,8 @@ class Volume:
     background : Background or None
         Of a scan that was read: what its background was before it became 0.
     doubts : tuple of str
-        What its header leaves in doubt (see `bids_hypo.image.placement.Placement`), and `NOISY_AIR`.
+        What its header leaves in doubt (see `bids_hypo.image.placement.Placement`), its background (see `Background`),
+        and `UNDEFINED`.
     """
 
     data: np.ndarray
@@ -79,7 +78,7 @@ def read_volume(path: str | Path) -> Volume:
     path = Path(path)
     image = open_image(path)
     shape = image.shape
-    if len(shape) == 4 and shape[3] == 1:
+    if all(n == 1 for n in shape[3:]):
         shape = shape[:3]
     if len(shape) != 3:
         raise ScanReadError(
@@ -92,64 +91,11 @@ def read_volume(path: str | Path) -> Volume:
             "volume of at least 16 in each direction. Is this a localizer?"
         )
     place = check_placement(path, image.header)
-    data, undefined = _finite(path, _read_data(path, image).reshape(shape))
     sizes = Grid(as_shape(shape), place.affine).voxel_sizes_mm
+    data, undefined, holes = finite(path, read_values(path, image).reshape(shape), float(np.prod(sizes)))
     data, background = above_background(data, undefined, voxel_sizes_mm=tuple(sizes))
-    doubts = (*place.doubts, NOISY_AIR) if background.kind == NOISE else place.doubts
+    doubts = (*place.doubts, *background.doubts, *((UNDEFINED,) if holes else ()))
     return Volume(data, place.affine, background, doubts)
-
-
-def _read_data(path: Path, image: nib.Nifti1Image) -> np.ndarray:
-    """The data as float32; intensities beyond what it holds are divided by a power of two."""
-    if image.get_data_dtype().kind not in "iuf":
-        raise ScanReadError(f"{path}: found data of type {image.get_data_dtype()}; expected numbers.")
-    try:
-        with np.errstate(over="ignore"):
-            data = np.array(image.dataobj, dtype=np.float32)
-        scale = _typical_size(data)
-        if _WORKABLE[0] < scale < _WORKABLE[1]:
-            return data
-        wide = np.array(image.dataobj, dtype=np.float64)
-    except UNREADABLE as error:
-        raise ScanReadError(f"{path}: the image data end early or are damaged ({error}). Fetch it again.") from error
-    scale = _typical_size(wide)
-    if not np.isfinite(scale) or scale == 0:
-        return data
-    with np.errstate(over="ignore"):
-        return np.ldexp(wide, -int(np.log2(scale))).astype(np.float32)
-
-
-def _typical_size(data: np.ndarray) -> float:
-    """Median of the absolute values that are not 0, of every 4th voxel along each axis; infinite ones count."""
-    sizes = np.abs(data[tuple(slice(None, None, 4) for _ in data.shape)])
-    sizes = sizes[(sizes > 0) & ~np.isnan(sizes)]
-    return float(np.median(sizes)) if sizes.size else 0.0
-
-
-def _finite(path: Path, data: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """The data with 0 where they are NaN or infinite, and these voxels; None if there are none."""
-    undefined = ~np.isfinite(data)
-    n = int(undefined.sum())
-    values = data[~undefined] if n else data
-    if values.size == 0 or float(values.min()) == float(values.max()):
-        what = f"every voxel has the value {float(values.flat[0]):g}" if values.size else "no voxel has a finite value"
-        raise ScanReadError(f"{path}: {what}; expected an image of a head.")
-    if not n:
-        return data, None
-    inside = _enclosed(undefined)
-    if inside > MAX_UNDEFINED_INSIDE:
-        raise ScanReadError(
-            f"{path}: {100 * inside:.1f} % of the voxels inside the head are NaN or infinite; expected at most "
-            f"{100 * MAX_UNDEFINED_INSIDE:g} %. (Around the head they count as background.) Export the image again."
-        )
-    data[undefined] = 0
-    return data, undefined
-
-
-def _enclosed(undefined: np.ndarray) -> float:
-    """Share of undefined voxels in what is not connected with the undefined surroundings of the head."""
-    filled = ndimage.binary_fill_holes(~undefined)
-    return float((filled & undefined).sum() / max(int(filled.sum()), 1))
 
 
 def write_nifti(path: str | Path, data: np.ndarray, affine: np.ndarray, *, like: str | Path | None = None) -> None:
@@ -168,7 +114,7 @@ def write_nifti(path: str | Path, data: np.ndarray, affine: np.ndarray, *, like:
         every viewer lays the two over each other.
     """
     path = Path(path)
-    image = _placed_at(data, affine) if like is None else _placed_like(data, open_image(like).header)
+    image = _placed_at(data, affine) if like is None else _placed_like(data, open_image(like, header_only=True).header)
     payload = io.BytesIO()
     if path.name.endswith(".gz"):  # as a stream: the whole image is not copied before it is compressed
         with gzip.GzipFile("", "wb", COMPRESSION, payload, mtime=0) as stream:

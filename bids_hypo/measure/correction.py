@@ -68,8 +68,9 @@ def compare_correction(drawn: np.ndarray, automatic: np.ndarray, affine: np.ndar
     overlap = dice(drawn, automatic)
     if not automatic.any():
         return Agreement(overlap, distance, ())
+    side_lost = any((automatic == side).any() and not (drawn == side).any() for side in (1, 2))
     checks = {
-        CORRECTION_FAR: overlap < limits.min_dice or distance > limits.max_distance_mm,
+        CORRECTION_FAR: side_lost or overlap < limits.min_dice or distance > limits.max_distance_mm,
         SIDES_SWAPPED: _swapped(drawn, automatic, affine),
     }
     return Agreement(overlap, distance, tuple(name for name, raised in checks.items() if raised))

@@ -9,9 +9,10 @@ import numpy as np
 from scipy import ndimage
 
 from bids_hypo.bids.checksums import TABLE_CHANGED
-from bids_hypo.image.background import NOISY_AIR
+from bids_hypo.image.background import NOISY_AIR, UNCERTAIN
 from bids_hypo.image.grid import Grid, bounding_box
 from bids_hypo.image.placement import HEADER_INCONSISTENT, TEMPLATE_SPACE
+from bids_hypo.image.values import UNDEFINED
 from bids_hypo.measure.image_quality import ImageQuality
 
 SKULL_STRIPPED = "skull_stripped"
@@ -46,7 +47,9 @@ FLAG_TEXTS: dict[str, str] = {
     DEFACED: "the image was blanked up to or into the intracranial volume (defacing?)",
     SMALL_HEAD: "less than 1.0 litre inside the skull, which is less than adults and children above two years have",
     LARGE_HEAD: "more than 2.1 litres inside the skull, which is more than adults and children have",
-    HEADER_INCONSISTENT: "sform, qform, voxel sizes or unit of length in the header do not quite agree",
+    HEADER_INCONSISTENT: "sform, qform, voxel sizes or unit in the header do not quite agree, or the axes are sheared",
+    UNCERTAIN: "what surrounds the head is as bright as some of the tissue, so the ICV is uncertain",
+    UNDEFINED: "some voxels inside the head have no value (NaN) and were taken for 0",
     NOISY_AIR: "noise stands in place of air and bone (UNIT1): outlines, that of the ICV above all, are less certain",
     TEMPLATE_SPACE: "the header says that the image lies in a template's space, where volumes are not the person's",
     CORRECTION_FAR: "the mask corrected by hand hardly overlaps with the automatic one, or lies apart from it",

@@ -90,6 +90,8 @@ def head_grid(volume: Volume, bundle: ModelBundle) -> Grid:
     bright = coarse > coarse.mean()
     bright = largest_component(ndimage.binary_opening(bright)) if bright.sum() > 500 else bright
     points = apply_affine(volume.affine, np.argwhere(bright) * step)
+    if not len(points):
+        raise SegmentationError("found nothing that is brighter than the rest; expected a T1w scan of a head.")
     low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
     centre = (low + high) / 2
     extent = np.asarray(shape) * spacing

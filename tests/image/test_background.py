@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_hypo.image.background import BLANK, FLOOR, MASKED, NOISE, above_background
+from bids_hypo.image.background import BLANK, FLOOR, MASKED, NOISE, UNCERTAIN, above_background
 from tests.phantoms import affine_for, inside_ellipsoid, phantom_head, world_mm
 
 SHAPE = (64, 76, 70)
@@ -68,6 +68,39 @@ def test_a_standardised_brain_lies_above_what_surrounds_it(stripped, brain, arou
     assert (found[~brain] == 0).all() and (found[brain] > 0).mean() > 0.999
     lowest = np.quantile(values, 1e-4)
     np.testing.assert_allclose(found[brain] * values.std(), np.maximum(values - lowest, 0), atol=3)
+
+
+@pytest.mark.parametrize("sd", [0.003, 0.008])
+def test_a_standardised_brain_in_a_noisy_background(stripped, brain, sd):
+    z = (stripped - stripped[brain].mean()) / stripped[brain].std()
+    found, background = _zeroed(np.where(brain, z, np.random.default_rng(0).normal(0, sd, SHAPE)))
+    assert background.kind == MASKED and (found[~brain] == 0).mean() > 0.999
+
+
+def test_a_background_that_cannot_be_told_from_tissue_is_said(stripped, brain):
+    z = (stripped - stripped[brain].mean()) / stripped[brain].std()
+    _, background = _zeroed(np.where(brain, z, np.random.default_rng(0).normal(0, 0.08, SHAPE)))
+    assert background.doubts == (UNCERTAIN,)
+
+
+@pytest.mark.parametrize("how", ["padded", "defaced"])
+@pytest.mark.parametrize("offset", [100, 1000])
+def test_zeros_around_air_that_is_not_zero(head, how, offset):
+    data = head + offset
+    if how == "padded":
+        data = np.pad(data, 8)
+        found = _zeroed(data)[0][8:-8, 8:-8, 8:-8]
+    else:
+        data[:, 60:, :30] = 0
+        found = _zeroed(data)[0]
+        found[:, 60:, :30] = head[:, 60:, :30]
+    np.testing.assert_allclose(found, head, atol=1)
+
+
+def test_single_spikes_are_not_the_background(head):
+    spiky = head.copy()
+    spiky[np.random.default_rng(0).random(SHAPE) < 3e-4] = -5000
+    assert abs(_zeroed(spiky)[1].value - _zeroed(head)[1].value) < 1
 
 
 def test_a_brain_in_a_background_that_is_nearly_0(stripped, brain):

@@ -27,6 +27,7 @@ PACKED = {
     "b.nii.gz": gzip.compress,
     "not compressed.nii.gz": lambda raw: raw,
     "compressed.nii": gzip.compress,
+    "in members.nii.gz": lambda raw: gzip.compress(raw[:5000]) + gzip.compress(raw[5000:]) + b"and a note",
     "twice.nii.gz": lambda raw: gzip.compress(gzip.compress(raw)),
 }
 

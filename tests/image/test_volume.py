@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from bids_hypo.errors import ScanReadError
+from bids_hypo.image.values import UNDEFINED
 from bids_hypo.image.volume import read_volume, write_bytes, write_nifti
+from tests.phantoms import phantom_head
 
 SHAPE = (20, 22, 24)
 
@@ -118,9 +120,47 @@ def test_few_nans_become_zero(tmp_path):
 
 def test_nan_around_the_head_is_background(tmp_path):
     data = _ramp() + 300
-    data[:5] = np.nan
+    data[:6] = np.nan
     volume = read_volume(_save(tmp_path / "a.nii", data))
-    assert (volume.data[:5] == 0).all() and (volume.data[5:] >= 0).all()
+    assert (volume.data[:6] == 0).all() and (volume.data[6:] >= 0).all()
+    assert volume.doubts == ()
+
+
+def test_a_few_undefined_voxels_inside_the_head_are_told(tmp_path):
+    head = phantom_head(noise_sd=1.0)
+    data = head.data.copy()
+    data[30, 36, 33] = np.nan
+    assert read_volume(_save(tmp_path / "a.nii", data, head.affine)).doubts == (UNDEFINED,)
+    data[28:33, 34:39, 33] = np.nan  # 25 voxels of 27 mm3
+    with pytest.raises(ScanReadError, match="largest hole has 675 mm3"):
+        read_volume(_save(tmp_path / "b.nii", data, head.affine))
+
+
+def _mask(path):
+    return _save(path, (_ramp() > 5000).astype(np.uint8))
+
+
+def test_a_mask_is_not_taken_for_a_scan(tmp_path):
+    with pytest.raises(ScanReadError, match=r"only the values 0, 1.*mask"):
+        read_volume(_mask(tmp_path / "a.nii.gz"))
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9, 1e12])
+def test_a_large_offset_costs_no_differences(tmp_path, offset):
+    data = _ramp().astype(np.float64) / 100
+    found = read_volume(_save(tmp_path / "a.nii", data + offset)).data
+    np.testing.assert_allclose(found / found.max(), data / data.max(), atol=2e-4)
+
+
+@pytest.mark.parametrize("byte", [0.4, 0.7, 0.9])
+def test_one_wrong_bit_is_an_error(tmp_path, byte):
+    """Most decode to as many bytes as there should be; only the checksum tells."""
+    path = _save(tmp_path / "a.nii.gz", phantom_head((40, 42, 44)).data)
+    damaged = bytearray(path.read_bytes())
+    damaged[int(len(damaged) * byte)] ^= 4
+    path.write_bytes(damaged)
+    with pytest.raises(ScanReadError, match=r"a\.nii\.gz"):
+        read_volume(path)
 
 
 @pytest.mark.parametrize("factor", [1e200, 1e-200])
