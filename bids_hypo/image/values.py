@@ -55,9 +55,7 @@ def read_values(path: Path, image: nib.Nifti1Image) -> np.ndarray:
 def _fits(data: np.ndarray) -> bool:
     """Whether float32 holds these intensities and the differences between them."""
     size, spread, _ = _sizes(data)
-    return size == 0 or (
-        _WORKABLE[0] < size < _WORKABLE[1] and (spread == 0 or spread >= _MIN_RESOLUTION * size)
-    )
+    return size == 0 or (_WORKABLE[0] < size < _WORKABLE[1] and spread >= _MIN_RESOLUTION * size)
 
 
 def _sizes(data: np.ndarray) -> tuple[float, float, float]:
