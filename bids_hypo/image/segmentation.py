@@ -21,6 +21,7 @@ LEFT, RIGHT, BOTH = "L", "R", "B"
 SIDES = (LEFT, RIGHT)
 THRESHOLD = 0.5
 _FREESURFER = (".mgz", ".mgh")
+_ROUNDED = 0.01  # how far a label may be from a whole number
 DSEG, MASK, PROBSEG = "dseg", "mask", "probseg"
 
 Labels = Mapping[str, frozenset[int]]
@@ -97,10 +98,22 @@ def read_parts(paths: Mapping[str, Path], kind: str | None, labels: Labels | Non
         frames = _frame_labels(path, data.shape[3], labels)
         return Parts({side: cropped(_summed(path, data, numbers), affine) for side, numbers in frames.items()})
     if (kind or _guess(data)) == DSEG or labels is not None:
-        data = np.rint(data)
+        data = _whole_numbers(path, data)
         numbers = _numbers(path, data, labels)
         return Parts({side: cropped(np.isin(data, list(n)), affine) for side, n in numbers.items()})
     return Parts({BOTH: _one_part(path, kind)})
+
+
+def _whole_numbers(path: Path, data: np.ndarray) -> np.ndarray:
+    """Labels, where programs saved them as fractions with a scale; not what interpolation has made of them."""
+    whole = np.rint(data)
+    off = np.abs(data - whole) > _ROUNDED
+    if off.any():
+        raise ScanReadError(
+            f"{path}: {int(off.sum())} voxels have values between two labels, such as {float(data[off].flat[0]):g}, as "
+            "interpolation leaves them. Resample labels by nearest neighbour, or give probabilities."
+        )
+    return whole
 
 
 def _one_part(path: Path, kind: str | None) -> Volume:

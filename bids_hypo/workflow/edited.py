@@ -11,6 +11,7 @@ import pandas as pd
 
 from bids_hypo.bids.checksums import checksums, sha256_of
 from bids_hypo.bids.dataset import write_tsv
+from bids_hypo.bids.entities import DERIVATIVE_ENTITIES, split_name
 from bids_hypo.bids.names import OutputNames, sidecar
 from bids_hypo.bids.resume import source_change
 from bids_hypo.bids.sidecars import edited_sidecar, read_head_axes, read_record, write_json
@@ -60,6 +61,7 @@ def take_edited(names: OutputNames) -> bool:
         If the outputs of the scan are damaged.
     """
     record = read_record(sidecar(names.morph))
+    _warn_of_near_names(names)
     state = _state(names)
     if state == record.get("Edited", {}):
         return False
@@ -137,8 +139,14 @@ def _state(names: OutputNames) -> dict[str, dict[str, str]]:
     return {
         key: {"File": path.name, "SHA256": sha256_of(path)}
         for key, path in files.items()
-        if path.is_file()
+        if path.is_file() or _dangles(path)
     }
+
+
+def _dangles(path: Path) -> bool:
+    if path.is_symlink() and not path.exists():
+        raise ScanReadError(f"{path}: the link leads nowhere. Fetch the mask, or remove the link.")
+    return False
 
 
 def _automatic(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -216,10 +224,41 @@ def _write(
     write_json(sidecar(names.morph), kept | manual)
 
 
+def _own_record(path: Path) -> dict[str, Any]:
+    """What a person wrote beside a corrected mask; nothing that is needed, so it may be damaged."""
+    if not path.is_file():
+        return {}
+    try:
+        return read_record(path)
+    except (OSError, ValueError) as error:
+        logger.warning("%s: cannot be read as JSON (%s); it is written anew.", path, error)
+        return {}
+
+
+def _warn_of_near_names(names: OutputNames) -> None:
+    """Say which files look like corrected masks of the scan, but do not have the name of one."""
+    for path in sorted(names.anat_dir.glob("*[eE]dited*.nii*")):
+        if path in names.edited or not _is_of(path, names):
+            continue
+        logger.warning(
+            "%s: not used, for a corrected mask has another name: %s or %s.",
+            path, names.edited_dseg.name, names.edited_icv_mask.name,
+        )  # fmt: skip
+
+
+def _is_of(path: Path, names: OutputNames) -> bool:
+    try:
+        entities, _, _ = split_name(path.name)
+    except ValueError:
+        return path.name.startswith(f"sub-{names.scan.subject}_")
+    own = {key: label for key, label in entities.items() if key not in DERIVATIVE_ENTITIES}
+    return own == names.scan.entities
+
+
 def _write_sidecar(names: OutputNames, edited: Path, automatic: Path) -> None:
     """JSON of a corrected mask; what the person wrote into it stays."""
     path = sidecar(edited)
-    own = read_record(path) if path.is_file() else {}
+    own = _own_record(path)
     relative = automatic.relative_to(names.output_dir).as_posix()
     write_json(path, own | edited_sidecar(names.scan, read_record(sidecar(automatic)), relative))
 

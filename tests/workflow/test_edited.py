@@ -180,6 +180,29 @@ def test_a_correction_that_is_none_is_flagged_and_told(finished, caplog, draw, e
     assert _table(names)[1]["hypothalamus", "B"] == "coarse_voxels;small_volume"
 
 
+@pytest.mark.parametrize("change", [(".nii.gz", ".nii"), ("desc-edited", "desc-Edited"), ("_dseg", "_mask")])
+def test_a_correction_with_a_name_that_is_not_looked_for_is_told(finished, caplog, change):
+    _, names = finished
+    _save(names.edited_dseg.with_name(names.edited_dseg.name.replace(*change)), _labels(names), names.dseg)
+    assert not take_edited(names)
+    assert f"has another name: {names.edited_dseg.name}" in caplog.text
+
+
+def test_a_correction_that_leads_nowhere_is_an_error(finished):
+    _, names = finished
+    names.edited_dseg.symlink_to(names.anat_dir / "nothing.nii.gz")
+    with pytest.raises(ScanReadError, match="leads nowhere"):
+        take_edited(names)
+
+
+def test_a_damaged_json_beside_a_correction_costs_nothing(finished, caplog):
+    _, names = finished
+    _save(names.edited_dseg, _labels(names), names.dseg)
+    sidecar(names.edited_dseg).write_bytes("Höhe".encode("latin-1"))
+    assert take_edited(names)
+    assert "written anew" in caplog.text and json.loads(sidecar(names.edited_dseg).read_text())["Manual"]
+
+
 @pytest.mark.parametrize(("voxels", "flagged"), [(1, False), (6, True)])
 def test_an_intracranial_mask_apart_from_the_automatic_one_is_flagged(finished, voxels, flagged):
     _, names = finished
