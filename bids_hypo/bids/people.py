@@ -28,7 +28,8 @@ def read_participants(bids_dir: Path) -> pd.DataFrame:
     -------
     DataFrame
         All columns as text, missing values as None. participant_id (with ``sub-``) is there; if there is a
-        session_id too, a row stands for a session of a participant. Labels are taken as they are.
+        session_id too, a row stands for a session of a participant; one that is missing in all rows is dropped. Labels
+        are taken as they are.
 
     Raises
     ------
@@ -48,9 +49,11 @@ def read_participants(bids_dir: Path) -> pd.DataFrame:
     if nameless:
         raise TableError(f"{path}: {nameless} rows have no participant_id; expected one each. Add it, or remove them.")
     table["participant_id"] = ["sub-" + text.removeprefix("sub-") for text in table["participant_id"]]
-    keys = [name for name in ("participant_id", "session_id") if name in table]
     if "session_id" in table:
         table["session_id"] = _session_ids(table["session_id"])
+        if table["session_id"].isna().all():
+            table = table.drop(columns="session_id")
+    keys = [name for name in ("participant_id", "session_id") if name in table]
     twice = table[table.duplicated(keys, keep=False)]
     if len(twice):
         names = shorten({" ".join(str(v) for v in row) for row in twice[keys].itertuples(index=False)})

@@ -18,6 +18,7 @@ from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.tables import read_ratings, read_volumes
 from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import UsageError, comma_hint
+from bids_hypo.workflow.joining import join_people
 from bids_hypo.workflow.session_times import add_years
 
 logger = logging.getLogger(__name__)
@@ -116,8 +117,9 @@ def load_cohort(options: GroupOptions) -> Cohort:
     shown = tuple(c for c in DEFAULT_COVARIATES if c in participants and c not in wanted and c != options.group_column)
     levels = read_levels(options.bids_dir)
     participants, folded = _fold_groups(participants, options, levels)
-    table = _join(scans.table, participants, sessions, options.group_column, (*wanted, *shown))
-    remarks = [*folded, *_unmatched(table, participants, options.selection, source)]
+    participants = participants.assign(group=participants[options.group_column])
+    joined = join_people(scans.table, participants, sessions, (*wanted, *shown), options.selection, source)
+    table, remarks = joined.table, [*folded, *joined.remarks]
     for name in (*wanted, *shown):
         try:
             table[name], more = _typed(table, name, options, levels)
@@ -175,56 +177,6 @@ def _fold_groups(
     asked = (*options.cases, *([options.control] if options.control else []))
     groups, remark = _folded(participants, name, {*asked, *kept_spellings(levels.get(name, ()))})
     return participants.assign(**{name: groups}), [remark] if remark else []
-
-
-def _join(
-    scans: pd.DataFrame, participants: pd.DataFrame, sessions: pd.DataFrame, group_column: str, wanted: Iterable[str]
-) -> pd.DataFrame:
-    """Add group and columns of participants.tsv; what sessions.tsv says about a session comes first."""
-    wanted = list(wanted)
-    keys = ["participant_id", *(["session_id"] if "session_id" in participants else [])]
-    known = participants.assign(group=participants[group_column], listed=True)
-    known = known[list(dict.fromkeys([*keys, "group", "listed", *(c for c in wanted if c in participants)]))]
-    table = scans.merge(known, on=keys, how="left")
-    extra = [c for c in ("acq_time", "age", *wanted) if c in sessions]
-    by_session = scans[["participant_id", "session_id"]].merge(
-        sessions[list(dict.fromkeys(["participant_id", "session_id", *extra]))], on=["participant_id", "session_id"],
-        how="left",
-    )  # fmt: skip
-    by_session.index = table.index
-    for name in wanted:
-        if name in by_session:
-            table[name] = by_session[name].where(by_session[name].notna(), table.get(name))
-    table["acq_time"] = by_session.get("acq_time")
-    session_age = table.get("age") if "session_id" in participants else None
-    table["session_age"] = by_session.get("age", session_age)
-    listed = table.pop("listed").notna()
-    reason = pd.Series(None, index=table.index, dtype=object)
-    reason[table["group"].isna()] = "no group in participants.tsv"
-    reason[~listed] = "not in participants.tsv"
-    return table.assign(not_tested=reason)
-
-
-def _unmatched(table: pd.DataFrame, participants: pd.DataFrame, selection: Selection, source: Path) -> list[str]:
-    """Who is in only one of the two places."""
-    with_scan, listed = set(table["participant_id"]), set(participants["participant_id"])
-    if not with_scan & listed:
-        raise TableError(
-            f"{source}: lists none of the participants with results. Listed: {shorten(listed, at_most=5)}; "
-            f"with results: {shorten(with_scan, at_most=5)}. Is it the participants.tsv of this dataset?"
-        )
-    remarks = []
-    unlisted = sorted(with_scan - listed)
-    without = sorted(p for p in listed - with_scan if selection.accepts_subject(p.removeprefix("sub-")))
-    if unlisted:
-        remarks.append(f"{len(unlisted)} participants with results are not in participants.tsv and take no part in any "
-                       f"test: {shorten(unlisted)}.")  # fmt: skip
-    if without:
-        remarks.append(f"{len(without)} participants of participants.tsv have no results: {shorten(without)}.")
-    ungrouped = sorted(set(table.loc[table["not_tested"] == "no group in participants.tsv", "participant_id"]))
-    if ungrouped:
-        remarks.append(f"{len(ungrouped)} participants have no group and are not tested: {shorten(ungrouped)}.")
-    return remarks
 
 
 def _typed(
