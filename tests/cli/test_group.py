@@ -159,7 +159,7 @@ def test_wrong_options(study, capsys, options, code, words):
         (lambda t: t.drop(columns="participant_id"), [], 65, "no column participant_id"),
         (lambda t: t.assign(age="60,5"), [], 65, "a point for the decimals"),
         (lambda t: t.assign(weight=[f"{70 + i} kg" for i in range(8)]), ["--covariates", "weight"], 65, "no units"),
-        (lambda t: t.assign(participant_id=["n/a", *t["participant_id"][1:]]), [], 65, "1 rows have no participant_id"),
+        (lambda t: t.assign(participant_id=["n/a", *t["participant_id"][1:]]), [], 65, "no participant_id (line 2)"),
         (lambda t: t.rename(columns={"site": "age"}), [], 65, "more than one column age"),
         (lambda t: t.assign(group=["ALS\tx", *t["group"][1:]]), [], 65, "line 2 has 7 fields; the header has 6"),
     ],
