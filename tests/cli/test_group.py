@@ -153,7 +153,7 @@ def test_wrong_options(study, capsys, options, code, words):
         (lambda t: t.assign(group=["ALS"] + ["CON"] * 7), [], 65, "group 'ALS': 1 participants can be tested"),
         (lambda t: t.assign(group="ALS"), [], 65, "at least two groups"),
         (lambda t: t.assign(group=["a"] * 4 + ["b"] * 4), [], 65, "Name it with --control"),
-        (lambda t: t.assign(age=["?"] + ["60"] * 7), [], 65, "age holds '?'"),
+        (lambda t: t.assign(age=["old"] + ["60"] * 7), [], 65, "age holds 'old'"),
         (lambda t: pd.concat([t, t.head(1)]), [], 65, "more than one row for sub-001"),
         (lambda t: t.assign(participant_id=[f"sub-x{i}" for i in range(8)]), [], 65, "none of the participants"),
         (lambda t: t.drop(columns="participant_id"), [], 65, "no column participant_id"),
