@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from bids_hypo.bids.columns import fold
 from bids_hypo.bids.entities import shorten
 
 OLDEST_YEARS = 120.0
@@ -20,12 +22,18 @@ def is_age(years: float) -> bool:
     return 0 <= years <= OLDEST_YEARS
 
 
-def drop_impossible_ages(ages: pd.Series, people: pd.Series, name: str, files: Iterable[str]) -> tuple[pd.Series, str]:
-    """Take ages that nobody has, such as codes for missing, for missing.
+def is_age_column(name: str) -> bool:
+    """Whether a column holds ages, by its name."""
+    return fold(name) == "age"
+
+
+def check_numbers(values: pd.Series, people: pd.Series, name: str, files: Iterable[str]) -> tuple[pd.Series, list[str]]:
+    """Take ages that nobody has, such as codes for missing, for missing, and find numbers that lie far off.
 
     Parameters
     ----------
-    ages : Series of float, years
+    values : Series of float
+        Ages in years.
     people : Series of str
         Whose they are.
     name : str
@@ -35,21 +43,22 @@ def drop_impossible_ages(ages: pd.Series, people: pd.Series, name: str, files: I
 
     Returns
     -------
-    ages : Series of float
-    remark : str
-        Empty if all are possible.
+    values : Series of float
+    remarks : list of str
     """
-    wrong = ages.notna() & ~ages.map(is_age)
-    if not wrong.any():
-        return ages, ""
-    found = {f"{age:g} ({who})" for age, who in zip(ages[wrong], people[wrong], strict=True)}
-    where = shorten({file for file, bad in zip(files, wrong, strict=True) if bad}, at_most=3)
-    return ages.where(~wrong), (
-        f"Column {name} of {where}: {shorten(found)} taken for missing; an age is 0 to {OLDEST_YEARS:g} years."
-    )
+    wrong = values.notna() & ~values.map(is_age) & is_age_column(name)
+    remarks = []
+    if wrong.any():
+        found = {f"{age:g} ({who})" for age, who in zip(values[wrong], people[wrong], strict=True)}
+        where = shorten({Path(file).name for file, bad in zip(files, wrong, strict=True) if bad}, at_most=3)
+        remarks.append(f"Column {name} of {where}: {shorten(found)} taken for missing; an age is 0 to {OLDEST_YEARS:g} "
+                       "years.")  # fmt: skip
+        values = values.where(~wrong)
+    far = _far(values, people, name)
+    return values, [*remarks, far] if far else remarks
 
 
-def far_values(values: pd.Series, people: pd.Series, name: str) -> str:
+def _far(values: pd.Series, people: pd.Series, name: str) -> str:
     """A remark on numbers more than six robust standard deviations (1.4826 MAD) from the median; empty if none is."""
     known = pd.DataFrame({"value": values, "who": people}).dropna().drop_duplicates()
     median = known["value"].median()

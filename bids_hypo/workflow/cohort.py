@@ -14,7 +14,7 @@ import pandas as pd
 from bids_hypo.bids.columns import category_key, fold, fold_categories, numbers_or_words
 from bids_hypo.bids.entities import image_name, shorten
 from bids_hypo.bids.people import kept_spellings, read_levels, read_participants, read_sessions, usual_names
-from bids_hypo.bids.plausible import drop_impossible_ages, far_values
+from bids_hypo.bids.plausible import check_numbers, is_age_column
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.tables import read_ratings, read_volumes
 from bids_hypo.bids.tsv import TableError, brief
@@ -171,7 +171,7 @@ def _check_columns(
         )
     lacking = [name for name in wanted if name not in there and name not in sessions]
     if lacking:
-        both = list(dict.fromkeys([*there, *sessions.columns]))
+        both = list(dict.fromkeys([*there, *(sessions.columns if len(sessions) else ())]))
         columns, hint = ", ".join(lacking), comma_hint(lacking)
         where = f"there or in {SESSIONS}" if len(sessions) else "there"
         raise TableError(f"{source}: no column {columns} {where}. There are: {', '.join(both)}.{hint}")
@@ -194,20 +194,15 @@ def _typed(
     table: pd.DataFrame, name: str, options: GroupOptions, levels: Mapping[str, frozenset[str]], origin: pd.Series
 ) -> tuple[pd.Series, list[str]]:
     """A column as numbers or as categories in one spelling, and what was done to it."""
-    is_age = fold(name) == "age"
-    must = is_age or name in options.scores
+    must = is_age_column(name) or name in options.scores
     if not must and (fold(name) in CATEGORIES or name in levels or name == options.site_column):
         return _folded(table, name, levels.get(name, frozenset()))
     column, remark = numbers_or_words(table[name], name, origin, must=must)
-    remarks = [remark]
     if not pd.api.types.is_numeric_dtype(column):
         column, more = _folded(table.assign(**{name: column}), name, frozenset())
         return column, [text for text in (remark, *more) if text]
-    people = table["participant_id"]
-    if is_age:
-        column, remark = drop_impossible_ages(column, people, name, origin.map(lambda path: Path(path).name))
-        remarks.append(remark)
-    return column, [text for text in (*remarks, far_values(column, people, name)) if text]
+    column, more = check_numbers(column, table["participant_id"], name, origin)
+    return column, [text for text in (remark, *more) if text]
 
 
 def _folded(
