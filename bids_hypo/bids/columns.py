@@ -15,15 +15,19 @@ import pandas as pd
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.tsv import TableError, brief
 
-# What pandas takes for missing, folded, and "unknown". Not "none": a person may take no drug, or have no diagnosis.
+# What pandas takes for missing, folded, what people write instead, and the errors of spreadsheets. Not "none": a person
+# may take no drug, or have no diagnosis.
 MISSING_WORDS = frozenset({
     "", "n/a", "na", "n.a.", "nan", "-nan", "null", "<na>", "#n/a", "#na", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan",
-    "-1.#qnan", "unknown",
+    "-1.#qnan", "unknown", "missing", "not available", "?", "??", "???", "-", "--", "---", "\u2013", "\u2014", ".",
+    "..", "...", "_", "#value!", "#ref!", "#div/0!", "#num!", "#name?", "#null!", "#error!",
 })  # fmt: skip
 _MISSING_NUMBERS = MISSING_WORDS | {"none"}
 _SEX = {"m": "male", "f": "female", "o": "other"}
 _HAND = {"l": "left", "r": "right", "a": "ambidextrous"}
 _SYNONYMS = {"sex": _SEX, "gender": _SEX, "hand": _HAND, "handedness": _HAND}  # as BIDS defines them
+_PLAIN_NUMBER = re.compile(r"\+?(-?)0*(\d+)(?:\.(\d*?)0*)?")
+_AND_ABOVE = re.compile(r"(\d+(?:\.\d+)?)\s*\+")  # 89+: what BIDS recommends so that the oldest cannot be recognised
 _COMMA = re.compile(r"[+-]?\d+,\d+")
 _WITH_UNIT = re.compile(r"[+-]?\d+(?:[.,]\d+)?\s*[^\W\d_%°]*[%°]?")
 
@@ -70,8 +74,12 @@ def is_missing(text: str | None) -> bool:
 
 
 def category_key(text: str, column: str) -> str:
-    """What all spellings of a category in a column have in common."""
+    """What all spellings of a category in a column have in common; equal numbers, such as 1 and 1.0, are the same."""
     key = fold(text)
+    number = _PLAIN_NUMBER.fullmatch(key)
+    if number:
+        sign, whole, decimals = number.groups()
+        return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
     return _SYNONYMS.get(fold(column), {}).get(key, key)
 
 
@@ -98,28 +106,31 @@ def fold_categories(spellings: Iterable[str], name: str, keep: Collection[str] =
         alike.setdefault(category_key(spelling, name), []).append(spelling)
     became: dict[str, str | None] = {}
     unclear: list[str] = []
+    missing = MISSING_WORDS - {"-"} if "+" in alike else MISSING_WORDS  # negative, where there is a positive
     for key, found in alike.items():
         kept = [s for s in found if s in keep]
         others = [s for s in found if s not in keep]
         if len(kept) > 1:
             unclear += others
             continue
-        target = kept[0] if kept else None if key in MISSING_WORDS else found[0]
+        target = kept[0] if kept else None if key in missing else found[0]
         became |= {s: target for s in others if s != target}
     return Folding(became, tuple(unclear))
 
 
-def numbers_or_words(column: pd.Series, name: str, source: Path, *, must: bool = False) -> tuple[pd.Series, str]:
+def numbers_or_words(
+    column: pd.Series, name: str, source: Path | pd.Series, *, must: bool = False
+) -> tuple[pd.Series, str]:
     """Read a column as numbers, or leave it as words.
 
     Parameters
     ----------
     column : Series of str or None
     name : str
-    source : Path
-        Named in messages.
+    source : Path, or Series of it
+        Named in messages; a Series tells the file of each row.
     must : bool
-        Whether it has to be numbers; else it is words if more than half of it cannot be read as such.
+        Whether it has to be numbers, with ``89+`` as one; else it is words if more than half cannot be read as such.
 
     Returns
     -------
@@ -137,10 +148,13 @@ def numbers_or_words(column: pd.Series, name: str, source: Path, *, must: bool =
     absent = text.map(lambda t: pd.isna(t) or fold(t) in _MISSING_NUMBERS).astype(bool)
     values = pd.to_numeric(text.where(~absent, None), errors="coerce").astype(float)
     values = values.where(np.isfinite(values))
+    became = _above(text[values.isna() & ~absent]) if must else {}
+    values = values.where(~text.isin(list(became)), text.map(became).astype(float))
     odd = text[values.isna() & ~absent]
     if odd.empty:
-        lost = Counter(text[absent].dropna())
-        return values, Folding(dict.fromkeys(lost)).remark(name, lost, "rows")
+        lost = text[absent].dropna()
+        folding = Folding(dict.fromkeys(lost) | {t: t.rstrip("+ ") for t in became})
+        return values, folding.remark(name, Counter(text.dropna()), "rows")
     present = int((~absent).sum())
     comma = odd.map(lambda t: _COMMA.fullmatch(t) is not None)
     unit = odd.map(lambda t: _WITH_UNIT.fullmatch(t) is not None)
@@ -153,9 +167,16 @@ def numbers_or_words(column: pd.Series, name: str, source: Path, *, must: bool =
     return text, ""
 
 
-def _no_numbers(name: str, odd: pd.Series, source: Path) -> str:
+def _above(odd: pd.Series) -> dict[str, float]:
+    """Numbers of texts such as ``89+``."""
+    found = {text: _AND_ABOVE.fullmatch(text.strip()) for text in odd}
+    return {text: float(match[1]) for text, match in found.items() if match}
+
+
+def _no_numbers(name: str, odd: pd.Series, source: Path | pd.Series) -> str:
     example = shorten({f"'{brief(t)}'" for t in odd}, at_most=5)
+    files = ", ".join(sorted({str(s) for s in source[odd.index]})) if isinstance(source, pd.Series) else source
     return (
-        f"{source}: column {name} holds {example} in {len(odd)} rows; expected numbers (a point for the decimals, no "
+        f"{files}: column {name} holds {example} in {len(odd)} rows; expected numbers (a point for the decimals, no "
         f"units, n/a where unknown). Correct them, or leave the column out."
     )

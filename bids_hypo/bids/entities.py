@@ -151,6 +151,16 @@ def split_name(file_name: str) -> tuple[dict[str, str], str, str]:
     return sort_entities(entities), suffix, dot + extension
 
 
+def image_name(path: str) -> str:
+    """Name of an image without folders and extension, from a path in whatever form: in a dataset there is one of it.
+
+    Relative to the dataset, the subject or the session, absolute, a BIDS URI, or with backslashes; the image may have
+    been compressed since.
+    """
+    name = path.strip().replace("\\", "/").rpartition("/")[2].rpartition(":")[2]
+    return name.removesuffix(".gz").removesuffix(".nii")
+
+
 def labels_equal(wanted: object, found: str, *, as_number: bool) -> bool:
     """Compare labels; with `as_number` (runs, echoes), 1 equals 01."""
     text = str(wanted)

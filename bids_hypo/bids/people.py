@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from bids_hypo.bids.columns import fold, fold_categories
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.jsonfile import read_json
-from bids_hypo.bids.tsv import TableError, read_table
+from bids_hypo.bids.tsv import TableError, lines_of_rows, read_table
 from bids_hypo.errors import NoInputError
 
+USUAL_NAMES = ("age", "sex", "gender", "acq_time")
 _log = logging.getLogger(__name__)
 
 
@@ -28,7 +30,8 @@ def read_participants(bids_dir: Path) -> pd.DataFrame:
     -------
     DataFrame
         All columns as text, missing values as None. participant_id (with ``sub-``) is there; if there is a
-        session_id too, a row stands for a session of a participant. Labels are taken as they are.
+        session_id too, a row stands for a session of a participant; one that is missing in all rows is dropped. Labels
+        are taken as they are.
 
     Raises
     ------
@@ -44,13 +47,13 @@ def read_participants(bids_dir: Path) -> pd.DataFrame:
             "Make one with the columns participant_id, group, age, sex."
         )
     table = read_table(path, ("participant_id",))
-    nameless = int(table["participant_id"].isna().sum())
-    if nameless:
-        raise TableError(f"{path}: {nameless} rows have no participant_id; expected one each. Add it, or remove them.")
+    _all_named(table, "participant_id", path)
     table["participant_id"] = ["sub-" + text.removeprefix("sub-") for text in table["participant_id"]]
-    keys = [name for name in ("participant_id", "session_id") if name in table]
     if "session_id" in table:
         table["session_id"] = _session_ids(table["session_id"])
+        if table["session_id"].isna().all():
+            table = table.drop(columns="session_id")
+    keys = [name for name in ("participant_id", "session_id") if name in table]
     twice = table[table.duplicated(keys, keep=False)]
     if len(twice):
         names = shorten({" ".join(str(v) for v in row) for row in twice[keys].itertuples(index=False)})
@@ -83,14 +86,50 @@ def read_sessions(bids_dir: Path, participants: Iterable[str]) -> pd.DataFrame:
         if not path.is_file():
             continue
         table = read_table(path, ("session_id",))
-        if table["session_id"].isna().any():
-            raise TableError(f"{path}: a row has no session_id; expected one each. Add it, or remove the row.")
+        _all_named(table, "session_id", path)
         table["session_id"] = _session_ids(table["session_id"])
         if table["session_id"].duplicated().any():
             raise TableError(f"{path}: a session is listed twice; expected one row each. Remove the surplus rows.")
         table["participant_id"] = label
         tables.append(table)
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["participant_id", "session_id"])
+
+
+def usual_names(table: pd.DataFrame, file: str, keep: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Give columns that are called `Age`, `SEX` or `Acq_Time` the names that are looked for.
+
+    Parameters
+    ----------
+    table : DataFrame
+    file : str
+        Named in the remarks.
+    keep : collection of str
+        Columns that stay as they are: those that were asked for by name.
+
+    Returns
+    -------
+    table : DataFrame
+    remarks : list of str
+        Which column was taken for what.
+    """
+    remarks = []
+    for name in [str(c) for c in table if c not in USUAL_NAMES and c not in keep and fold(str(c)) in USUAL_NAMES]:
+        usual = fold(name)
+        values = table[name] if usual not in table else table[usual].where(table[usual].notna(), table[name])
+        if usual in table and (table[usual].notna() & table[name].notna()).any():
+            continue  # two columns of one table that say different things
+        table = table.drop(columns=[name]).assign(**{usual: values})
+        remarks.append(f"Column {name} of {file} is taken as {usual}.")
+    return table, remarks
+
+
+def _all_named(table: pd.DataFrame, column: str, path: Path) -> None:
+    nameless = np.flatnonzero(table[column].isna())
+    if len(nameless):
+        where = lines_of_rows(path, nameless)
+        raise TableError(
+            f"{path}: {len(nameless)} rows have no {column} (line {where}); expected one each. Add it, or remove them."
+        )
 
 
 def _session_ids(column: pd.Series) -> list[str | None]:

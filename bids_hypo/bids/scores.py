@@ -12,6 +12,7 @@ import pandas as pd
 
 from bids_hypo.bids.columns import fold_categories, numbers_or_words
 from bids_hypo.bids.entities import shorten
+from bids_hypo.bids.plausible import check_numbers, is_age_column
 from bids_hypo.bids.tsv import TableError, read_table
 from bids_hypo.errors import NoInputError, UsageError, comma_hint
 
@@ -88,19 +89,21 @@ def read_scores(path: str | Path, names: Sequence[str] | None = None, covariates
     if len(repeated):
         raise UsageError(f"{path}: {shorten(repeated['sub'])} come(s) twice; expected one row a person (or session).")
     others = [str(c) for c in table if c not in (SUBJECT_COLUMN, SESSION_COLUMN, *covariates)]
-    numbers = {c: _numbers(table[c], c, path, must=names is not None) for c in names or others}
+    people = table[SUBJECT_COLUMN]
+    numbers = {c: _numbers(table[c], people, path, must=names is not None) for c in names or others}
     kept = {c: column for c, column in numbers.items() if column is not None and column.notna().any()}
     bad = tuple(c for c in numbers if c not in kept)
     if names is not None and bad:
         raise UsageError(f"{path}: the column {bad[0]} does not hold numbers; expected numbers, n/a where missing.")
     if not kept:
         raise UsageError(f"{path}: no column of scores; found the columns {_listed(table)}.")
-    frame = frame.assign(**kept, **{c: _covariate(table[c], c, path) for c in covariates})
+    frame = frame.assign(**kept, **{c: _covariate(table[c], people, path) for c in covariates})
     return Scores(frame, tuple(kept), bad)
 
 
-def _numbers(column: pd.Series, name: str, path: Path, *, must: bool) -> pd.Series | None:
+def _numbers(column: pd.Series, people: pd.Series, path: Path, *, must: bool) -> pd.Series | None:
     """A column as numbers; None if it holds none, which is told if it seems to."""
+    name = str(column.name)
     try:
         found, told = numbers_or_words(column, name, path, must=must)
     except TableError as error:
@@ -108,21 +111,33 @@ def _numbers(column: pd.Series, name: str, path: Path, *, must: bool) -> pd.Seri
             raise
         _log.warning("%s It is left out.", error)
         return None
-    if told:
-        _log.warning("%s: %s", path, told)
-    return found if pd.api.types.is_numeric_dtype(found) else None
+    remarks = [told]
+    numeric = pd.api.types.is_numeric_dtype(found)
+    if numeric:
+        found, more = check_numbers(found, people, name, [str(path)] * len(found))
+        remarks += more
+    _tell(path, remarks)
+    return found if numeric else None
 
 
-def _covariate(column: pd.Series, name: str, path: Path) -> pd.Series:
+def _covariate(column: pd.Series, people: pd.Series, path: Path) -> pd.Series:
     """A column as numbers, or as categories in one spelling."""
-    found, told = numbers_or_words(column, name, path)
-    if not pd.api.types.is_numeric_dtype(found):
+    name = str(column.name)
+    found, told = numbers_or_words(column, name, path, must=is_age_column(name))
+    if pd.api.types.is_numeric_dtype(found):
+        found, more = check_numbers(found, people, name, [str(path)] * len(found))
+    else:
         folding = fold_categories(found.dropna(), name)
-        told = " ".join(t for t in (told, folding.remark(name, Counter(found.dropna()), "rows")) if t)
+        more = [folding.remark(name, Counter(found.dropna()), "rows")]
         found = folding.apply(found)
-    if told:
-        _log.warning("%s: %s", path, told)
+    _tell(path, [told, *more])
     return found
+
+
+def _tell(path: Path, remarks: Sequence[str]) -> None:
+    for text in remarks:
+        if text:
+            _log.warning("%s: %s", path, text)
 
 
 def _listed(table: pd.DataFrame) -> str:

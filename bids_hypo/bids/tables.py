@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 
 from bids_hypo.bids.checksums import table_flags
-from bids_hypo.bids.entities import Scan, shorten
+from bids_hypo.bids.columns import fold, is_missing
+from bids_hypo.bids.entities import Scan, image_name, shorten
 from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, scan_of_table, sidecar
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import MORPH_COLUMNS
-from bids_hypo.bids.tsv import TableError, brief, read_rows, read_table
+from bids_hypo.bids.tsv import TableError, brief, lines_of_rows, read_rows, read_table
 from bids_hypo.errors import NoInputError, NothingSelectedError
 
 GROUP_VOLUMES = "group_volumes.tsv"
@@ -196,24 +197,37 @@ def read_ratings(path: Path) -> pd.DataFrame:
     path : Path
         Columns source_file (path of the image in its dataset), rating (good, doubtful, bad), note.
 
+    Returns
+    -------
+    DataFrame
+        source_file, rating, note and ``image``, the name of the image, for the form of its path may differ.
+
     Raises
     ------
     NoInputError
         If there is no such file.
     TableError
-        If a column is missing, a rating is unknown or a scan has two different ones.
+        If a column is missing, a rating is unknown or has no image, or a scan has two different ones.
     """
     if not path.is_file():
         raise NoInputError(f"{path}: there is no such file; expected ratings ({', '.join(_RATING_COLUMNS)}).")
     table = read_table(path, _RATING_COLUMNS[:2])
-    table = table.assign(note=table.get("note")).loc[:, list(_RATING_COLUMNS)].dropna(subset=["rating"])
-    table["source_file"] = [str(t).removeprefix(f"bids:{RAW_LINK}:") for t in table["source_file"]]
-    table["rating"] = table["rating"].str.lower()
+    table = table.assign(note=table.get("note")).loc[:, list(_RATING_COLUMNS)]
+    table = table[~table["rating"].map(is_missing)]
+    nameless = table.index[table["source_file"].map(is_missing)]
+    if len(nameless):
+        where = lines_of_rows(path, nameless)
+        raise TableError(
+            f"{path}: line {where} has a rating and no source_file; expected the path of an image. Add it, or remove "
+            "the line."
+        )
+    table["image"] = table["source_file"].map(image_name)
+    table["rating"] = table["rating"].map(fold)
     unknown = set(table["rating"]) - set(RATINGS)
     if unknown:
         raise TableError(f"{path}: unknown rating {shorten(unknown)}; expected {', '.join(RATINGS)}.")
-    table = table.drop_duplicates(["source_file", "rating"], keep="last")
-    twice = table.loc[table.duplicated("source_file"), "source_file"]
+    table = table.drop_duplicates(["image", "rating"], keep="last")
+    twice = table.loc[table.duplicated("image"), "image"]
     if len(twice):
         raise TableError(f"{path}: two different ratings of {shorten(twice)}; expected one a scan. Remove one.")
     return table

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
+from bids_hypo.bids.columns import fold, is_missing
+from bids_hypo.bids.entities import image_name
 from bids_hypo.bids.tsv import TableError, read_rows
 
+TIME_COLUMN = "acq_time"
 _DAY = timedelta(days=1)
+
+
+class ScanTime(NamedTuple):
+    """When an image was made, as it is written, and the name of the table that says so."""
+
+    text: str
+    file: str
 
 
 def days_of(text: str) -> float | None:
@@ -24,7 +35,7 @@ def days_of(text: str) -> float | None:
     return (time.replace(tzinfo=None) - datetime.min) / _DAY - offset / _DAY
 
 
-def read_scan_times(bids_dir: Path, participants: Iterable[str]) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+def read_scan_times(bids_dir: Path, participants: Iterable[str]) -> tuple[dict[str, list[ScanTime]], tuple[str, ...]]:
     """Read acq_time of the scans.tsv files of some participants.
 
     Parameters
@@ -35,29 +46,25 @@ def read_scan_times(bids_dir: Path, participants: Iterable[str]) -> tuple[dict[s
 
     Returns
     -------
-    dict of str to (str, str)
-        acq_time as it is written, and the name of the table, by the path of the image in the dataset without extension.
+    dict of str to list of ScanTime
+        By the name of the image (`bids_hypo.bids.entities.image_name`), for the form of its path differs: all times
+        that a table of the same participant gives it, missing ones left out.
     tuple of str
         One for each table that cannot be used.
     """
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, list[ScanTime]] = {}
     problems = []
     for label in sorted(set(participants)):
         folder = bids_dir / label
         for path in sorted([*folder.glob(f"{label}_scans.tsv"), *folder.glob(f"ses-*/{label}_ses-*_scans.tsv")]):
             try:
-                _, rows = read_rows(path, ("filename",))
+                names, rows = read_rows(path, ("filename",))
             except TableError as error:
                 problems.append(str(error))
                 continue
-            inside = path.parent.relative_to(bids_dir)
+            column = next((name for name in names if fold(name) == TIME_COLUMN), TIME_COLUMN)
             for row in rows:
-                image, time = row["filename"], row.get("acq_time")
-                if image is not None and time is not None:
-                    found.setdefault(image_key((inside / image).as_posix()), (time, path.name))
+                name, time = image_name(row["filename"] or ""), row.get(column)
+                if name.startswith(f"{label}_") and not is_missing(time):
+                    found.setdefault(name, []).append(ScanTime(str(time), path.name))
     return found, tuple(problems)
-
-
-def image_key(path: str) -> str:
-    """Path of an image without its extension: a scan may have been compressed after its table was written."""
-    return path.removesuffix(".gz").removesuffix(".nii")

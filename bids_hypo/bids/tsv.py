@@ -75,6 +75,12 @@ def read_rows(path: Path, needed: Iterable[str] = ()) -> tuple[list[str], list[d
     return named, [{name: text for name, text in zip(names, row, strict=True) if name} for row in rows]
 
 
+def lines_of_rows(path: Path, rows: Iterable[int]) -> str:
+    """Numbers of the lines that hold some rows of a table, for a message; the first row is 0."""
+    numbers = [n for n, line in enumerate(read_lines(path), 1) if line.strip()][1:]
+    return ", ".join(str(numbers[row]) for row in list(rows)[:5])
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, without what ends them.
 

@@ -88,6 +88,7 @@ def _set_up_logging(quiet: int, verbose: int) -> None:
     """Our own lines from the level that was asked for; of other packages errors only, with ``-vv`` warnings too."""
     level = max(quiet - 10 * verbose, logging.DEBUG)
     os.environ.setdefault(LEVEL_VARIABLE, "0" if verbose > 1 else "3")
+    logging.captureWarnings(True)  # those of Python count as lines of other packages
     others = logging.WARNING if verbose > 1 else logging.ERROR
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
     for handler in logging.getLogger().handlers:

@@ -16,7 +16,7 @@ from bids_hypo.gui.jobs import JobFailed, Runner, Stage, Tell
 from bids_hypo.gui.tab_single import JOB, LIGHT
 from bids_hypo.gui.texts import text
 from bids_hypo.gui.uploads import in_words
-from bids_hypo.workflow.cohort import DEFAULT_COVARIATES, GroupOptions
+from bids_hypo.workflow.cohort import GroupOptions, usual_covariates
 from bids_hypo.workflow.group import GroupResult, run_group
 
 GROUP_ZIP = "bids_hypo_group.zip"
@@ -83,8 +83,7 @@ class GroupTab:
             return [said, *[gr.Dropdown(choices=[], value=None)] * 3]
         names = [str(name) for name in table.columns if name != "participant_id"]
         group = next((n for n in names if n == "group"), names[0] if names else None)
-        held = [n for n in DEFAULT_COVARIATES if n in names]
-        return ["", gr.Dropdown(choices=names, value=group), gr.Dropdown(choices=names, value=held),
+        return ["", gr.Dropdown(choices=names, value=group), gr.Dropdown(choices=names, value=usual_covariates(names)),
                 gr.Dropdown(choices=names, value=[])]  # fmt: skip
 
     def levels(self, file: str | None, column: str | None) -> list:

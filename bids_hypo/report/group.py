@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from bids_hypo.bids.columns import fold
 from bids_hypo.report.group_plots import box_plots, scatter_plot, time_plot
 from bids_hypo.report.group_study import (
     NAMES,
@@ -75,8 +76,8 @@ def _figures(study: GroupStudy) -> dict[str, tuple[go.Figure, str]]:
         "boxes": (box_plots(study), boxes),
         "icv": (scatter_plot(study, ICV, WHOLE), "Hypothalamus against intracranial volume, with each group's line."),
     }  # fmt: skip
-    if "age" in study.table:
-        found["age"] = scatter_plot(study, "age", main, "Age (years)"), "Volume against age, with each group's line."
+    for age in [str(name) for name in study.table if fold(str(name)) == "age"][:1]:
+        found["age"] = scatter_plot(study, age, main, "Age (years)"), "Volume against age, with each group's line."
     for k, score in enumerate(study.design.scores):
         rows = study.sample[study.sample["group"].isin(study.design.groups.cases)]
         if rows[score].notna().sum() >= 3:
@@ -159,12 +160,18 @@ def _models(study: GroupStudy, analysis: str) -> list[dict[str, Any]]:
         scale = unit_of(row["measure"])[1]
         out.append({
             "measure": NAMES[row["measure"]], "pair": f"{row['group_a']} − {row['group_b']}",
-            "by": str(row["adjusted_for"]).replace(ICV, "ICV"),
+            "by": _by(row),
             "n": f"{int(row['n_a'])} / {int(row['n_b'])}", "difference": interval(row, "estimate", 1, scale),
             "percent": interval(row, "percent"), "p": p_text(row["p"]), "holm": p_text(row["p_holm"]),
             "slopes": _slopes(row)[0], "note": _slopes(row)[1],
         })  # fmt: skip
     return out
+
+
+def _by(row: dict) -> str:
+    """What was held equal."""
+    text = row["adjusted_for"]
+    return text.replace(ICV, "ICV") if isinstance(text, str) else "nothing"
 
 
 def _slopes(row: dict) -> tuple[str, str]:
@@ -186,7 +193,7 @@ def _sides(study: GroupStudy) -> list[dict[str, Any]]:
 def _associations(study: GroupStudy) -> list[dict[str, Any]]:
     return [
         {"score": row["term"], "measure": NAMES[row["measure"]], "group": row["group_a"],
-         "by": str(row["adjusted_for"] or "nothing").replace(ICV, "ICV"), "n": int(row["n_a"]),
+         "by": _by(row), "n": int(row["n_a"]),
          "r": interval(row, "estimate", 2), "test": row["test"], "p": p_text(row["p"]), "holm": p_text(row["p_holm"]),
          "note": row["note"] if isinstance(row["note"], str) else ""}
         for row in study.rows("association")

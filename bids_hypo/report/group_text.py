@@ -40,7 +40,7 @@ def _comparison_sentence(study: GroupStudy, row: dict) -> str:
         f" ({p_phrase(row['p_holm'])} after Holm's correction). {_verdict(row)}"
     )
     adjusted = study.rows("ancova", measure=row["measure"], group_a=row["group_a"], group_b=row["group_b"])
-    if adjusted:
+    if adjusted and isinstance(adjusted[0]["adjusted_for"], str):
         by = adjusted[0]
         covariates = _listed(str(by["adjusted_for"]).split("; "))
         text += f" With {covariates} held equal, the difference was {number(by['percent'])} % ({p_phrase(by['p'])})."
@@ -126,7 +126,9 @@ def _exclusions(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _models(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
     done = set(study.statistics["analysis"])
-    covariates = _listed(list(study.design.covariates)) if study.design.covariates else ""
+    used = {name for text in study.statistics["adjusted_for"].dropna() for name in text.split("; ")}
+    equal = [name for name in study.design.covariates if name in used]
+    covariates = _listed(equal) if equal else ""
     if "omnibus" in done:
         yield ("All groups together were compared by ANOVA, Welch's ANOVA or the Kruskal-Wallis test, chosen by the "
                "same rule"), ("kruskal1952",)  # fmt: skip

@@ -211,8 +211,8 @@ def undone(statistics: pd.DataFrame, table: pd.DataFrame, design: Design) -> lis
             out.append(f"{a} and {b} are not compared: without outliers a group has fewer than {SMALLEST_GROUP} scans.")
         if design.covariates and not _adjusted(pair, design.covariates):
             out.append(f"{a} and {b} are not compared with {', '.join(design.covariates)} held equal: too few "
-                       "participants have all of them, or they separate the groups. Add the missing values, or name "
-                       "fewer with --covariates.")  # fmt: skip
+                       "participants have all of them, they do not vary, or they separate the groups. Add the missing "
+                       "values, or name fewer with --covariates.")  # fmt: skip
         if design.site and "site_mixed_model" not in done:
             out.append(f"{a} and {b} are not compared with {design.site} as random intercept: too few participants "
                        "have a site and all covariates, or there is only one site.")  # fmt: skip
@@ -220,8 +220,9 @@ def undone(statistics: pd.DataFrame, table: pd.DataFrame, design: Design) -> lis
 
 
 def _adjusted(pair: pd.DataFrame, covariates: Iterable[str]) -> bool:
-    """Whether there is a linear model of the plain or the normalised volume with just these covariates."""
-    return bool(((pair["analysis"] == "ancova") & (pair["adjusted_for"] == "; ".join(covariates))).any())
+    """Whether there is a linear model of the plain or the normalised volume with these covariates: those that vary."""
+    adjusted = pair.loc[pair["analysis"] == "ancova", "adjusted_for"].dropna()
+    return any(set(text.split("; ")) <= set(covariates) for text in adjusted)
 
 
 def _unrelated(rows: pd.DataFrame, design: Design) -> list[str]:

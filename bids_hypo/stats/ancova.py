@@ -58,7 +58,7 @@ def ancova(table: pd.DataFrame, measure: str, pair: tuple[str, str], covariates:
             group_a=pair[0], group_b=pair[1], **described(data, measure, pair),
             **found, **(in_percent(found, reference(data, measure, fit.params[0])) if is_group else {}),
             statistic=float(fit.tvalues[k]), df=float(fit.df_resid), p=float(fit.pvalues[k]),
-            p_normal_a=normality_p(np.asarray(fit.resid)), adjusted_for="; ".join(covariates) or None,
+            p_normal_a=normality_p(np.asarray(fit.resid)), adjusted_for="; ".join(held(covariates, design)) or None,
             note="; ".join(x for x in (note, slopes if is_group else "") if x) or None,
         ))  # fmt: skip
     return sorted(rows, key=lambda r: r.term != GROUP_TERM)
@@ -83,10 +83,15 @@ def model_matrix(data: pd.DataFrame, pair: tuple[str, str], covariates: Sequence
     if np.linalg.matrix_rank(full.to_numpy(float) / full.abs().max().to_numpy(float)) < full.shape[1]:
         full = full.drop(columns=GROUP_TERM)
         note = "the covariates separate the groups completely"
-    unused = [c for c in covariates if not any(x == c or str(x).startswith(f"{c}: ") for x in matrix)]
+    unused = [c for c in covariates if c not in held(covariates, matrix)]
     if unused:
         note = f"{', '.join(unused)} does not vary or adds nothing and was left out"
     return full, note
+
+
+def held(covariates: Sequence[str], design: pd.DataFrame) -> list[str]:
+    """The covariates that a design holds equal: those that vary and add something."""
+    return [c for c in covariates if any(x == c or str(x).startswith(f"{c}: ") for x in design)]
 
 
 def described(data: pd.DataFrame, measure: str, pair: tuple[str, str]) -> dict[str, Any]:

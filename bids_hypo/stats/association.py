@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pingouin
 
+from bids_hypo.stats.ancova import held
 from bids_hypo.stats.compare import normality_p
 from bids_hypo.stats.results import ALPHA, CONFIDENCE, TestResult
 from bids_hypo.stats.table import design_matrix
@@ -45,6 +46,7 @@ def associate(
     problem = _problem(data, measure, score, design.shape[1])
     if problem:
         return [TestResult("association", measure, PEARSON, note=problem, **common)]
+    common["adjusted_for"] = "; ".join(held(covariates, design)) or None
     numbers = pd.concat([data[[measure, score]].set_axis(["y", "x"], axis=1),
                          design.set_axis([f"c{k}" for k in range(design.shape[1])], axis=1)], axis=1)  # fmt: skip
     p_normal = (normality_p(numbers["y"].to_numpy(float)), normality_p(numbers["x"].to_numpy(float)))

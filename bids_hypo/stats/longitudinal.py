@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_hypo.stats.ancova import held
 from bids_hypo.stats.mixed import fit_mixed, wald
 from bids_hypo.stats.results import TestResult
 from bids_hypo.stats.table import FURTHER_SCANS, design_matrix
@@ -87,8 +88,8 @@ def change_over_time(
         return []
     followed = float(data.groupby("participant_id")["years"].max().mean())
     note = "; ".join(x for x in (f"{len(data)} scans over {followed:.2f} years on average", fit.trouble) if x)
-    common = TestResult("longitudinal", measure, _MODELS[fit.random_terms], adjusted_for="; ".join(covariates) or None,
-                        note=note)  # fmt: skip
+    common = TestResult("longitudinal", measure, _MODELS[fit.random_terms], note=note,
+                        adjusted_for="; ".join(held(covariates, design)) or None)  # fmt: skip
     # The first group's slope is the column of time; each other group's is that plus its product with time.
     rows = []
     for name in groups:

@@ -12,7 +12,7 @@ import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
 
-from bids_hypo.stats.ancova import GROUP_TERM, complete, described, in_percent, model_matrix, reference
+from bids_hypo.stats.ancova import GROUP_TERM, complete, described, held, in_percent, model_matrix, reference
 from bids_hypo.stats.results import CONFIDENCE, TestResult
 
 # With random slopes only Powell's method was seen to converge; for an intercept alone BFGS is quicker.
@@ -163,6 +163,6 @@ def site_model(
         "site_mixed_model", measure, "mixed model, random intercept of site", term=GROUP_TERM, group_a=pair[0],
         group_b=pair[1], **described(data, measure, pair),
         **found, **in_percent(found, reference(data, measure, fit.coefficients[0])),
-        adjusted_for="; ".join([*covariates, site]), note="; ".join(x for x in notes if x),
+        adjusted_for="; ".join([*held(covariates, design), site]), note="; ".join(x for x in notes if x),
     )  # fmt: skip
     return [row], fit.effects

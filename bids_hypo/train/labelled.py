@@ -272,5 +272,7 @@ def _label_table(labels_dir: Path) -> pd.DataFrame | None:
     table = read_table(path, ("participant_id",))
     for name in ("weight", "cv", "whole_mm3"):
         if name in table:
-            table[name], _ = numbers_or_words(table[name], name, path, must=True)
+            table[name], told = numbers_or_words(table[name], name, path, must=True)
+            if told:
+                logger.info("%s: %s", path, told)
     return table[table["dataset"] == labels_dir.resolve().name] if "dataset" in table else table

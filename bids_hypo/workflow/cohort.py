@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_hypo.bids.columns import fold, fold_categories, numbers_or_words
-from bids_hypo.bids.entities import shorten
-from bids_hypo.bids.people import kept_spellings, read_levels, read_participants, read_sessions
+from bids_hypo.bids.columns import category_key, fold, fold_categories, numbers_or_words
+from bids_hypo.bids.entities import image_name, shorten
+from bids_hypo.bids.people import kept_spellings, read_levels, read_participants, read_sessions, usual_names
+from bids_hypo.bids.plausible import check_numbers, is_age_column
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.tables import read_ratings, read_volumes
-from bids_hypo.bids.tsv import TableError
+from bids_hypo.bids.tsv import TableError, brief
 from bids_hypo.errors import UsageError, comma_hint
+from bids_hypo.workflow.joining import SESSIONS, join_people
 from bids_hypo.workflow.session_times import add_years
 
 logger = logging.getLogger(__name__)
@@ -105,9 +107,12 @@ def load_cohort(options: GroupOptions) -> Cohort:
         See `bids_hypo.bids.tables`; and for columns that are missing, hold text where numbers are needed, or
         participants that nobody lists.
     """
-    participants = read_participants(options.bids_dir)
     scans = read_volumes(options.output_dir, options.selection)
+    asked = {options.group_column, *(options.covariates or ()), *options.scores, options.site_column or ""}
+    participants, named = usual_names(read_participants(options.bids_dir), "participants.tsv", asked)
     sessions = read_sessions(options.bids_dir, scans.table["participant_id"])
+    sessions, more = usual_names(sessions, SESSIONS, asked)
+    named += more
     source = options.bids_dir / "participants.tsv"
     covariates = _covariates(options, participants)
     site = [options.site_column] if options.site_column else []
@@ -116,11 +121,12 @@ def load_cohort(options: GroupOptions) -> Cohort:
     shown = tuple(c for c in DEFAULT_COVARIATES if c in participants and c not in wanted and c != options.group_column)
     levels = read_levels(options.bids_dir)
     participants, folded = _fold_groups(participants, options, levels)
-    table = _join(scans.table, participants, sessions, options.group_column, (*wanted, *shown))
-    remarks = [*folded, *_unmatched(table, participants, options.selection, source)]
+    participants = participants.assign(group=participants[options.group_column])
+    joined = join_people(scans.table, participants, sessions, (*wanted, *shown), options.selection, source)
+    table, remarks = joined.table, [*named, *folded, *joined.remarks]
     for name in (*wanted, *shown):
         try:
-            table[name], more = _typed(table, name, options, levels)
+            table[name], more = _typed(table, name, options, levels, joined.origin[name])
         except TableError as error:
             if name in wanted:
                 raise
@@ -130,7 +136,7 @@ def load_cohort(options: GroupOptions) -> Cohort:
     remarks += more
     for column in ("left_mm3", "right_mm3", "hypothalamus_mm3", "icv_mm3", "hypothalamus_sd_mm3", "icv_sd_mm3"):
         table[column] = table[column].astype(float)
-    table, more = _rate(table, options.ratings)
+    table, more = _rate(table, options)
     remarks += more
     for name in covariates:
         lacking = int(table.loc[table["not_tested"].isna(), name].isna().sum())
@@ -139,11 +145,17 @@ def load_cohort(options: GroupOptions) -> Cohort:
     return Cohort(table.drop(columns=["acq_time", "session_age"]), covariates, scans.problems, tuple(remarks))
 
 
+def usual_covariates(names: Iterable[str]) -> list[str]:
+    """The columns that are held equal unless told otherwise: age, sex and gender, in capital letters or small."""
+    found = [name for name in names if fold(name) in DEFAULT_COVARIATES]
+    return sorted(found, key=lambda name: DEFAULT_COVARIATES.index(fold(name)))
+
+
 def _covariates(options: GroupOptions, participants: pd.DataFrame) -> tuple[str, ...]:
     if options.covariates is not None:
         return tuple(dict.fromkeys(options.covariates))
-    found = [name for name in DEFAULT_COVARIATES if name in participants and name != options.group_column]
-    return tuple(name for name in found if name not in (*options.scores, options.site_column))
+    others = (options.group_column, *options.scores, options.site_column)
+    return tuple(name for name in DEFAULT_COVARIATES if name in participants and name not in others)
 
 
 def _check_columns(
@@ -159,9 +171,10 @@ def _check_columns(
         )
     lacking = [name for name in wanted if name not in there and name not in sessions]
     if lacking:
-        both = list(dict.fromkeys([*there, *sessions.columns]))
+        both = list(dict.fromkeys([*there, *(sessions.columns if len(sessions) else ())]))
         columns, hint = ", ".join(lacking), comma_hint(lacking)
-        raise TableError(f"{source}: no column {columns} there or in sessions.tsv. There are: {', '.join(both)}.{hint}")
+        where = f"there or in {SESSIONS}" if len(sessions) else "there"
+        raise TableError(f"{source}: no column {columns} {where}. There are: {', '.join(both)}.{hint}")
     clash = sorted(RESERVED.intersection(wanted))
     if clash:
         raise UsageError(f"column {', '.join(clash)}: group_volumes.tsv has one of that name. Rename it in {source}.")
@@ -173,97 +186,59 @@ def _fold_groups(
     """One spelling for each group: those of the command line and the levels of participants.json stay as they are."""
     name = options.group_column
     asked = (*options.cases, *([options.control] if options.control else []))
-    groups, remark = _folded(participants, name, {*asked, *kept_spellings(levels.get(name, ()))})
-    return participants.assign(**{name: groups}), [remark] if remark else []
-
-
-def _join(
-    scans: pd.DataFrame, participants: pd.DataFrame, sessions: pd.DataFrame, group_column: str, wanted: Iterable[str]
-) -> pd.DataFrame:
-    """Add group and columns of participants.tsv; what sessions.tsv says about a session comes first."""
-    wanted = list(wanted)
-    keys = ["participant_id", *(["session_id"] if "session_id" in participants else [])]
-    known = participants.assign(group=participants[group_column], listed=True)
-    known = known[list(dict.fromkeys([*keys, "group", "listed", *(c for c in wanted if c in participants)]))]
-    table = scans.merge(known, on=keys, how="left")
-    extra = [c for c in ("acq_time", "age", *wanted) if c in sessions]
-    by_session = scans[["participant_id", "session_id"]].merge(
-        sessions[list(dict.fromkeys(["participant_id", "session_id", *extra]))], on=["participant_id", "session_id"],
-        how="left",
-    )  # fmt: skip
-    by_session.index = table.index
-    for name in wanted:
-        if name in by_session:
-            table[name] = by_session[name].where(by_session[name].notna(), table.get(name))
-    table["acq_time"] = by_session.get("acq_time")
-    session_age = table.get("age") if "session_id" in participants else None
-    table["session_age"] = by_session.get("age", session_age)
-    listed = table.pop("listed").notna()
-    reason = pd.Series(None, index=table.index, dtype=object)
-    reason[table["group"].isna()] = "no group in participants.tsv"
-    reason[~listed] = "not in participants.tsv"
-    return table.assign(not_tested=reason)
-
-
-def _unmatched(table: pd.DataFrame, participants: pd.DataFrame, selection: Selection, source: Path) -> list[str]:
-    """Who is in only one of the two places."""
-    with_scan, listed = set(table["participant_id"]), set(participants["participant_id"])
-    if not with_scan & listed:
-        raise TableError(
-            f"{source}: lists none of the participants with results. Listed: {shorten(listed, at_most=5)}; "
-            f"with results: {shorten(with_scan, at_most=5)}. Is it the participants.tsv of this dataset?"
-        )
-    remarks = []
-    unlisted = sorted(with_scan - listed)
-    without = sorted(p for p in listed - with_scan if selection.accepts_subject(p.removeprefix("sub-")))
-    if unlisted:
-        remarks.append(f"{len(unlisted)} participants with results are not in participants.tsv and take no part in any "
-                       f"test: {shorten(unlisted)}.")  # fmt: skip
-    if without:
-        remarks.append(f"{len(without)} participants of participants.tsv have no results: {shorten(without)}.")
-    ungrouped = sorted(set(table.loc[table["not_tested"] == "no group in participants.tsv", "participant_id"]))
-    if ungrouped:
-        remarks.append(f"{len(ungrouped)} participants have no group and are not tested: {shorten(ungrouped)}.")
-    return remarks
+    groups, remarks = _folded(participants, name, levels.get(name, frozenset()), asked)
+    return participants.assign(**{name: groups}), remarks
 
 
 def _typed(
-    table: pd.DataFrame, name: str, options: GroupOptions, levels: Mapping[str, frozenset[str]]
+    table: pd.DataFrame, name: str, options: GroupOptions, levels: Mapping[str, frozenset[str]], origin: pd.Series
 ) -> tuple[pd.Series, list[str]]:
     """A column as numbers or as categories in one spelling, and what was done to it."""
-    must = name == "age" or name in options.scores
-    if must or (fold(name) not in CATEGORIES and name not in levels and name != options.site_column):
-        column, remark = numbers_or_words(table[name], name, options.bids_dir / "participants.tsv", must=must)
-        if pd.api.types.is_numeric_dtype(column):
-            return column, [remark] if remark else []
-        folded, more = _folded(table.assign(**{name: column}), name, frozenset())
-        return folded, [text for text in (remark, more) if text]
-    folded, remark = _folded(table, name, kept_spellings(levels.get(name, ())))
-    return folded, [remark] if remark else []
+    must = is_age_column(name) or name in options.scores
+    if not must and (fold(name) in CATEGORIES or name in levels or name == options.site_column):
+        return _folded(table, name, levels.get(name, frozenset()))
+    column, remark = numbers_or_words(table[name], name, origin, must=must)
+    if not pd.api.types.is_numeric_dtype(column):
+        column, more = _folded(table.assign(**{name: column}), name, frozenset())
+        return column, [text for text in (remark, *more) if text]
+    column, more = check_numbers(column, table["participant_id"], name, origin)
+    return column, [text for text in (remark, *more) if text]
 
 
-def _folded(table: pd.DataFrame, name: str, keep: Collection[str]) -> tuple[pd.Series, str]:
+def _folded(
+    table: pd.DataFrame, name: str, levels: Collection[str], asked: Collection[str] = ()
+) -> tuple[pd.Series, list[str]]:
     """A column with one spelling for each category, and what became of the others, counted in participants."""
-    known = table[[name, "participant_id"]].dropna()
-    folding = fold_categories(known[name], name, keep)
-    people = Counter(known.drop_duplicates()[name])
-    return folding.apply(table[name]), folding.remark(name, people, "participants")
+    known = table[[name, "participant_id"]].dropna().drop_duplicates()
+    folding = fold_categories(table[name].dropna(), name, {*asked, *kept_spellings(levels)})
+    people = Counter(known[name])
+    keys = {category_key(level, name) for level in levels}
+    others = [t for t in people if folding.became.get(t, t) is not None and category_key(t, name) not in keys]
+    strange = [f"'{brief(text)}' ({people[text]} participants)" for text in others if keys]
+    remarks = [folding.remark(name, people, "participants")]
+    if strange:
+        remarks.append(f"Column {name}: {shorten(strange)} is none of the Levels that participants.json gives.")
+    return folding.apply(table[name]), [text for text in remarks if text]
 
 
-def _rate(table: pd.DataFrame, path: Path | None) -> tuple[pd.DataFrame, list[str]]:
+def _rate(table: pd.DataFrame, options: GroupOptions) -> tuple[pd.DataFrame, list[str]]:
     """Add the ratings; scans rated bad are not tested."""
     table = table.assign(rating=None, rating_note=None)
+    path = options.ratings
     if path is None:
         return table, []
-    ratings = read_ratings(path).set_index("source_file")
-    table["rating"] = table["source_file"].map(ratings["rating"])
-    table["rating_note"] = table["source_file"].map(ratings["note"])
+    ratings = read_ratings(path).set_index("image")
+    images = table["source_file"].map(image_name)
+    unknown = ratings.loc[~ratings.index.isin(images), "source_file"]
+    told = f"{len(unknown)} ratings belong to no scan with results: {shorten(unknown, at_most=5)}."
+    if len(ratings) and len(unknown) == len(ratings) and options.selection == Selection():
+        expected = table["source_file"].iloc[0]
+        raise TableError(f"{path}: none of its ratings counts: {told} Expected images such as {expected}.")
+    table["rating"] = images.map(ratings["rating"])
+    table["rating_note"] = images.map(ratings["note"])
     bad = table["rating"] == "bad"
     table.loc[bad & table["not_tested"].isna(), "not_tested"] = "rated bad"
-    remarks = []
-    unknown = set(ratings.index) - set(table["source_file"])
-    if unknown:
-        remarks.append(f"{len(unknown)} ratings belong to no scan with results: {shorten(unknown, at_most=5)}.")
+    remarks = [told] if len(unknown) else []
     unrated = int(table["rating"].isna().sum())
     if unrated:
         remarks.append(f"{unrated} of {len(table)} scans have no rating; they are used.")

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from bids_hypo.bids.columns import is_missing
-from bids_hypo.bids.entities import shorten
-from bids_hypo.bids.times import days_of, image_key, read_scan_times
+from bids_hypo.bids.entities import image_name, shorten
+from bids_hypo.bids.plausible import OLDEST_YEARS, is_age
+from bids_hypo.bids.times import ScanTime, days_of, read_scan_times
 from bids_hypo.bids.tsv import brief
 from bids_hypo.stats.table import natural
 
@@ -23,7 +24,7 @@ LONGEST_YEARS = 100.0  # between two sessions of a person
 _AGE_TOLERANCE = 1.1  # years; ages are often given in whole years
 _TIME_TOLERANCE = 1.5  # days; the two tables may differ in the zone
 _SHOWN = 5
-Times = Mapping[str, tuple[str, str]]  # see read_scan_times
+Times = Mapping[str, Sequence[ScanTime]]  # see read_scan_times
 
 
 @dataclass
@@ -59,10 +60,18 @@ _AGES = (
     "{who}."
 )
 _TABLES = "acq_time in sessions.tsv and in scans.tsv disagree for {n} sessions; that of sessions.tsv is used: {who}."
+_TWICE = "scans.tsv gives {n} images more than one time; the first is used: {who}."
+_OTHERS = (
+    "scans.tsv of {n} participants without known times gives times of other images than the measured ones, which "
+    "do not count: {who}. Check the file names there."
+)
 _ORDER = (
     "{n} participants have sessions in another order by time than by label; time decides which is the first: {who}."
 )
-_ODD_AGE = "{n} ages in sub-*_sessions.tsv or participants.tsv are no numbers and give no time: {who}."
+_ODD_AGE = (
+    f"{{n}} ages in sub-*_sessions.tsv or participants.tsv are no numbers from 0 to {OLDEST_YEARS:g} and give no time: "
+    "{who}."
+)
 
 
 def add_years(table: pd.DataFrame, bids_dir: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -117,7 +126,12 @@ def _years_of(rows: pd.DataFrame, times: Times, notes: _Notes) -> dict[str, floa
         notes.about[_AGES].append(person)
     years = by_time or by_age
     if len(keys) > 1:
-        _check(years, keys, [k for k in keys if k not in (of_scans | own)], person, notes)
+        lacking = [k for k in keys if k not in (of_scans | own)]
+        _check(years, keys, lacking, person, notes)
+        measured = {image_name(str(source)) for source in rows["source_file"]}
+        others = sorted(name for name in times if name.startswith(f"{person}_") and name not in measured)
+        if not years and lacking and others:
+            notes.about[_OTHERS].append(f"{others[0]} of {times[others[0]][0].file}")
     return years
 
 
@@ -132,11 +146,9 @@ def _session_days(rows: pd.DataFrame, person: str, notes: _Notes) -> dict[str, f
     """Times in sessions.tsv, in days."""
     out = {}
     for key, text in dict(zip(_keys(rows), rows["acq_time"], strict=True)).items():
-        days = None if is_missing(text) else days_of(text)
+        days = None if is_missing(text) else _days(text, f"{person}_sessions.tsv has", key, notes)
         if days is not None:
             out[key] = days
-        elif not is_missing(text):
-            notes.unreadable.append(f"{person}_sessions.tsv has '{brief(text)}' for {key}")
     return out
 
 
@@ -144,24 +156,30 @@ def _scan_days(rows: pd.DataFrame, times: Times, notes: _Notes) -> dict[str, flo
     """The earliest times of the measured images of each session in scans.tsv, in days."""
     out: dict[str, float] = {}
     for key, source in zip(_keys(rows), rows["source_file"], strict=True):
-        image = image_key(str(source))
-        if is_missing(times.get(image, ("", ""))[0]):
-            continue
-        text, file = times[image]
-        days = days_of(text)
-        if days is None:
-            notes.unreadable.append(f"{file} has '{brief(text)}' for {Path(image).name}")
-        else:
-            out[key] = min(days, out.get(key, days))
+        image = image_name(str(source))
+        told = [_days(text, f"{file} has", image, notes) for text, file in times.get(image, ())]
+        known = [days for days in told if days is not None]
+        if known:
+            out[key] = min(known[0], out.get(key, known[0]))
+        if len(set(known)) > 1:
+            notes.about[_TWICE].append(image)
     return out
+
+
+def _days(text: str, where: str, what: str, notes: _Notes) -> float | None:
+    """A time in days; one that cannot be read is noted."""
+    days = days_of(text)
+    if days is None:
+        notes.unreadable.append(f"{where} '{brief(text)}' for {what}")
+    return days
 
 
 def _ages(rows: pd.DataFrame, person: str, notes: _Notes) -> dict[str, float]:
     """Ages of the sessions in years."""
     known = dict(zip(_keys(rows), rows["session_age"], strict=True))
     ages = {key: pd.to_numeric(text, errors="coerce") for key, text in known.items() if not is_missing(text)}
-    notes.about[_ODD_AGE] += [f"{person} {k} '{brief(known[k])}'" for k, age in ages.items() if not np.isfinite(age)]
-    return {key: float(age) for key, age in ages.items() if np.isfinite(age)}
+    notes.about[_ODD_AGE] += [f"{person} {k} '{brief(known[k])}'" for k, age in ages.items() if not is_age(age)]
+    return {key: float(age) for key, age in ages.items() if is_age(age)}
 
 
 def _check(years: Mapping[str, float], keys: Sequence[str], lacking: list[str], person: str, notes: _Notes) -> None:

@@ -26,6 +26,11 @@ SOURCE = Path("participants.tsv")
         (["ALS", "als", "als"], "group", ("ALS",), ["ALS"] * 3),
         (["ALS", "als", "als"], "group", ("ALS", "als"), ["ALS", "als", "als"]),
         (["NA", "na", "x"], "group", ("NA",), ["NA", "NA", "x"]),
+        (["1", "1.0", "1", "0.0", "0", "0.0", "01", "10"], "group", (), ["1"] * 3 + ["0.0"] * 3 + ["1", "10"]),
+        (["0.0", "0.0", "0", "1.00", "1"], "group", ("0", "1"), ["0"] * 3 + ["1"] * 2),
+        (["?", "-", "--", ".", "Missing", "not available", "#VALUE!", "#REF!", "#DIV/0!", "F"], "sex", (),
+         [None] * 9 + ["F"]),
+        (["+", "-", "?"], "carrier", (), ["+", "-", None]),
     ],
 )  # fmt: skip
 def test_folding(values, name, keep, expected):
@@ -65,6 +70,18 @@ def test_numbers():
 def test_numbers_that_cannot_be_read_are_an_error(values, must):
     with pytest.raises(TableError, match=r"participants\.tsv: column x holds '.*expected numbers"):
         numbers_or_words(pd.Series(values, dtype=object), "x", SOURCE, must=must)
+
+
+def test_ages_above_a_limit_are_read_as_the_limit():
+    found, told = numbers_or_words(pd.Series(["88", "89+", "#REF!"], dtype=object), "age", SOURCE, must=True)
+    assert found.tolist()[:2] == [88, 89] and pd.isna(found[2])
+    assert told == "Column age: '#REF!' (1 rows) taken for missing; '89+' (1 rows) read as '89'."
+
+
+def test_the_file_that_holds_the_value_is_named():
+    files = pd.Series([Path("participants.tsv"), Path("sub-1_sessions.tsv")])
+    with pytest.raises(TableError, match=r"^sub-1_sessions\.tsv: column age holds 'old' in 1 rows"):
+        numbers_or_words(pd.Series(["60", "old"], dtype=object), "age", files, must=True)
 
 
 @pytest.mark.parametrize(

@@ -59,3 +59,13 @@ def test_tables_that_cannot_be_used(text, names, covariates, error, message, tmp
         path.write_text(text)
     with pytest.raises(error, match=message):
         read_scores(path, names, covariates)
+
+
+def test_ages_that_nobody_has_are_missing_and_numbers_far_off_are_told(tmp_path, caplog):
+    values = zip([999, *range(60, 66), "89+"], [*range(7), 500], strict=True)
+    lines = [f"sub-{k}\t{age}\t{score}\n" for k, (age, score) in enumerate(values)]
+    (tmp_path / "s.tsv").write_text("participant_id\tage\tEDSS\n" + "".join(lines))
+    table = read_scores(tmp_path / "s.tsv", covariates=["age"]).table
+    assert table["age"].isna().sum() == 1 and table["age"].max() == 89
+    assert "Column age of s.tsv: 999 (sub-0) taken for missing" in caplog.text
+    assert "Column EDSS: 500 (sub-7) lies more than 6" in caplog.text

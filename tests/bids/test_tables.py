@@ -159,12 +159,15 @@ def test_ratings(tmp_path):
     path.write_text("source_file\trating\tnote\nsub-01/anat/x.nii.gz\tBad\tmotion\nbids:raw:y.nii.gz\tgood\tn/a\nz\tn/a\t\n")
     table = read_ratings(path)
     assert table["rating"].tolist() == ["bad", "good"]
-    assert table["source_file"].tolist() == ["sub-01/anat/x.nii.gz", "y.nii.gz"]
+    assert table["image"].tolist() == ["x", "y"]
     path.write_text("source_file\trating\nx\tawful\n")
     with pytest.raises(TableError, match="awful"):
         read_ratings(path)
-    path.write_text("source_file\trating\nx\tgood\nx\tbad\n")
+    path.write_text("source_file\trating\nx\tgood\n./x.nii\tbad\n")
     with pytest.raises(TableError, match="two different ratings"):
+        read_ratings(path)
+    path.write_text("source_file\trating\nx\tgood\n\nn/a\tbad\n")
+    with pytest.raises(TableError, match="line 4 has a rating and no source_file"):
         read_ratings(path)
     path.write_text("source_file\trating\nx\tgood\nx\tgood\n")
     assert len(read_ratings(path)) == 1

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bids_hypo.bids.entities import image_name
 from bids_hypo.bids.times import days_of, read_scan_times
 
 
@@ -29,11 +30,23 @@ def test_what_is_no_time_is_not_guessed(text):
 def test_scan_times(tmp_path):
     inside = tmp_path / "sub-01" / "ses-1"
     inside.mkdir(parents=True)
-    (inside / "sub-01_ses-1_scans.tsv").write_text("filename\tacq_time\nanat/a_T1w.nii\t2010-01-01\nb.nii.gz\tn/a\n")
-    (tmp_path / "sub-01" / "sub-01_scans.tsv").write_text("filename\tacq_time\nses-2/anat/c_T1w.nii.gz\t2011-01-01\n")
+    (inside / "sub-01_ses-1_scans.tsv").write_text(
+        "filename\tAcq_Time\nanat/sub-01_ses-1_T1w.nii\t2010-01-01\nsub-01_b.nii.gz\tn/a\nsub-02_c.nii\t2010-01-01\n"
+    )
+    (tmp_path / "sub-01/sub-01_scans.tsv").write_text("filename\tacq_time\nses-2/anat/sub-01_d.nii.gz\t2011-01-01\n")
     (tmp_path / "sub-02").mkdir()
     (tmp_path / "sub-02" / "sub-02_scans.tsv").write_text("file\nx\n")
     found, problems = read_scan_times(tmp_path, ["sub-01", "sub-02", "sub-03"])
-    assert found == {"sub-01/ses-1/anat/a_T1w": ("2010-01-01", "sub-01_ses-1_scans.tsv"),
-                     "sub-01/ses-2/anat/c_T1w": ("2011-01-01", "sub-01_scans.tsv")}  # fmt: skip
+    assert found == {"sub-01_ses-1_T1w": [("2010-01-01", "sub-01_ses-1_scans.tsv")],
+                     "sub-01_d": [("2011-01-01", "sub-01_scans.tsv")]}  # fmt: skip
     assert len(problems) == 1 and "no column filename" in problems[0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_T1w.nii", "./anat/sub-1_T1w.nii.gz", "anat\\sub-1_T1w.nii.gz",
+     "/data/raw/sub-1/anat/sub-1_T1w.nii.gz", "bids::sub-1/anat/sub-1_T1w.nii.gz", "bids:raw:sub-1_T1w.nii.gz",
+     "C:\\data\\sub-1_T1w.nii.gz", "sub-1_T1w"],
+)  # fmt: skip
+def test_an_image_is_known_by_its_name(path):
+    assert image_name(path) == "sub-1_T1w"

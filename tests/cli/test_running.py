@@ -93,3 +93,10 @@ def test_other_packages_are_heard_with_vv_only(verbose, seen, capsys, monkeypatc
     told = capsys.readouterr().err
     assert "INFO: ours" in told and "an error of theirs" in told and "not ours" not in told
     assert ("a warning of theirs" in told) is seen
+
+
+def test_warnings_of_other_packages_are_not_shown():
+    """In a process of its own: pytest catches warnings itself."""
+    work = "import warnings; warnings.warn('nearly identical', RuntimeWarning)"
+    done = subprocess.run([sys.executable, "-c", PRINTS.format(work=work)], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

@@ -170,3 +170,12 @@ def test_one_scan_a_session_is_followed():
     chosen = choose_repeated(twice.reset_index(drop=True))
     assert len(chosen) == 8
     assert "sub-00_ses-0_run-2" in set(chosen["scan"])
+
+
+def test_only_what_varies_is_said_to_be_held_equal():
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame({"group": ["ALS"] * 10 + ["CON"] * 10, "v": rng.normal(800, 30, 20), "sex": "F",
+                          "age": rng.normal(60, 5, 20)})  # fmt: skip
+    group = ancova(table, "v", ("ALS", "CON"), ["age", "sex"])[0]
+    assert group.adjusted_for == "age" and "sex does not vary" in group.note
+    assert ancova(table, "v", ("ALS", "CON"), ["sex"])[0].adjusted_for is None

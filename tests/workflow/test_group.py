@@ -168,7 +168,7 @@ def test_what_a_session_says_comes_before_the_participant(small):
 @pytest.mark.parametrize(
     ("column", "values", "options", "words"),
     [
-        ("age", ["89+", *range(50, 56)], {}, r"age holds '89\+'"),
+        ("age", ["89 or more", *range(50, 56)], {}, "age holds '89 or more'"),
         ("age", ["old"] * 7, {}, "age holds 'old' in 9 rows"),
         ("score", ["12,5", *range(6)], {"scores": ("score",)}, "12,5"),
     ],
@@ -316,6 +316,29 @@ def test_a_broken_scans_tsv_is_told_and_fails_nothing(followed_up):
     assert any("leaves out 1 participants" in r and "sub-0 (ses-1)" in r for r in cohort.remarks)
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("sub-0/ses-1/anat/sub-0_ses-1_T1w.nii.gz\t2019-03-01", ()),
+        ("anat\\sub-0_ses-1_T1w.nii\t2019-03-01\nanat/sub-0_ses-1_bold.nii.gz\t2018-03-01", ()),
+        ("anat/sub-0_ses-1_T1w.nii.gz\t2019-03-01\nanat/sub-0_ses-1_T1w.nii.gz\t2011-03-01",
+         ("gives 1 images more than one time; the first is used: sub-0_ses-1_T1w",)),
+        ("anat/sub-0_ses-1_T1.nii.gz\t2019-03-01",
+         ("leaves out 1 participants", "other images than .*sub-0_ses-1_T1 of sub-0_ses-1_scans.tsv")),
+    ],
+    ids=["from the root", "backslashes", "two times", "another name"],
+)  # fmt: skip
+def test_images_that_scans_tsv_names_in_other_ways(followed_up, lines, said):
+    raw, out = followed_up
+    _times(raw, "2019-03-01", "2021-03-01")
+    (raw / "sub-0" / "ses-1" / "sub-0_ses-1_scans.tsv").write_text(f"filename\tacq_time\n{lines}\n")
+    cohort = load_cohort(GroupOptions(raw, out))
+    known = not any("leaves out" in words for words in said)
+    assert _years(cohort)["sub-0_ses-2_T1w"] == pytest.approx(2 if known else np.nan, abs=0.01, nan_ok=True)
+    assert len(cohort.remarks) == len(said)
+    assert all(any(re.search(words, remark) for remark in cohort.remarks) for words in said)
+
+
 def test_spellings_are_folded_and_told(small):
     raw, out, rows = small
     sexes, groups = ["M", "m", "male", "F", "unknown", "f", "Female"], ["ALS", "als", "ALS", "CON", "Con", "CON", "NA"]
@@ -348,3 +371,83 @@ def test_a_covariate_that_leaves_nobody_is_told(small):
     result = run_group(GroupOptions(raw, out, covariates=("bmi",), scores=("score",)))
     assert any("ALS and CON are not compared with bmi held equal" in r for r in result.remarks)
     assert any("score is not correlated with the volumes of ALS: 3 participants" in r for r in result.remarks)
+
+
+@pytest.mark.parametrize(
+    ("names", "covariates", "said"),
+    [
+        ({"age": "Age", "sex": "SEX"}, ("age", "sex"), ("Column Age of participants.tsv is taken as age.", "SEX")),
+        ({"sex": "Gender"}, ("age", "gender"), ("Column Gender of participants.tsv is taken as gender.",)),
+        ({}, ("age", "sex"), ()),
+    ],
+)
+def test_the_usual_covariates_are_found_in_capital_letters_too(small, names, covariates, said):
+    raw, out, rows = small
+    write_participants(raw, [{names.get(name, name): value for name, value in row.items()} for row in rows])
+    cohort = load_cohort(GroupOptions(raw, out))
+    assert cohort.covariates == covariates
+    assert sum("is taken as" in remark for remark in cohort.remarks) == len(said)
+    assert all(any(words in remark for remark in cohort.remarks) for words in said)
+    asked = tuple(names.values())
+    assert load_cohort(GroupOptions(raw, out, covariates=asked)).covariates == asked  # by its own name as well
+
+
+def test_ages_and_times_of_sessions_are_found_in_capital_letters_too(followed_up):
+    raw, out = followed_up
+    _times(raw, "50", "52", where="Age", people=[0])
+    _times(raw, "2010-02-01", "2012-02-01", where="Acq_Time", people=range(1, 6))
+    cohort = load_cohort(GroupOptions(raw, out))
+    assert cohort.table["years"].tolist() == pytest.approx([0, 2] * 6, abs=0.01)
+    assert {r.partition(" of sub-*")[0] for r in cohort.remarks} >= {"Column Age", "Column Acq_Time"}
+
+
+def test_ages_that_nobody_has_are_missing_and_numbers_far_off_are_told(small):
+    raw, out, rows = small
+    ages, scores = [999, -9, 70, 71, 72, 73, 74], [40, 41, 42, 43, 44, 45, 999]
+    write_participants(raw, [{**row, "age": age, "score": score}
+                             for row, age, score in zip(rows, ages, scores, strict=True)])  # fmt: skip
+    cohort = load_cohort(GroupOptions(raw, out, scores=("score",)))
+    assert cohort.table["age"].isna().sum() == 4  # of two people with two scans each
+    assert cohort.table["score"].max() == 999
+    told = "Column age of participants.tsv: -9 (sub-2), 999 (sub-1) taken for missing; an age is 0 to 120 years."
+    assert told in cohort.remarks
+    assert any(r.startswith("Column score: 999 (sub-7) lies more than 6 robust standard") for r in cohort.remarks)
+
+
+def test_the_file_that_holds_a_wrong_age_is_named(small):
+    raw, out, _ = small
+    (raw / "sub-1").mkdir()
+    (raw / "sub-1" / "sub-1_sessions.tsv").write_text("session_id\tage\nses-1\told\n")
+    with pytest.raises(TableError, match=r"sub-\*_sessions\.tsv: column age holds 'old' in 1 rows"):
+        load_cohort(GroupOptions(raw, out))
+
+
+def test_equal_numbers_are_one_group_and_others_than_the_levels_are_told(small):
+    raw, out, rows = small
+    groups = ["1", "1.0", "1", "0", "0.0", "0.0", "3"]
+    write_participants(raw, [{**row, "group": group} for row, group in zip(rows, groups, strict=True)])
+    (raw / "participants.json").write_text(json.dumps({"group": {"Levels": {"0": "control", "1": "patient"}}}))
+    cohort = load_cohort(GroupOptions(raw, out))
+    assert set(cohort.table["group"]) == {"0", "1", "3"}
+    assert any("'0.0' (2 participants) read as '0'" in remark for remark in cohort.remarks)
+    assert "Column group: '3' (1 participants) is none of the Levels that participants.json gives." in cohort.remarks
+
+
+@pytest.mark.parametrize("form", ["./{}", "/data/raw/{}", "bids::{}", "windows", "{}.gz"])
+def test_a_rating_counts_in_whatever_form_its_path_is(small, tmp_path, form):
+    raw, out, _ = small
+    plain = "sub-1/ses-1/anat/sub-1_ses-1_T1w.nii"
+    path = plain.replace("/", "\\") if form == "windows" else form.format(plain)
+    ratings = tmp_path / "ratings.tsv"
+    ratings.write_text(f"source_file\trating\n{path}\tbad\n")
+    cohort = load_cohort(GroupOptions(raw, out, ratings=ratings))
+    assert cohort.table.set_index("scan").loc["sub-1_ses-1_T1w", "not_tested"] == "rated bad"
+    assert not any("belong to no scan" in remark for remark in cohort.remarks)
+
+
+def test_ratings_of_other_scans_only_are_an_error(small, tmp_path):
+    raw, out, _ = small
+    ratings = tmp_path / "ratings.tsv"
+    ratings.write_text("source_file\trating\nsub-99/anat/sub-99_T1w.nii\tbad\n")
+    with pytest.raises(TableError, match=r"ratings\.tsv: none of its ratings counts: 1 ratings .*sub-99_T1w.nii"):
+        load_cohort(GroupOptions(raw, out, ratings=ratings))
