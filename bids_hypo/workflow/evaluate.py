@@ -22,9 +22,11 @@ from bids_hypo.image.segmentation import BOTH, common_grid, masks_on, read_parts
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.report.evaluation_page import EvaluationPage, write_evaluation_page
 from bids_hypo.report.outline_figures import OutlineCase
+from bids_hypo.workflow.evaluation_associations import session_keys
 from bids_hypo.workflow.evaluation_columns import column_dictionary
 from bids_hypo.workflow.evaluation_plan import EvaluateOptions, Plan, Source, check_output, make_plan
 from bids_hypo.workflow.evaluation_scans import COMPARED, common_scans, compare_all
+from bids_hypo.workflow.evaluation_sessions import Days, days_of_dataset, order_remarks
 from bids_hypo.workflow.evaluation_tables import METRICS, RANKED, all_tables
 
 logger = logging.getLogger(__name__)
@@ -83,7 +85,8 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     if not common:
         raise NoInputError(_nothing_common(options, scans))
     compared = scans[scans["scan"].isin(common)]
-    made = all_tables(compared, scores, options.covariates)
+    days, remarks = _session_order(compared, scores, options)
+    made = all_tables(compared, scores, options.covariates, days)
     for name, table in made.items():
         write_table(options.out, name, table)
     write_evaluation_page(
@@ -98,9 +101,26 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
             outlines=outline_cases(plan, compared, options),
             unused=plan.unused,
             covariates=options.covariates,
+            remarks=remarks,
         )
     )
     return Evaluation(plan, scans, common, made)
+
+
+def _session_order(
+    compared: pd.DataFrame, scores: Scores | None, options: EvaluateOptions
+) -> tuple[Days, list[str]]:
+    """Times of sessions that order the scans for scores, and what has to be said about the order."""
+    if scores is None:
+        return {}, []
+    sessions = session_keys(compared).drop_duplicates()
+    days: Days = scores.days
+    if options.images is not None and sessions["ses"].ne("").any():
+        days = days_of_dataset(options.images, sorted(set(sessions["sub"]))) | scores.days
+    remarks = order_remarks(sessions, days)
+    for remark in remarks:
+        logger.warning("%s", remark)
+    return days, remarks
 
 
 def _check_scores(scores: Scores | None, plan: Plan, options: EvaluateOptions) -> None:
