@@ -11,8 +11,8 @@ from bids_hypo import __version__
 from bids_hypo.cli import group, gui
 from bids_hypo.cli.arguments import build_parser, spell_options
 from bids_hypo.cli.running import run_command
-from bids_hypo.cli.scratch import choose_scratch
-from bids_hypo.errors import ExitCode, UsageError
+from bids_hypo.cli.scratch import check_work_dir, choose_scratch
+from bids_hypo.errors import ExitCode, NoInputError, UsageError, comma_hint
 
 if TYPE_CHECKING:
     from bids_hypo.workflow.options import RunOptions
@@ -35,7 +35,9 @@ def _run_level(args: argparse.Namespace) -> int:
     if args.level not in LEVELS:
         logger.error("analysis level %r: expected one of: %s.", args.level, ", ".join(LEVELS))
         return ExitCode.INVALID_LEVEL
-    if not (args.array_script or args.dry_run):
+    if args.dry_run:
+        check_work_dir(args.work_dir)
+    elif not args.array_script:
         choose_scratch(args.work_dir, args.output_dir)
     return group.run(args) if args.level == "group" else _participant(args)
 
@@ -65,6 +67,8 @@ def make_options(args: argparse.Namespace) -> RunOptions:
     ------
     UsageError
         For values that cannot be used together.
+    NoInputError
+        If a folder or file that is named does not exist.
     """
     from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
     from bids_hypo.workflow.options import RunOptions
@@ -81,6 +85,11 @@ def make_options(args: argparse.Namespace) -> RunOptions:
         raise UsageError("--reports-only and --no-reports contradict each other; leave one out.")
     if args.scheduler_config is not None and args.scheduler is None:
         raise UsageError("--scheduler-config describes the jobs of a queue; give --scheduler slurm, pbs or sge, too.")
+    for folder in args.derivatives:
+        if not folder.is_dir():
+            found = "it is a file" if folder.exists() else "it does not exist"
+            hint = comma_hint([str(folder)])
+            raise NoInputError(f"--derivatives {folder}: expected a former output folder, but {found}.{hint}")
     selection = Selection(
         participant_labels=normalise_labels(args.participant_label, "sub"),
         session_labels=normalise_labels(args.session_label, "ses"),

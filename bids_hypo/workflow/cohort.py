@@ -117,7 +117,7 @@ def load_cohort(options: GroupOptions) -> Cohort:
     levels = read_levels(options.bids_dir)
     participants, folded = _fold_groups(participants, options, levels)
     table = _join(scans.table, participants, sessions, options.group_column, (*wanted, *shown))
-    remarks = [*folded, *_unmatched(table, participants, options.selection, source)]
+    remarks = [*scans.unmatched, *folded, *_unmatched(table, participants, options.selection, source)]
     for name in (*wanted, *shown):
         try:
             table[name], more = _typed(table, name, options, levels)

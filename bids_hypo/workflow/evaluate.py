@@ -17,6 +17,7 @@ from bids_hypo.bids.scores import Scores, read_scores
 from bids_hypo.bids.segmentations import SegmentationFiles, match_scans
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import write_json
+from bids_hypo.bids.unmatched import near_hint
 from bids_hypo.errors import NoInputError, NothingSelectedError, ScanReadError, UsageError
 from bids_hypo.image.segmentation import BOTH, common_grid, masks_on, read_parts
 from bids_hypo.image.volume import Volume, read_volume
@@ -126,14 +127,37 @@ def _session_order(
 def _check_scores(scores: Scores | None, plan: Plan, options: EvaluateOptions) -> None:
     if scores is None:
         return
-    people = {t.entities["sub"] for t in plan.truths}
-    if not people & set(scores.table["sub"]):
+    people, listed = {t.entities["sub"] for t in plan.truths}, set(scores.table["sub"])
+    lacking = sorted(people - listed)
+    if not people & listed:
         raise UsageError(
             f"{options.scores}: holds none of the participants of the truth ({shorten(people)}); found "
             f"{shorten(scores.table['sub'])}. Check participant_id."
+            f"{near_hint(lacking, listed)}"
         )
+    if lacking:
+        logger.warning(
+            "%s: no row for %d of %d participants of the truth, who are not correlated: %s.%s", options.scores,
+            len(lacking), len(people), shorten(lacking), near_hint(lacking, listed),
+        )  # fmt: skip
+    if scores.has_sessions:
+        _check_sessions(scores, plan, options)
     if scores.left_out:
         logger.warning("%s: left out, no numbers: %s.", options.scores, shorten(scores.left_out, at_most=20))
+
+
+def _check_sessions(scores: Scores, plan: Plan, options: EvaluateOptions) -> None:
+    """Say which sessions of the truth have no scores; people without any row are told already."""
+    listed = set(zip(scores.table["sub"], scores.table["ses"], strict=True))
+    people, labels = ({key[n] for key in listed} for n in (0, 1))
+    keys = {(t.entities["sub"], t.entities["ses"]) for t in plan.truths if "ses" in t.entities}
+    lacking = sorted((sub, ses) for sub, ses in keys - listed if sub in people)
+    if lacking:
+        hint = near_hint(sorted({ses for _, ses in lacking} - labels), labels)
+        logger.warning(
+            "%s: no row for %d of %d sessions of the truth, which are not correlated: %s.%s", options.scores,
+            len(lacking), len(keys), shorten(f"sub-{sub} ses-{ses}" for sub, ses in lacking), hint,
+        )  # fmt: skip
 
 
 def _nothing_common(options: EvaluateOptions, scans: pd.DataFrame) -> str:

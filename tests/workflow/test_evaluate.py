@@ -269,6 +269,26 @@ def test_volumes_are_correlated_with_scores(folders, no_page):
     assert (table["analysis"] == "cross-sectional").all() and (table["n"] == N).all()
 
 
+def test_people_that_no_row_or_no_truth_names_are_told(folders, no_page, caplog):
+    (folders / "scores.tsv").write_text("participant_id\tEDSS\nsub-0\t1\nsub-01\t2\nsub-02\t5\nsub-03\t4\n")
+    options = replace(_options(folders, moved="moved"), scores=folders / "scores.tsv")
+    evaluate(replace(options, participant_labels=("00", "01", "02", "03", "99"), session_labels=("1",)))
+    assert "participants asked for: 99. There are 00, 01" in caplog.text
+    assert "sessions asked for: 1. There are none." in caplog.text
+    assert "no row for 1 of 4 participants of the truth, who are not correlated: 00. Did you mean 0" in caplog.text
+
+
+def test_sessions_without_scores_are_told(tmp_path, no_page, caplog):
+    for n in range(4):
+        for session in ("1", "2"):
+            name = f"sub-{n:02d}_ses-{session}_dseg.nii.gz"
+            write_scan(tmp_path / "truth" / name, _truth(n), AFFINE)
+    rows = [f"sub-{n:02d}\t{s}\t{n}\n" for n in range(4) for s in (("1", "02") if n else ("1", "2"))]
+    (tmp_path / "scores.tsv").write_text("participant_id\tsession_id\tEDSS\n" + "".join(rows))
+    evaluate(replace(_options(tmp_path, same="truth"), scores=tmp_path / "scores.tsv"))
+    assert "no row for 3 of 8 sessions of the truth, which are not correlated: sub-01 ses-2, sub-02" in caplog.text
+
+
 def _two_sessions(n=12):
     rng = np.random.default_rng(5)
     rows, scores = [], []
