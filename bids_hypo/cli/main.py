@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from bids_hypo import __version__
 from bids_hypo.cli import group, gui
 from bids_hypo.cli.arguments import build_parser, spell_options
+from bids_hypo.cli.checks import check_folders
 from bids_hypo.cli.running import run_command
 from bids_hypo.cli.scratch import check_work_dir, choose_scratch
-from bids_hypo.errors import ExitCode, NoInputError, UsageError, comma_hint
+from bids_hypo.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from bids_hypo.workflow.options import RunOptions
@@ -85,11 +86,7 @@ def make_options(args: argparse.Namespace) -> RunOptions:
         raise UsageError("--reports-only and --no-reports contradict each other; leave one out.")
     if args.scheduler_config is not None and args.scheduler is None:
         raise UsageError("--scheduler-config describes the jobs of a queue; give --scheduler slurm, pbs or sge, too.")
-    for folder in args.derivatives:
-        if not folder.is_dir():
-            found = "it is a file" if folder.exists() else "it does not exist"
-            hint = comma_hint([str(folder)])
-            raise NoInputError(f"--derivatives {folder}: expected a former output folder, but {found}.{hint}")
+    check_folders(args.derivatives, "--derivatives")
     selection = Selection(
         participant_labels=normalise_labels(args.participant_label, "sub"),
         session_labels=normalise_labels(args.session_label, "ses"),

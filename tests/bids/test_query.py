@@ -429,6 +429,10 @@ def test_bidsignore_is_honoured_and_one_line_tells(make_dataset, caplog: pytest.
 
 def test_a_bidsignore_that_cannot_be_read_is_told(make_dataset, caplog: pytest.LogCaptureFixture) -> None:
     root = make_dataset(IGNORED[:2])
+    (root / ".bidsignore").write_text("*_run-2_*\n", encoding="utf-16")
+    assert names(find_scans(root, Selection())[0]) == list(IGNORED[:2])
+    assert ".bidsignore: not text in UTF-8" in caplog.text
+    (root / ".bidsignore").unlink()
     (root / ".bidsignore").mkdir()
     assert names(find_scans(root, Selection())[0]) == list(IGNORED[:2])
     assert ".bidsignore: cannot be read" in caplog.text

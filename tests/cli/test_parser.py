@@ -155,3 +155,12 @@ def test_a_list_that_swallowed_the_rest_is_named(words, capsys):
 def test_no_list_is_blamed_where_none_was_given(capsys):
     assert main(["data", "--fast"]) == 64
     assert "takes all words" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", [["steadiness", "--scans", "{}/a.nii,{}/b.nii"], ["icv", "--label-maps", "{}", "--maps", "a,b"]]
+)
+def test_files_of_a_list_with_commas_are_told_before_anything_is_loaded(options, tmp_path, capsys):
+    assert train.main(["measure", *(word.replace("{}", str(tmp_path)) for word in options)]) == 66
+    told = capsys.readouterr().err
+    assert "it does not exist; expected an image. Separate names by spaces, not by commas." in told

@@ -121,7 +121,7 @@ def test_closed_streams_take_no_file_of_ours(tmp_path, closed):
         ("out", ["-w", "{}/file"], 73, "--work-dir {}/file: the folder cannot be made or written, for it is a file"),
         ("out", ["-w", "{}/file/w"], 73, "for {}/file is a file"),
         ("out", ["--bids-database-dir", "{}/file"], 73, "--bids-database-dir {}/file: the folder cannot be made"),
-        ("out", ["--derivatives", "{}/none"], 66, "--derivatives {}/none: expected a former output folder"),
+        ("out", ["--derivatives", "{}/none"], 66, "--derivatives {}/none: it does not exist; expected a folder."),
         ("out", ["--derivatives", "{}/data,{}"], 66, "Separate names by spaces, not by commas."),
     ],
 )  # fmt: skip
