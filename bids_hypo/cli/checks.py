@@ -37,6 +37,14 @@ def check_folders(paths: Iterable[Path], option: str) -> None:
             raise NoInputError(f"{option} {path}: {_state(path)}; expected a folder.{comma_hint([str(path)])}")
 
 
+def check_new_folder(folder: Path | None, option: str) -> None:
+    """Refuse a folder that cannot be made or written; nothing is made."""
+    if folder is not None:
+        from bids_hypo.bids.places import check_can_be_made  # the package takes a second, --help does not need it
+
+        check_can_be_made(folder, f"{option} {folder}")
+
+
 def _state(path: Path) -> str:
     if path.is_dir():
         return "it is a folder"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from bids_hypo import __version__
 from bids_hypo.cli import group, gui
 from bids_hypo.cli.arguments import build_parser, spell_options
-from bids_hypo.cli.checks import check_folders
+from bids_hypo.cli.checks import check_folders, check_new_folder
 from bids_hypo.cli.running import run_command
-from bids_hypo.cli.scratch import check_work_dir, choose_scratch
+from bids_hypo.cli.scratch import choose_scratch
 from bids_hypo.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _run_level(args: argparse.Namespace) -> int:
         logger.error("analysis level %r: expected one of: %s.", args.level, ", ".join(LEVELS))
         return ExitCode.INVALID_LEVEL
     if args.dry_run:
-        check_work_dir(args.work_dir)
+        check_new_folder(args.work_dir, "--work-dir")
     elif not args.array_script:
         choose_scratch(args.work_dir, args.output_dir)
     return group.run(args) if args.level == "group" else _participant(args)

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from bids_hypo.cli.checks import check_new_folder
+
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -35,7 +37,7 @@ def choose_scratch(work_dir: Path | None, output_dir: Path | None) -> Path | Non
         If `work_dir` cannot be made or written.
     """
     if work_dir is not None:
-        check_work_dir(work_dir)
+        check_new_folder(work_dir, "--work-dir")
         work_dir.mkdir(parents=True, exist_ok=True)
         _use_for_temporary_files(work_dir.resolve())
     usual = _usual_folder()
@@ -53,14 +55,6 @@ def choose_scratch(work_dir: Path | None, output_dir: Path | None) -> Path | Non
         _use_for_temporary_files(scratch)
     os.environ.setdefault("MPLCONFIGDIR", str(scratch))
     return scratch
-
-
-def check_work_dir(work_dir: Path | None) -> None:
-    """Refuse a folder for temporary files that cannot be made or written; nothing is made."""
-    if work_dir is not None:
-        from bids_hypo.bids.places import check_can_be_made
-
-        check_can_be_made(work_dir, f"--work-dir {work_dir}")
 
 
 def _use_for_temporary_files(folder: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_hypo.cli.checks import check_files, need, refuse
+from bids_hypo.cli.checks import check_files, check_new_folder, need, refuse
 from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command
 from bids_hypo.errors import ExitCode, UsageError
@@ -27,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _work(args: argparse.Namespace) -> int:
+    for name in ("work_dir", "bundle"):
+        check_new_folder(getattr(args, name, None), f"--{name.replace('_', '-')}")
     args.run(args)
     return ExitCode.OK
 
@@ -130,6 +132,7 @@ def _review(args: argparse.Namespace) -> None:
     from bids_hypo.train.recipe import load_recipe
     from bids_hypo.workflow.label_review import review_labels
 
+    check_new_folder(args.out, "--out")
     recipe = load_recipe("hypothalamus")
     models = load_models(args.device, None, args.models, 16)
     table = review_labels(_labelled(args, recipe), models, args.out, trusted=args.keep)

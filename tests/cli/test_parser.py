@@ -164,3 +164,14 @@ def test_files_of_a_list_with_commas_are_told_before_anything_is_loaded(options,
     assert train.main(["measure", *(word.replace("{}", str(tmp_path)) for word in options)]) == 66
     told = capsys.readouterr().err
     assert "it does not exist; expected an image. Separate names by spaces, not by commas." in told
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [(gui.main, ["-w", "{}"]), (train.main, ["fit", "anatomy", "-w", "{}"]),
+     (train.main, ["bundle", "anatomy", "-w", "work", "--bundle", "{}"]), (train.main, ["review", "--out", "{}"])],
+)  # fmt: skip
+def test_a_file_in_place_of_a_folder_is_told(run, words, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert run([word.replace("{}", str(tmp_path / "file")) for word in words]) == 73
+    assert f"{tmp_path / 'file'}: the folder cannot be made or written, for it is a file" in capsys.readouterr().err
