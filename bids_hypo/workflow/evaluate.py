@@ -118,6 +118,8 @@ def _session_order(
     days: Days = scores.days
     if options.images is not None and sessions["ses"].ne("").any():
         days = days_of_dataset(options.images, sorted(set(sessions["sub"]))) | scores.days
+    if scores.has_sessions and not sessions["ses"].ne("").all():  # the first row of a person counts
+        sessions = scores.table.loc[scores.table["sub"].isin(sessions["sub"]), ["sub", "ses"]]
     remarks = order_remarks(sessions, days)
     for remark in remarks:
         logger.warning("%s", remark)

@@ -278,6 +278,13 @@ def test_people_that_no_row_or_no_truth_names_are_told(folders, no_page, caplog)
     assert "no row for 1 of 4 participants of the truth, who are not correlated: 00. Did you mean 0" in caplog.text
 
 
+def test_which_scores_are_taken_for_scans_without_sessions_is_told(folders, no_page, caplog):
+    rows = [f"sub-{n:02d}\t{s}\t{n}\n" for n in range(N) for s in ("pre", "post")]
+    (folders / "scores.tsv").write_text("participant_id\tsession_id\tEDSS\n" + "".join(rows))
+    evaluate(replace(_options(folders, moved="moved"), scores=folders / "scores.tsv"))
+    assert f"post, pre of {N} participants" in caplog.text and "so post is the first" in caplog.text
+
+
 def test_sessions_without_scores_are_told(tmp_path, no_page, caplog):
     for n in range(4):
         for session in ("1", "2"):
