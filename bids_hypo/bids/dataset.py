@@ -16,6 +16,7 @@ import pandas as pd
 from bids_hypo.bids.entities import MissingScan, Scan
 from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.names import RAW_LINK, crash_file
+from bids_hypo.bids.places import check_can_be_made
 from bids_hypo.bids.sidecars import LEFT_ABBREVIATION, RIGHT_ABBREVIATION, SOFTWARE_NAME
 from bids_hypo.bids.tsv import table_text
 from bids_hypo.errors import CannotCreateError
@@ -71,7 +72,7 @@ def prepare_output(output_dir: str | Path, bids_dir: str | Path, *, command_vers
         folder), or holds the dataset of another program.
     """
     output, source = Path(os.path.abspath(output_dir)), Path(os.path.abspath(bids_dir))
-    _check_place(output, source)
+    check_output(output, source)
     _check_writable(output)
     previous = _previous_description(output)
     description = describe_dataset(output, source, command_version=command_version)
@@ -87,6 +88,23 @@ def prepare_output(output_dir: str | Path, bids_dir: str | Path, *, command_vers
     except OSError as error:
         raise CannotCreateError(_unwritable(output, error)) from error
     return output
+
+
+def check_output(output_dir: str | Path, bids_dir: str | Path) -> None:
+    """Refuse what `prepare_output` refuses, as far as that can be known without writing anything.
+
+    Parameters
+    ----------
+    output_dir, bids_dir : path-like
+
+    Raises
+    ------
+    CannotCreateError
+    """
+    output, source = Path(os.path.abspath(output_dir)), Path(os.path.abspath(bids_dir))
+    _check_place(output, source)
+    check_can_be_made(output)
+    _previous_description(output)
 
 
 def _check_place(output: Path, source: Path) -> None:

@@ -29,12 +29,16 @@ def read_bidsignore(root: Path) -> GitIgnoreSpec:
     """
     path = root / IGNORE_FILE
     try:
-        lines = path.read_bytes().decode("utf-8-sig", errors="surrogateescape").splitlines()
+        data = path.read_bytes()
     except FileNotFoundError:
-        lines = []
+        data = b""
     except OSError as error:
         _log.warning("%s: cannot be read (%s); nothing is left out for it.", path, error)
-        lines = []
+        data = b""
+    if b"\0" in data:
+        _log.warning("%s: not text in UTF-8 (UTF-16?); nothing is left out for it. Save it as UTF-8.", path)
+        data = b""
+    lines = data.decode("utf-8-sig", errors="surrogateescape").splitlines()
     return GitIgnoreSpec.from_lines(line for line in lines if _is_pattern(line, path))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_hypo.bids.entities import IMAGE_EXTENSIONS, INPUT_SUFFIXES, PLAIN_SUFFIX
+from bids_hypo.bids.places import check_can_be_made
 from bids_hypo.errors import CannotCreateError, InvalidBidsError, UsageError
 
 if TYPE_CHECKING:
@@ -103,11 +104,18 @@ def image_paths(
     -------
     list of Path
         Absolute, sorted.
+
+    Raises
+    ------
+    CannotCreateError
+        If there is no index and `database_dir` cannot be made or written.
     """
     if not subjects:
         return []
     if database_dir is None:
         return _images_in(build_index(bids_dir, subjects))
+    if not (database_dir / DATABASE_FILE).exists():
+        check_can_be_made(database_dir, f"--bids-database-dir {database_dir}")
     stored, made_ns = _stored_images(bids_dir, database_dir, subjects, keep_index=keep_index)
     known: dict[str, list[Path]] = {label: [] for label in subjects}
     for path in stored:
@@ -137,7 +145,7 @@ def _changed(folder: Path, since_ns: int) -> bool:
 def _mtime_ns(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0
 
 

@@ -6,7 +6,7 @@ import difflib
 import logging
 import os
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bids_hypo.bids.entities import (
@@ -19,9 +19,10 @@ from bids_hypo.bids.entities import (
 )
 from bids_hypo.bids.ignored import IGNORE_FILE, read_bidsignore, split_ignored
 from bids_hypo.bids.index import image_paths
-from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
-from bids_hypo.errors import InvalidBidsError, NoInputError, NothingSelectedError
+from bids_hypo.bids.subjects import GET_CONTENT, LOST, check_dataset, select_subjects, subjects_in, tell_lost_folders
+from bids_hypo.bids.unmatched import near_labels, unmatched
+from bids_hypo.errors import NothingSelectedError
 
 __all__ = [
     "MissingScan",
@@ -35,80 +36,9 @@ __all__ = [
 ]
 
 _MAGNITUDE = "mag"  # part- of an image of which phase, real or imaginary part are kept too
+_OTHER_PARTS = frozenset({"phase", "real", "imag", "imaginary"})
 
 _log = logging.getLogger(__name__)
-
-
-def check_dataset(bids_dir: str | Path, *, validate: bool = True) -> None:
-    """Check quickly that a folder is a BIDS dataset; not the full validator, which takes minutes on large ones.
-
-    Parameters
-    ----------
-    bids_dir : path-like
-        The input folder.
-    validate : bool
-        If False, only check that the folder is there.
-
-    Raises
-    ------
-    NoInputError
-        If the folder does not exist or cannot be listed.
-    InvalidBidsError
-        If dataset_description.json is missing, unreadable or lacks Name or BIDSVersion, or there is no subject.
-    """
-    bids_dir = Path(bids_dir)
-    subjects = _subjects_in(bids_dir)
-    if not validate:
-        return
-    path = bids_dir / "dataset_description.json"
-    hint = "Correct it, or give --skip-bids-validation if you are sure."
-    try:
-        description = read_json(path)
-    except FileNotFoundError as error:
-        raise InvalidBidsError(f"{path}: there is no such file; every BIDS dataset has one. {hint}") from error
-    except (OSError, ValueError) as error:
-        raise InvalidBidsError(f"{path}: cannot be read as JSON ({error}). {hint}") from error
-    if not isinstance(description, dict):
-        raise InvalidBidsError(f"{path}: found a {type(description).__name__}; expected an object. {hint}")
-    missing = [key for key in ("Name", "BIDSVersion") if not description.get(key)]
-    if missing:
-        raise InvalidBidsError(f"{path}: {' and '.join(missing)} missing; BIDS requires both. {hint}")
-    if description.get("DatasetType") == "derivative":
-        _log.warning("%s: this is a derivative dataset; raw images are expected.", bids_dir)
-    if not subjects:
-        raise InvalidBidsError(f"{bids_dir}: found no folder named sub-<label>; expected one per participant. {hint}")
-
-
-def _subjects_in(bids_dir: Path) -> list[str]:
-    if not bids_dir.is_dir():
-        found = "it is a file" if bids_dir.exists() else "it does not exist"
-        raise NoInputError(f"{bids_dir}: expected the folder of a BIDS dataset, but {found}. Check the path.")
-    try:
-        with os.scandir(bids_dir) as entries:
-            return sorted(e.name.removeprefix("sub-") for e in entries if e.name.startswith("sub-") and e.is_dir())
-    except OSError as error:
-        raise NoInputError(f"{bids_dir}: the folder cannot be listed ({error}). Check its permissions.") from error
-
-
-def select_subjects(bids_dir: str | Path, selection: Selection) -> list[str]:
-    """Subjects of the dataset that a selection asks for.
-
-    Parameters
-    ----------
-    bids_dir : path-like
-    selection : Selection
-
-    Returns
-    -------
-    list of str
-        Labels without ``sub-``, sorted; only subjects that have a folder.
-
-    Raises
-    ------
-    NoInputError
-        If the folder does not exist.
-    """
-    return [label for label in _subjects_in(Path(bids_dir)) if selection.accepts_subject(label)]
 
 
 @dataclass(frozen=True)
@@ -173,11 +103,15 @@ def find_scans(
     """
     root = Path(os.path.abspath(bids_dir))
     subjects = select_subjects(root, selection)
+    tell_lost_folders(root, subjects)
     database = None if database_dir is None else Path(os.path.abspath(database_dir))
     found = _sort_out(image_paths(root, subjects, database_dir=database, keep_index=keep_index), root, subjects)
     scans = [scan for scan in found.scans if selection.accepts(scan)]
     if not scans:
         raise NothingSelectedError(_nothing_message(root, selection, subjects, found))
+    others = replace(selection, participant_labels=())  # participants are told as missing
+    for sentence in unmatched(others, (scan.entities for scan in found.scans), root):
+        _log.warning("%s", sentence)
     return scans, _missing(root, selection, subjects, found, scans)
 
 
@@ -186,7 +120,12 @@ def _sort_out(paths: Iterable[Path], root: Path, subjects: Iterable[str]) -> _Fo
     spec = read_bidsignore(root)
     kept, ignored = split_ignored(paths, root, spec)
     every = _scans_of(kept, root)
-    parts = [scan.path for scan in every if scan.entities.get("part", _MAGNITUDE) != _MAGNITUDE]
+    part_of = {scan.path: scan.entities.get("part", _MAGNITUDE) for scan in every}
+    parts = [path for path, part in part_of.items() if part.lower() in _OTHER_PARTS]
+    odd = [path for path, part in part_of.items() if part != _MAGNITUDE and part.lower() not in _OTHER_PARTS]
+    if odd:
+        _log.warning("%s: %d image(s) with a part- that BIDS does not know, such as %s, are measured; BIDS calls the "
+                     "magnitude part-mag.", root, len(odd), odd[0].relative_to(root))  # fmt: skip
     for left_out, why in (
         (parts, "of phase, real or imaginary part (part-...); only magnitude is measured"),
         (ignored, f"listed in {IGNORE_FILE}"),
@@ -247,9 +186,12 @@ def _missing(
     by_subject: dict[str, list[Scan]] = {}
     for scan in found.scans:
         by_subject.setdefault(scan.subject, []).append(scan)
+    lost = {label for label in subjects_in(root, there=False) if selection.accepts_subject(label)}
     records = []
-    for label in sorted((requested | there) - chosen):
-        if label not in there:
+    for label in sorted((requested | there | lost) - chosen):
+        if label in lost:
+            records.append(MissingScan(label, f"{root / f'sub-{label}'}: {LOST}. {GET_CONTENT}"))
+        elif label not in there:
             records.append(MissingScan(label, _absent_reason(root, label, selection)))
         elif label in by_subject and label not in requested:
             _log.info("sub-%s: has %s images, but none that passes the filters.", label, INPUT_WORDS)
@@ -267,17 +209,20 @@ def _missing(
 
 
 def _absent_reason(root: Path, label: str, selection: Selection) -> str:
-    present = _subjects_in(root)
+    present = subjects_in(root)
     if label in present:
         return f"sub-{label}: asked for by label, but the filter file leaves it out. Correct one of the two."
-    close = difflib.get_close_matches(label, present, n=3) or present
+    close = near_labels(label, present) or difflib.get_close_matches(label, present, n=3) or present
     return f"{root / f'sub-{label}'}: there is no such folder; expected one per participant. There is {shorten(close)}."
 
 
 def _nothing_message(root: Path, selection: Selection, subjects: list[str], found: _Found) -> str:
     if not subjects:
         wanted = shorten(selection.participant_labels)
-        return f"{root}: no subject passes the filters (asked for: {wanted}). There are {shorten(_subjects_in(root))}."
+        lost = subjects_in(root, there=False)
+        also = f" Links that lead nowhere: {shorten(lost)}. {GET_CONTENT}" if lost else ""
+        there = shorten(subjects_in(root))
+        return f"{root}: no subject passes the filters (asked for: {wanted}). There are {there}.{also}"
     left_out = found.left_out(subjects)
     if not found.scans:
         return (

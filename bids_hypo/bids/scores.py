@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from bids_hypo.bids.columns import fold_categories, numbers_or_words
+from bids_hypo.bids.columns import fold_categories, is_missing, numbers_or_words
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.plausible import check_numbers, is_age_column
+from bids_hypo.bids.times import days_of
 from bids_hypo.bids.tsv import TableError, read_table
 from bids_hypo.errors import NoInputError, UsageError, comma_hint
 
 _log = logging.getLogger(__name__)
 
-SUBJECT_COLUMN, SESSION_COLUMN = "participant_id", "session_id"
+SUBJECT_COLUMN, SESSION_COLUMN, TIME_COLUMN = "participant_id", "session_id", "acq_time"
+_KEYS = (SUBJECT_COLUMN, SESSION_COLUMN, TIME_COLUMN)
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,14 @@ class Scores:
         The scores.
     left_out : tuple of str
         Columns that are no numbers.
+    days : dict of (str, str) to float
+        Time of a session (column acq_time) by subject and session, where it is known.
     """
 
     table: pd.DataFrame
     names: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    days: dict[tuple[str, str], float] = field(default_factory=dict)
 
     @property
     def has_sessions(self) -> bool:
@@ -77,9 +82,14 @@ def read_scores(path: str | Path, names: Sequence[str] | None = None, covariates
     table = read_table(path)
     if SUBJECT_COLUMN not in table:
         raise UsageError(f"{path}: found the columns {_listed(table)}; expected {SUBJECT_COLUMN}, tabs between.")
+    nameless = int(table[SUBJECT_COLUMN].isna().sum())
+    if nameless:
+        raise TableError(
+            f"{path}: {nameless} rows have no {SUBJECT_COLUMN}; expected one each. Add it, or remove them."
+        )
     keys = {"sub": table[SUBJECT_COLUMN].str.removeprefix("sub-")}
     if SESSION_COLUMN in table:
-        keys["ses"] = table[SESSION_COLUMN].str.removeprefix("ses-")
+        keys["ses"] = table[SESSION_COLUMN].fillna("").str.removeprefix("ses-")
     missing = [name for name in (*(names or ()), *covariates) if name not in table]
     if missing:
         hint = comma_hint(missing)
@@ -88,7 +98,7 @@ def read_scores(path: str | Path, names: Sequence[str] | None = None, covariates
     repeated = frame[frame.duplicated()]
     if len(repeated):
         raise UsageError(f"{path}: {shorten(repeated['sub'])} come(s) twice; expected one row a person (or session).")
-    others = [str(c) for c in table if c not in (SUBJECT_COLUMN, SESSION_COLUMN, *covariates)]
+    others = [str(c) for c in table if c not in (*_KEYS, *covariates)]
     people = table[SUBJECT_COLUMN]
     numbers = {c: _numbers(table[c], people, path, must=names is not None) for c in names or others}
     kept = {c: column for c, column in numbers.items() if column is not None and column.notna().any()}
@@ -98,7 +108,20 @@ def read_scores(path: str | Path, names: Sequence[str] | None = None, covariates
     if not kept:
         raise UsageError(f"{path}: no column of scores; found the columns {_listed(table)}.")
     frame = frame.assign(**kept, **{c: _covariate(table[c], people, path) for c in covariates})
-    return Scores(frame, tuple(kept), bad)
+    return Scores(frame, tuple(kept), bad, _days(frame, table, path))
+
+
+def _days(frame: pd.DataFrame, table: pd.DataFrame, path: Path) -> dict[tuple[str, str], float]:
+    """Times of sessions by subject and session; those that cannot be read are told."""
+    if "ses" not in frame or TIME_COLUMN not in table:
+        return {}
+    days = {(s, e): days_of(t) for s, e, t in zip(*(frame[k] for k in ("sub", "ses")), table[TIME_COLUMN], strict=True)
+            if not is_missing(t)}  # fmt: skip
+    bad = [f"sub-{sub} ses-{ses}" for (sub, ses), day in days.items() if day is None]
+    if bad:
+        _log.warning("%s: %d times (%s) cannot be read and are not used: %s. Expected year-month-day as in "
+                     "2010-02-01T00:00:00 (ISO 8601).", path, len(bad), TIME_COLUMN, shorten(bad))  # fmt: skip
+    return {key: day for key, day in days.items() if day is not None}
 
 
 def _numbers(column: pd.Series, people: pd.Series, path: Path, *, must: bool) -> pd.Series | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,8 @@ from bids_hypo.bids.entities import (
 )
 from bids_hypo.errors import NoInputError, UsageError
 
+_log = logging.getLogger(__name__)
+
 EXTENSIONS = (".nii.gz", ".nii", ".mgz", ".mgh")
 KINDS = ("dseg", "mask", "probseg")
 # Where the tools that have their own folders leave the hypothalamus.
@@ -25,6 +28,7 @@ TOOL_PATTERNS: dict[str, str] = {
     "freesurfer": "{subject}/mri/hypothalamic_subunits_seg.v1.mgz",
     "fastsurfer": "{subject}/mri/hypothalamus.HypVINN.nii.gz",
 }
+_OF_UNIFORM = "_space-UNIT1_"
 _OWN_SPACES = frozenset({*INPUT_SUFFIXES, "orig", "T1", "native", "individual", "scanner"})
 _PLACEHOLDERS = {"subject": "sub", "session": "ses", "hemi": "hemi"}
 _LABEL = r"[0-9A-Za-z+]+"
@@ -137,7 +141,14 @@ def _by_bids_name(root: Path) -> list[SegmentationFiles]:
             continue
         if suffix in KINDS and extension in EXTENSIONS and _concerns_structure(entities, suffix):
             groups[scan_name(_of_scan(entities))].append((entities, suffix, path))
-    return [_choose(groups[name]) for name in sorted(groups)]
+    found = [_choose(groups[name]) for name in sorted(groups)]
+    uniform = [files.name for files in found if any(_OF_UNIFORM in path.name for path in files.paths.values())]
+    if uniform and len(uniform) < len(found):
+        _log.warning(
+            "%s: of %d segmentations %d belong to UNIT1 images (%s), the others to images of another kind; all are "
+            "used. If one kind is meant, say so with a pattern.", root, len(found), len(uniform), shorten(uniform),
+        )  # fmt: skip
+    return found
 
 
 def _bids_files(root: Path) -> Iterable[Path]:
@@ -185,9 +196,10 @@ def _plainest(files: Sequence[tuple[dict[str, str], str, Path]]) -> Path:
     fewest = min(len(entities) for entities, _, _ in files)
     plain = [path for entities, _, path in files if len(entities) == fewest]
     if len(plain) > 1:
+        mark = "_space-UNIT1_*" if any(_OF_UNIFORM in path.name for path in plain) else "_desc-manual_"
         raise UsageError(
             f"{plain[0]}: there is also {shorten(p.name for p in plain[1:])}. Say which is meant with a pattern, such "
-            "as '{subject}/anat/*_desc-manual_dseg.nii.gz'."
+            f"as '{{subject}}/anat/*{mark}dseg.nii.gz'."
         )
     return plain[0]
 

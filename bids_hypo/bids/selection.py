@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bids_hypo.bids.entities import INPUT_SUFFIXES, LABEL_PATTERN, SHORT_NAMES, Scan, labels_equal
+from bids_hypo.bids.entities import INPUT_SUFFIXES, LABEL_PATTERN, SHORT_NAMES, Scan, labels_equal, shorten
 from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.tsv import MISSING, read_lines, read_table
 from bids_hypo.errors import NoInputError, UsageError
 
+_log = logging.getLogger(__name__)
+
 NUMBERED_ENTITIES = frozenset({"run", "echo", "flip", "inv", "chunk"})
 _FIXED_KEYS = {"datatype": ("anat",), "suffix": INPUT_SUFFIXES}
+_WORDS = re.compile(r"[^\s,;]+")
+_FILTER_ENTRY = "t1w"
 _ABSENT = ("Query.NONE", "<Query.NONE: 1>")
 _PRESENT = ("*", "Query.ANY", "<Query.ANY: 2>", "Query.REQUIRED")
 
@@ -91,8 +97,8 @@ def normalise_labels(values: Iterable[str] | None, prefix: str) -> tuple[str, ..
     ----------
     values : iterable of str or None
         Labels with or without ``<prefix>-``, also several with commas between. With prefix ``sub``, a value may also
-        be a text file with one label per line (empty lines, lines that begin with # and a ``participant_id`` heading
-        are skipped, further columns ignored, so a participants.tsv will do). A value that could be a label is taken
+        be a text file with labels, one or several a line (empty lines, what follows a # and a ``participant_id``
+        heading are skipped), or a table with the column ``participant_id``. A value that could be a label is taken
         for one: write ``./name`` for a file without an extension.
     prefix : str
         ``sub``, ``ses``, ``run`` or ``acq``, with or without the dash.
@@ -132,19 +138,22 @@ def _labels_of(value: str, prefix: str) -> list[str]:
 
 def _labels_of_file(path: Path, prefix: str) -> list[str]:
     if not path.is_file():
-        raise NoInputError(f"{path}: there is no such file; expected a text file with one label per line.")
-    lines = [line for line in read_lines(path) if line.strip() and not line.lstrip().startswith("#")]
-    if lines and "\t" in lines[0] and "participant_id" in lines[0]:
-        words = read_table(path, ("participant_id",))["participant_id"].fillna(MISSING).tolist()
-    else:
-        words = [line.split()[0] for line in lines if line.split()[0] != "participant_id"]
-    labels = [word.removeprefix(f"{prefix}-") for word in words]
-    for label in labels:
+        raise NoInputError(f"{path}: there is no such file; expected a text file with labels, one or several a line.")
+    lines = [(n, line.partition("#")[0]) for n, line in enumerate(read_lines(path), 1)]
+    words = [(n, _WORDS.findall(line)) for n, line in lines if line.strip()]
+    heading = words[0][1] if words else []
+    if "participant_id" in heading and len(heading) > 1 and re.search("[\t,;]", lines[words[0][0] - 1][1]):
+        column = read_table(path, ("participant_id",))["participant_id"].fillna(MISSING)
+        words = [(n, [text]) for n, text in enumerate(column, 2)]
+    elif heading[:1] == ["participant_id"]:
+        words = [(n, of_line if len(heading) == 1 else of_line[:1]) for n, of_line in words[1:]]
+    labels = [(n, word.removeprefix(f"{prefix}-")) for n, of_line in words for word in of_line]
+    for n, label in labels:
         if not LABEL_PATTERN.fullmatch(label):
-            raise UsageError(_bad_label(label, prefix, f"in {path}"))
+            raise UsageError(_bad_label(label, prefix, f"in {path}, line {n},"))
     if not labels:
-        raise UsageError(f"{path}: found no label; expected a text file with one label per line.")
-    return labels
+        raise UsageError(f"{path}: found no label; expected a text file with labels, one or several a line.")
+    return [label for _, label in labels]
 
 
 def _bad_label(value: str, prefix: str, place: str) -> str:
@@ -166,7 +175,7 @@ def read_filter_file(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        Empty if there is no ``t1w`` entry, for entries of other kinds of image do not concern us.
+        Empty, with a warning, if there is no ``t1w`` entry: entries of other kinds of image do not concern us.
 
     Raises
     ------
@@ -182,9 +191,15 @@ def read_filter_file(path: str | Path) -> dict[str, Any]:
         raise NoInputError(f"{path}: the filter file cannot be read ({error}).") from error
     except ValueError as error:
         raise UsageError(f"{path}: not a JSON file ({error}); correct the filter file.") from error
-    entry = content.get("t1w", {}) if isinstance(content, dict) else None
+    entry = content.get(_FILTER_ENTRY, {}) if isinstance(content, dict) else None
     if not isinstance(entry, dict):
         raise UsageError(f'{path}: expected an object of the form {{"t1w": {{"session": "01"}}}}; correct the file.')
+    if _FILTER_ENTRY not in content:
+        alike = [key for key in content if key.lower() == _FILTER_ENTRY]
+        if alike:
+            raise UsageError(f"{path}: found the entry '{alike[0]}'; expected '{_FILTER_ENTRY}'. Correct the file.")
+        _log.warning("%s: filters nothing here, it has no entry '%s' but %s. Is it the right file?", path,
+                     _FILTER_ENTRY, shorten(map(repr, content)))  # fmt: skip
     _check_filters(entry, str(path))
     return entry
 

@@ -17,6 +17,7 @@ from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, scan_of_tab
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import MORPH_COLUMNS
 from bids_hypo.bids.tsv import TableError, brief, lines_of_rows, read_rows, read_table
+from bids_hypo.bids.unmatched import unmatched
 from bids_hypo.errors import NoInputError, NothingSelectedError
 
 GROUP_VOLUMES = "group_volumes.tsv"
@@ -46,10 +47,13 @@ class ScanTables:
         icv_mm3, hypothalamus_sd_mm3, icv_sd_mm3, flags (tuple of str), manual, models.
     problems : tuple of str
         One for each table that had to be left out.
+    unmatched : tuple of str
+        What was asked for by label and is not there.
     """
 
     table: pd.DataFrame
     problems: tuple[str, ...]
+    unmatched: tuple[str, ...] = ()
 
 
 def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
@@ -78,9 +82,11 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
     if not paths:
         raise NoInputError(f"{derivatives}: found no table of volumes (sub-*/[ses-*/]{name}). {advice}")
     rows, problems, selected = [], [], 0
+    every = []
     for path in paths:
         try:
             scan = scan_of_table(path, derivatives)
+            every.append(scan.entities)
             if not (selection.accepts_subject(scan.subject) and selection.accepts(scan)):
                 continue
             selected += 1
@@ -92,7 +98,7 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
         raise NothingSelectedError(f"{derivatives}: no scan passes the filters. There are {found}.")
     if not rows:
         raise TableError(f"{derivatives}: none of {len(paths)} tables of volumes can be used. First: {problems[0]}")
-    return ScanTables(pd.DataFrame(rows), tuple(problems))
+    return ScanTables(pd.DataFrame(rows), tuple(problems), tuple(unmatched(selection, every, derivatives)))
 
 
 def _text(error: Exception) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_hypo import __version__
+from bids_hypo.cli.checks import check_new_folder
 from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command
 from bids_hypo.errors import ExitCode, NoInputError, UsageError
@@ -91,6 +92,7 @@ def make_options(args: argparse.Namespace) -> GuiOptions:
     if args.data is not None and not args.data.is_dir():
         raise NoInputError(f"--data {args.data}: there is no such folder.")
     if args.work_dir is not None:
+        check_new_folder(args.work_dir, "--work-dir")
         args.work_dir.mkdir(parents=True, exist_ok=True)
     return GuiOptions(
         host=args.host, port=args.port, auth=None if args.auth is None else read_auth(args.auth),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bids_hypo import __version__
 from bids_hypo.cli import group, gui
 from bids_hypo.cli.arguments import build_parser, spell_options
+from bids_hypo.cli.checks import check_folders, check_new_folder
 from bids_hypo.cli.running import run_command
 from bids_hypo.cli.scratch import choose_scratch
 from bids_hypo.errors import ExitCode, UsageError
@@ -35,7 +36,9 @@ def _run_level(args: argparse.Namespace) -> int:
     if args.level not in LEVELS:
         logger.error("analysis level %r: expected one of: %s.", args.level, ", ".join(LEVELS))
         return ExitCode.INVALID_LEVEL
-    if not (args.array_script or args.dry_run):
+    if args.dry_run:
+        check_new_folder(args.work_dir, "--work-dir")
+    elif not args.array_script:
         choose_scratch(args.work_dir, args.output_dir)
     return group.run(args) if args.level == "group" else _participant(args)
 
@@ -65,6 +68,8 @@ def make_options(args: argparse.Namespace) -> RunOptions:
     ------
     UsageError
         For values that cannot be used together.
+    NoInputError
+        If a folder or file that is named does not exist.
     """
     from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
     from bids_hypo.workflow.options import RunOptions
@@ -81,6 +86,7 @@ def make_options(args: argparse.Namespace) -> RunOptions:
         raise UsageError("--reports-only and --no-reports contradict each other; leave one out.")
     if args.scheduler_config is not None and args.scheduler is None:
         raise UsageError("--scheduler-config describes the jobs of a queue; give --scheduler slurm, pbs or sge, too.")
+    check_folders(args.derivatives, "--derivatives")
     selection = Selection(
         participant_labels=normalise_labels(args.participant_label, "sub"),
         session_labels=normalise_labels(args.session_label, "ses"),

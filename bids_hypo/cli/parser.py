@@ -38,11 +38,12 @@ class Parser(argparse.ArgumentParser):
         self.register("action", None, _StoreOnce)
         self.register("action", "store", _StoreOnce)
         self.given: dict[str, tuple[str | None, Any]] = {}
+        self.words: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does, but unknown options are looked for first: what follows them is often misread."""
         words = sys.argv[1:] if args is None else list(args)
-        self.given = {}
+        self.given, self.words = {}, words
         if self._subparsers is None:  # else a command looks at its own
             self._refuse_unknown(words)
         return super().parse_known_args(words, namespace)
@@ -69,7 +70,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print how the command is used in short, and what is wrong."""
+        if message.startswith("the following arguments are required"):
+            message += self._list_hint()
         self.exit(2, f"{self.prog}: error: {message}\nSee {self.prog} --help for all options.\n")
+
+
+    def _list_hint(self) -> str:
+        """A sentence on the lists that may have swallowed what is missing; empty if none was given."""
+        known = self._option_string_actions
+        lists = [word for word in self.words if word in known and known[word].nargs in ("+", "*")]
+        if not lists:
+            return ""
+        return f". {lists[0]} takes all words up to the next option: give it last, or put -- after its values"
 
 
 class _StoreOnce(argparse._StoreAction):

@@ -44,6 +44,7 @@ def run_command(
     int
         An `ExitCode`, 130 after an interruption, or 141 if nobody reads what is printed any more (``| head``).
     """
+    _open_closed_streams()
     try:
         code = _run(parser, argv, work, quiet)
         for stream in (sys.stdout, sys.stderr):
@@ -93,6 +94,25 @@ def _set_up_logging(quiet: int, verbose: int) -> None:
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: record.name.partition(".")[0] == "bids_hypo" or record.levelno >= others)
+
+
+def _open_closed_streams() -> None:
+    """Put /dev/null where standard input, output or error is closed (``2>&-``).
+
+    Else the next file that is opened takes its number, and what a library writes to standard error lands in that file.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            os.set_inheritable(number, True)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - as long as the process lasts
 
 
 def _is_unread(stream: TextIO | None) -> bool:

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from bids_hypo.cli.checks import check_new_folder
+
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -28,8 +30,14 @@ def choose_scratch(work_dir: Path | None, output_dir: Path | None) -> Path | Non
     -------
     Path or None
         A folder made for this run, removed at its end; None if the usual places serve.
+
+    Raises
+    ------
+    CannotCreateError
+        If `work_dir` cannot be made or written.
     """
     if work_dir is not None:
+        check_new_folder(work_dir, "--work-dir")
         work_dir.mkdir(parents=True, exist_ok=True)
         _use_for_temporary_files(work_dir.resolve())
     usual = _usual_folder()

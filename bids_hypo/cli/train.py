@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_hypo.cli.checks import check_files, check_new_folder, need, refuse
 from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command
 from bids_hypo.errors import ExitCode, UsageError
@@ -26,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _work(args: argparse.Namespace) -> int:
+    for name in ("work_dir", "bundle"):
+        check_new_folder(getattr(args, name, None), f"--{name.replace('_', '-')}")
     args.run(args)
     return ExitCode.OK
 
@@ -39,9 +42,9 @@ def _fit(args: argparse.Namespace) -> None:
     from bids_hypo.workflow.training import train_anatomy
 
     if recipe["examples"] == "synthesis":
-        _need(args, "label_maps")
+        need(args, "label_maps")
         why = f"'{recipe['name']}' learns from --label-maps, in phases"
-        _refuse(args, why, "folds", "fold", "data", "pattern", "stratify", "label_certainty")
+        refuse(args, why, "folds", "fold", "data", "pattern", "stratify", "label_certainty")
         _configure(args, recipe)
         train_anatomy(
             recipe, args.label_maps, args.work_dir, encoder_weights=_start(args, recipe), only_phase=args.phase
@@ -54,7 +57,7 @@ def _fit(args: argparse.Namespace) -> None:
 
 
 def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
-    _refuse(args, f"'{recipe['name']}' learns from labelled scans (--data)", "label_maps")
+    refuse(args, f"'{recipe['name']}' learns from labelled scans (--data)", "label_maps")
     n_folds = args.folds or recipe.get("folds", 1)
     if n_folds < 1 or (args.fold is not None and not 1 <= args.fold <= n_folds):
         raise UsageError(f"--folds {n_folds} --fold {args.fold}: expected a number of folds and one of them.")
@@ -89,7 +92,7 @@ def _configure(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
 
 
 def _labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> list[LabelledScan]:
-    _need(args, "data")
+    need(args, "data")
     from bids_hypo.train.labelled import find_labelled, label_weights
 
     items = []
@@ -129,6 +132,7 @@ def _review(args: argparse.Namespace) -> None:
     from bids_hypo.train.recipe import load_recipe
     from bids_hypo.workflow.label_review import review_labels
 
+    check_new_folder(args.out, "--out")
     recipe = load_recipe("hypothalamus")
     models = load_models(args.device, None, args.models, 16)
     table = review_labels(_labelled(args, recipe), models, args.out, trusted=args.keep)
@@ -142,10 +146,10 @@ def _measure(args: argparse.Namespace) -> None:
     from bids_hypo.train.recipe import load_recipe
     from bids_hypo.workflow import accuracy, steadiness
 
+    maps = _maps(args)
+    check_files(args.scans, "--scans")
     models = load_models(args.device, None, args.models, 16, mixed=False if args.what == "precision" else None)
     if args.what == "icv":
-        _need(args, "label_maps")
-        maps = [args.label_maps / f"{name}.nii.gz" for name in args.maps or load_recipe("anatomy")["validation"]]
         table = accuracy.icv_accuracy(
             maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast, varied_voxels=args.varied_voxels
         )
@@ -162,7 +166,7 @@ def _measure(args: argparse.Namespace) -> None:
         table = accuracy.shrinking(set_aside(_labelled(args, recipe), recipe[args.part]), models)
         print(f"slope {accuracy.slope(table['true_percent'], table['found_percent']):.3f}")
     else:
-        _need(args, "scans")
+        need(args, "scans")
         if args.what == "steadiness":
             table = steadiness.steadiness(args.scans, models)
             print(steadiness.variation_percent(table).to_string(float_format=lambda x: f"{x:.2f}"))
@@ -170,6 +174,18 @@ def _measure(args: argparse.Namespace) -> None:
             mixed = load_models(args.device, None, args.models, 16, mixed=True)
             table = steadiness.precision_changes(args.scans, models, mixed)
     _report(table, args.out)
+
+
+def _maps(args: argparse.Namespace) -> list[Path]:
+    """The label maps to measure on; none unless they are needed."""
+    from bids_hypo.train.recipe import load_recipe
+
+    if args.what != "icv":
+        return []
+    need(args, "label_maps")
+    maps = [args.label_maps / f"{name}.nii.gz" for name in args.maps or load_recipe("anatomy")["validation"]]
+    check_files(maps, "--maps")
+    return maps
 
 
 def _report(table: pd.DataFrame, out: Path | None) -> None:
@@ -181,22 +197,6 @@ def _report(table: pd.DataFrame, out: Path | None) -> None:
     print("mean absolute", numbers.abs().mean().round(3).to_dict())
     if out:
         write_tsv(out, table)
-
-
-def _need(args: argparse.Namespace, *names: str) -> None:
-    for name in names:
-        if not getattr(args, name):
-            raise UsageError(f"{_flag(name)} is needed here; see bids_hypo_train --help.")
-
-
-def _refuse(args: argparse.Namespace, why: str, *names: str) -> None:
-    given = [_flag(name) for name in names if getattr(args, name) is not None]
-    if given:
-        raise UsageError(f"{', '.join(given)}: cannot be used here: the recipe {why}. Leave it out.")
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 RECIPE_HELP = "anatomy, hypothalamus, vernikouskaya2023, vernikouskaya2023-icv, gradio-cnn, or a recipe file (.json)"

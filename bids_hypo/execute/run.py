@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from bids_hypo import __version__
-from bids_hypo.bids.dataset import prepare_output, write_crash
+from bids_hypo.bids.dataset import check_output, prepare_output, write_crash
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.names import OutputNames, output_names
 from bids_hypo.bids.query import MissingScan, Scan, check_dataset, find_scans
@@ -88,6 +88,7 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
     _warn_of_other_images(scans, bundles)
     plan = make_plan(scans, missing, bundles, options)
     if options.dry_run:
+        check_output(options.output_dir, options.bids_dir)
         return ExitCode.OK, _announce(plan)
     prepare_output(options.output_dir, options.bids_dir, command_version=__version__)
     for former, names in plan.adopted:

@@ -62,7 +62,8 @@ class EvaluationPage:
         For each method; scans without T1w image are drawn on grey.
     unused : dict of str to list of str
         Scans that a method has and the truth lacks.
-    covariates : sequence of str
+    covariates, remarks : sequence of str
+        Remarks are about the order of sessions.
     """
 
     out: Path
@@ -75,6 +76,7 @@ class EvaluationPage:
     outlines: dict[str, list[OutlineCase]]
     unused: dict[str, list[str]]
     covariates: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
     @property
     def methods(self) -> list[str]:

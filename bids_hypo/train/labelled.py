@@ -261,12 +261,23 @@ def label_weights(labels_dir: Path, rule: dict[str, float]) -> pd.DataFrame | No
         return None
     if "weight" in table:
         return table[["participant_id", "weight"]].fillna(1.0)
+    lacking = [name for name in ("cv", "whole_mm3") if name not in table]
+    if lacking:
+        there = ", ".join(map(str, table.columns))
+        raise TableError(
+            f"{_label_file(labels_dir)}: no column {', '.join(lacking)}; expected 'weight', or 'cv' and 'whole_mm3'; "
+            f"there are {there}. Add a column of weights (1 where a label is trusted)."
+        )
     doubtful = (table["cv"] > rule["cv_above"]) | (table["whole_mm3"] < rule["volume_below_mm3"])
     return pd.DataFrame({"participant_id": table["participant_id"], "weight": np.where(doubtful, rule["weight"], 1.0)})
 
 
+def _label_file(labels_dir: Path) -> Path | None:
+    return next((p for p in (labels_dir / LABEL_TABLE, labels_dir.parent / LABEL_TABLE) if p.is_file()), None)
+
+
 def _label_table(labels_dir: Path) -> pd.DataFrame | None:
-    path = next((p for p in (labels_dir / LABEL_TABLE, labels_dir.parent / LABEL_TABLE) if p.is_file()), None)
+    path = _label_file(labels_dir)
     if path is None:
         return None
     table = read_table(path, ("participant_id",))

@@ -56,11 +56,15 @@ def changed(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If the recipe has no such entry, or the value is not JSON.
+        If the recipe has no such entry, or the value is not JSON, or an entry gets two values.
     """
     recipe = copy.deepcopy(recipe)
+    given: dict[str, str] = {}
     for change in changes:
         where, _, text = change.partition("=")
+        before = given.setdefault(where, text)
+        if before != text:
+            raise UsageError(f"--set {change}: {where} is given twice, as {before} and as {text}; give it once.")
         *parents, key = where.split(".")
         place: Any = recipe
         for parent in parents:

@@ -123,7 +123,7 @@ def load_cohort(options: GroupOptions) -> Cohort:
     participants, folded = _fold_groups(participants, options, levels)
     participants = participants.assign(group=participants[options.group_column])
     joined = join_people(scans.table, participants, sessions, (*wanted, *shown), options.selection, source)
-    table, remarks = joined.table, [*named, *folded, *joined.remarks]
+    table, remarks = joined.table, [*scans.unmatched, *named, *folded, *joined.remarks]
     for name in (*wanted, *shown):
         try:
             table[name], more = _typed(table, name, options, levels, joined.origin[name])

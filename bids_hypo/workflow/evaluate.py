@@ -17,14 +17,17 @@ from bids_hypo.bids.scores import Scores, read_scores
 from bids_hypo.bids.segmentations import SegmentationFiles, match_scans
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import write_json
+from bids_hypo.bids.unmatched import near_hint
 from bids_hypo.errors import NoInputError, NothingSelectedError, ScanReadError, UsageError
 from bids_hypo.image.segmentation import BOTH, common_grid, masks_on, read_parts
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.report.evaluation_page import EvaluationPage, write_evaluation_page
 from bids_hypo.report.outline_figures import OutlineCase
+from bids_hypo.workflow.evaluation_associations import session_keys
 from bids_hypo.workflow.evaluation_columns import column_dictionary
 from bids_hypo.workflow.evaluation_plan import EvaluateOptions, Plan, Source, check_output, make_plan
 from bids_hypo.workflow.evaluation_scans import COMPARED, common_scans, compare_all
+from bids_hypo.workflow.evaluation_sessions import Days, days_of_dataset, order_remarks
 from bids_hypo.workflow.evaluation_tables import METRICS, RANKED, all_tables
 
 logger = logging.getLogger(__name__)
@@ -83,7 +86,8 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     if not common:
         raise NoInputError(_nothing_common(options, scans))
     compared = scans[scans["scan"].isin(common)]
-    made = all_tables(compared, scores, options.covariates)
+    days, remarks = _session_order(compared, scores, options)
+    made = all_tables(compared, scores, options.covariates, days)
     for name, table in made.items():
         write_table(options.out, name, table)
     write_evaluation_page(
@@ -98,22 +102,64 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
             outlines=outline_cases(plan, compared, options),
             unused=plan.unused,
             covariates=options.covariates,
+            remarks=remarks,
         )
     )
     return Evaluation(plan, scans, common, made)
 
 
+def _session_order(
+    compared: pd.DataFrame, scores: Scores | None, options: EvaluateOptions
+) -> tuple[Days, list[str]]:
+    """Times of sessions that order the scans for scores, and what has to be said about the order."""
+    if scores is None:
+        return {}, []
+    sessions = session_keys(compared).drop_duplicates()
+    days: Days = scores.days
+    if options.images is not None and sessions["ses"].ne("").any():
+        days = days_of_dataset(options.images, sorted(set(sessions["sub"]))) | scores.days
+    if scores.has_sessions and not sessions["ses"].ne("").all():  # the first row of a person counts
+        sessions = scores.table.loc[scores.table["sub"].isin(sessions["sub"]), ["sub", "ses"]]
+    remarks = order_remarks(sessions, days)
+    for remark in remarks:
+        logger.warning("%s", remark)
+    return days, remarks
+
+
 def _check_scores(scores: Scores | None, plan: Plan, options: EvaluateOptions) -> None:
     if scores is None:
         return
-    people = {t.entities["sub"] for t in plan.truths}
-    if not people & set(scores.table["sub"]):
+    people, listed = {t.entities["sub"] for t in plan.truths}, set(scores.table["sub"])
+    lacking = sorted(people - listed)
+    if not people & listed:
         raise UsageError(
             f"{options.scores}: holds none of the participants of the truth ({shorten(people)}); found "
             f"{shorten(scores.table['sub'])}. Check participant_id."
+            f"{near_hint(lacking, listed)}"
         )
+    if lacking:
+        logger.warning(
+            "%s: no row for %d of %d participants of the truth, who are not correlated: %s.%s", options.scores,
+            len(lacking), len(people), shorten(lacking), near_hint(lacking, listed),
+        )  # fmt: skip
+    if scores.has_sessions:
+        _check_sessions(scores, plan, options)
     if scores.left_out:
         logger.warning("%s: left out, no numbers: %s.", options.scores, shorten(scores.left_out, at_most=20))
+
+
+def _check_sessions(scores: Scores, plan: Plan, options: EvaluateOptions) -> None:
+    """Say which sessions of the truth have no scores; people without any row are told already."""
+    listed = set(zip(scores.table["sub"], scores.table["ses"], strict=True))
+    people, labels = ({key[n] for key in listed} for n in (0, 1))
+    keys = {(t.entities["sub"], t.entities["ses"]) for t in plan.truths if "ses" in t.entities}
+    lacking = sorted((sub, ses) for sub, ses in keys - listed if sub in people)
+    if lacking:
+        hint = near_hint(sorted({ses for _, ses in lacking} - labels), labels)
+        logger.warning(
+            "%s: no row for %d of %d sessions of the truth, which are not correlated: %s.%s", options.scores,
+            len(lacking), len(keys), shorten(f"sub-{sub} ses-{ses}" for sub, ses in lacking), hint,
+        )  # fmt: skip
 
 
 def _nothing_common(options: EvaluateOptions, scans: pd.DataFrame) -> str:

@@ -10,6 +10,8 @@ import pandas as pd
 from bids_hypo.bids.scores import Scores
 from bids_hypo.measure.ranking import holm
 from bids_hypo.measure.score_association import associate
+from bids_hypo.stats.table import natural
+from bids_hypo.workflow.evaluation_sessions import Days, in_order
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +19,9 @@ TRUTH = "truth"
 CROSS_SECTIONAL, CHANGE, CHANGE_AND_FIRST = "cross-sectional", "change", "change and first score"
 
 
-def associations_table(scans: pd.DataFrame, scores: Scores, covariates: Sequence[str] = ()) -> pd.DataFrame:
+def associations_table(
+    scans: pd.DataFrame, scores: Scores, covariates: Sequence[str] = (), days: Days | None = None
+) -> pd.DataFrame:
     """Correlate volumes with scores: in the first session, and as change from the first to the last.
 
     Parameters
@@ -26,6 +30,8 @@ def associations_table(scans: pd.DataFrame, scores: Scores, covariates: Sequence
         One row a scan, method and hemisphere, with participant_id, session_id, true_mm3 and volume_mm3.
     scores : Scores
     covariates : sequence of str
+    days : Days, optional
+        Times of sessions, see `in_order`; those of the scores unless given.
 
     Returns
     -------
@@ -33,9 +39,10 @@ def associations_table(scans: pd.DataFrame, scores: Scores, covariates: Sequence
         One row an analysis, method (``truth`` first), hemisphere and score. The change is left out where nobody has
         two sessions.
     """
+    days = scores.days if days is None else days
     rows = []
     for (method, hemisphere), volumes in _volumes(scans).groupby(["method", "hemisphere"], sort=False):
-        persons = [(CROSS_SECTIONAL, _first_session(volumes, scores)), *_changes(volumes, scores)]
+        persons = [(CROSS_SECTIONAL, _first_session(volumes, scores, days)), *_changes(volumes, scores, days)]
         for analysis, table in persons:
             found = [(name, associate(table, "volume", name, covariates)) for name in scores.names]
             corrected = holm([a.pearson_p for _, a in found])
@@ -53,19 +60,23 @@ def associations_table(scans: pd.DataFrame, scores: Scores, covariates: Sequence
     return table.sort_values("analysis", key=lambda c: c.map(order), kind="stable", ignore_index=True)
 
 
-def _volumes(scans: pd.DataFrame) -> pd.DataFrame:
-    """One row a person, session, method (with the truth as one) and hemisphere: sub, ses, volume in mm3."""
-    keys = pd.DataFrame(
+def session_keys(scans: pd.DataFrame) -> pd.DataFrame:
+    """The labels of each scan, without prefix: sub, and ses (empty where there is none)."""
+    return pd.DataFrame(
         {
             "sub": scans["participant_id"].str.removeprefix("sub-"),
             "ses": scans["session_id"].fillna("").astype(str).str.removeprefix("ses-"),
-            "scan": scans["scan"],
-            "hemisphere": scans["hemisphere"],
         }
     )
+
+
+def _volumes(scans: pd.DataFrame) -> pd.DataFrame:
+    """One row a person, session, method (with the truth as one) and hemisphere: sub, ses, volume in mm3."""
+    keys = session_keys(scans).assign(scan=scans["scan"], hemisphere=scans["hemisphere"])
     true = keys.assign(method=TRUTH, volume=scans["true_mm3"].astype(float)).drop_duplicates(["scan", "hemisphere"])
     found = keys.assign(method=scans["method"], volume=scans["volume_mm3"].astype(float))
-    both = pd.concat([true, found], ignore_index=True).sort_values("scan", kind="stable")
+    both = pd.concat([true, found], ignore_index=True)
+    both = both.sort_values("scan", kind="stable", key=lambda names: names.map(natural))
     once = both.drop_duplicates(["sub", "ses", "method", "hemisphere"])
     if len(once) < len(both):
         logger.warning("Some sessions have several scans; scores are correlated with the first of them by name.")
@@ -73,22 +84,21 @@ def _volumes(scans: pd.DataFrame) -> pd.DataFrame:
     return once.sort_values("method", key=lambda c: c.map(rank), kind="stable")
 
 
-def _first_session(volumes: pd.DataFrame, scores: Scores) -> pd.DataFrame:
-    first = volumes.sort_values("ses", kind="stable").drop_duplicates("sub")
-    return _with_scores(first, scores)
+def _first_session(volumes: pd.DataFrame, scores: Scores, days: Days) -> pd.DataFrame:
+    return _with_scores(in_order(volumes, days).drop_duplicates("sub"), scores, days)
 
 
-def _with_scores(volumes: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+def _with_scores(volumes: pd.DataFrame, scores: Scores, days: Days) -> pd.DataFrame:
     """Join by session where both have sessions; else by person, with the first row of the person."""
     if scores.has_sessions and volumes["ses"].ne("").all():
         return volumes.merge(scores.table, on=["sub", "ses"])
-    once = scores.table.sort_values("ses", kind="stable") if scores.has_sessions else scores.table
+    once = in_order(scores.table, days) if scores.has_sessions else scores.table
     return volumes.merge(once.drop_duplicates("sub").drop(columns="ses", errors="ignore"), on="sub")
 
 
-def _changes(volumes: pd.DataFrame, scores: Scores) -> list[tuple[str, pd.DataFrame]]:
+def _changes(volumes: pd.DataFrame, scores: Scores, days: Days) -> list[tuple[str, pd.DataFrame]]:
     """Change from the first to the last session, of the volume in percent and of the scores; empty without sessions."""
-    ordered = volumes.sort_values(["sub", "ses"], kind="stable")
+    ordered = in_order(volumes, days)
     first, last = ordered.drop_duplicates("sub"), ordered.drop_duplicates("sub", keep="last")
     pairs = first.merge(last, on="sub", suffixes=("", "_last"))
     pairs = pairs[pairs["ses"] != pairs["ses_last"]]
@@ -96,7 +106,7 @@ def _changes(volumes: pd.DataFrame, scores: Scores) -> list[tuple[str, pd.DataFr
         return []
     change = pairs.assign(volume=100 * (pairs["volume_last"] - pairs["volume"]) / pairs["volume"])
     if not scores.has_sessions:
-        return [(CHANGE_AND_FIRST, _with_scores(change, scores))]
+        return [(CHANGE_AND_FIRST, _with_scores(change, scores, days))]
     joined = change.merge(scores.table, on=["sub", "ses"]).merge(
         scores.table[["sub", "ses", *scores.names]].rename(columns={"ses": "ses_last"}),
         on=["sub", "ses_last"],

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bids_hypo.bids.entities import shorten
+from bids_hypo.bids.places import check_can_be_made
 from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations, match_scans
+from bids_hypo.bids.selection import Selection
+from bids_hypo.bids.unmatched import unmatched
 from bids_hypo.errors import CannotCreateError, NothingSelectedError, UsageError
 from bids_hypo.image.segmentation import Labels
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,12 +101,11 @@ def check_output(options: EvaluateOptions) -> None:
     inputs = [options.truth.folder, *(m.folder for m in options.methods), *([options.images] if options.images else [])]
     if options.out.resolve() in [folder.resolve() for folder in inputs]:
         raise UsageError(f"{options.out}: the output folder is one of the inputs. Choose another.")
+    check_can_be_made(options.out)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CannotCreateError(f"{options.out}: cannot be made ({error}). Choose another folder.") from error
-    if not os.access(options.out, os.W_OK):
-        raise CannotCreateError(f"{options.out}: cannot be written. Choose another, or check its permissions.")
 
 
 def make_plan(options: EvaluateOptions) -> Plan:
@@ -120,14 +125,30 @@ def make_plan(options: EvaluateOptions) -> Plan:
         )
     predictions: dict[str, list[SegmentationFiles | None]] = {}
     reasons, unused = {}, {}
+    every = list(found)
     for method in options.methods:
-        files = [f for f in find_segmentations(method.folder, method.pattern) if _selected(f, options)]
+        of_method = find_segmentations(method.folder, method.pattern)
+        every += of_method
+        files = [f for f in of_method if _selected(f, options)]
         matches = match_scans([t.entities for t in truths], [f.entities for f in files])
         predictions[method.name] = [None if m.index is None else files[m.index] for m in matches]
         reasons[method.name] = [m.reason for m in matches]
         used = {m.index for m in matches}
         unused[method.name] = [f.name for i, f in enumerate(files) if i not in used]
+    _tell_unmatched(options, found, every)
     return Plan(truths, predictions, reasons, unused)
+
+
+def _tell_unmatched(
+    options: EvaluateOptions, truths: Sequence[SegmentationFiles], every: Sequence[SegmentationFiles]
+) -> None:
+    """Say who of those asked for has no truth, and which sessions neither the truth nor a method knows."""
+    for selection, files in (
+        (Selection(participant_labels=options.participant_labels), truths),
+        (Selection(session_labels=options.session_labels), every),
+    ):
+        for sentence in unmatched(selection, (f.entities for f in files), options.truth.folder):
+            logger.warning("%s", sentence)
 
 
 def _selected(files: SegmentationFiles, options: EvaluateOptions) -> bool:

@@ -15,6 +15,7 @@ from bids_hypo.image.segmentation import BOTH, SIDES
 from bids_hypo.measure.agreement import Estimate, PairedTest, agreement
 from bids_hypo.measure.ranking import compare_methods, rank_methods
 from bids_hypo.workflow.evaluation_associations import associations_table
+from bids_hypo.workflow.evaluation_sessions import Days
 
 HEMISPHERES = (BOTH, *SIDES)
 
@@ -55,7 +56,9 @@ METRICS = (
 RANKED = tuple(metric for metric in METRICS if metric.better)
 
 
-def all_tables(scans: pd.DataFrame, scores: Scores | None, covariates: Sequence[str]) -> dict[str, pd.DataFrame]:
+def all_tables(
+    scans: pd.DataFrame, scores: Scores | None, covariates: Sequence[str], days: Days | None = None
+) -> dict[str, pd.DataFrame]:
     """Summarise the scans that all methods have.
 
     Parameters
@@ -64,6 +67,8 @@ def all_tables(scans: pd.DataFrame, scores: Scores | None, covariates: Sequence[
         Rows of `bids_hypo.workflow.evaluate.compare_all` with status ``compared``.
     scores : Scores or None
     covariates : sequence of str
+    days : Days, optional
+        Times of sessions.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def all_tables(scans: pd.DataFrame, scores: Scores | None, covariates: Sequence[
     if scans["method"].nunique() > 1:
         made |= {"ranking": ranking_table(scans), "comparisons": comparisons_table(scans)}
     if scores is not None:
-        made["associations"] = associations_table(scans, scores, covariates)
+        made["associations"] = associations_table(scans, scores, covariates, days)
     return made
 
 

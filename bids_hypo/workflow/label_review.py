@@ -13,7 +13,7 @@ import pandas as pd
 
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.names import output_names
-from bids_hypo.errors import NoInputError, SegmentationError
+from bids_hypo.errors import NoInputError, SegmentationError, comma_hint
 from bids_hypo.image.grid import Grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.segmentation import BOTH, LEFT, RIGHT, SIDES, Parts, common_grid, cropped, padded
@@ -94,6 +94,7 @@ def review_labels(
         raise NoInputError(
             f"--keep {' '.join(sorted(unknown))}: no such person among the {len(items)} labelled scans; expected the "
             f"folder of the dataset and the subject, such as {items[0].person}."
+            f"{comma_hint(unknown)}"
         )
     rows, reviewed = [], set()
     pictures = _Pictures(out)

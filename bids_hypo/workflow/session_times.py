@@ -182,6 +182,11 @@ def _ages(rows: pd.DataFrame, person: str, notes: _Notes) -> dict[str, float]:
     return {key: float(age) for key, age in ages.items() if is_age(age)}
 
 
+def labels_have_order(labels: Sequence[str]) -> bool:
+    """Whether labels of sessions differ in their numbers only; others, such as pre and post, have no order."""
+    return len({re.sub(r"\d+", "0", label) for label in labels}) == 1
+
+
 def _check(years: Mapping[str, float], keys: Sequence[str], lacking: list[str], person: str, notes: _Notes) -> None:
     """Note why a person with several sessions cannot be followed, or whose labels and times disagree."""
     if not years:
@@ -189,7 +194,6 @@ def _check(years: Mapping[str, float], keys: Sequence[str], lacking: list[str], 
         return
     if max(years.values()) == 0:
         notes.about[_SAME_TIME].append(person)
-    numbered = len({re.sub(r"\d+", "0", key) for key in keys}) == 1  # other labels, such as pre and post, have no order
     ordered = [years[key] for key in sorted(keys, key=natural)]
-    if numbered and any(b < a for a, b in pairwise(ordered)):
+    if labels_have_order(keys) and any(b < a for a, b in pairwise(ordered)):
         notes.about[_ORDER].append(person)

@@ -89,10 +89,11 @@ def test_missing_subjects_are_recorded(make_dataset) -> None:
     assert "no such folder" in reasons["1"] and "01" in reasons["1"]
 
 
-def test_subject_without_the_session_is_not_missing_unless_asked_for(make_dataset) -> None:
+def test_subject_without_the_session_is_not_missing_unless_asked_for(make_dataset, caplog) -> None:
     root = make_dataset(["sub-01_ses-1_T1w.nii.gz", "sub-02_ses-2_T1w.nii.gz"])
     assert find_scans(root, Selection(session_labels=("1",)))[1] == []
-    _, missing = find_scans(root, Selection(participant_labels=("01", "02"), session_labels=("1",)))
+    _, missing = find_scans(root, Selection(participant_labels=("01", "02"), session_labels=("1", "01", "9")))
+    assert "sessions asked for: 01, 9. There are 1" in caplog.text and "Did you mean 1 for 01?" in caplog.text
     assert [record.subject for record in missing] == ["02"]
 
 
@@ -361,6 +362,32 @@ def test_only_magnitude_is_measured_and_one_line_tells(make_dataset, caplog: pyt
     assert "3 image(s) left out, such as sub-01/anat/sub-01_part-phase_T1w.nii.gz" in line and "only magnitude" in line
 
 
+def test_other_parts_are_measured_and_named(make_dataset, caplog: pytest.LogCaptureFixture) -> None:
+    files = ["sub-01_part-PHASE_T1w.nii.gz", "sub-01_part-magnitude_T1w.nii.gz", "sub-02_part-mag_T1w.nii.gz"]
+    assert names(find_scans(make_dataset(files), Selection())[0]) == files[1:]
+    assert "1 image(s) with a part- that BIDS does not know, such as sub-01/anat/sub-01_part-magnitude" in caplog.text
+    assert "1 image(s) left out, such as sub-01/anat/sub-01_part-PHASE" in caplog.text
+
+
+@pytest.mark.parametrize("database", [None, "db"])
+def test_a_link_that_leads_nowhere_is_told(make_dataset, tmp_path: Path, database, caplog) -> None:
+    root = make_dataset(["sub-01_ses-1_T1w.nii.gz"])
+    (root / "sub-05").symlink_to(tmp_path / "gone")
+    (root / "sub-01/ses-2").symlink_to(tmp_path / "gone")
+    scans, (missing,) = find_scans(root, Selection(), database_dir=database and tmp_path / database)
+    assert len(scans) == 1 and missing.subject == "05"
+    assert missing.reason == (
+        f"{root}/sub-05: a link to a folder that is not there. Get its content (datalad get), or remove the link."
+    )
+    assert f"{root}/sub-01/ses-2: a link to a folder that is not there, so its images are not measured" in caplog.text
+    assert find_scans(root, Selection(participant_labels=("01",)))[1] == []
+    with pytest.raises(NothingSelectedError, match="Links that lead nowhere: 05"):
+        find_scans(root, Selection(participant_labels=("05",)))
+    (root / "sub-01").rename(tmp_path / "elsewhere")
+    with pytest.raises(InvalidBidsError, match="sub-05: a link to a folder that is not there, and no subject"):
+        check_dataset(root)
+
+
 def test_a_subject_of_phase_images_only_has_nothing_to_measure(make_dataset) -> None:
     root = make_dataset([*PARTS, "sub-03_part-phase_T1w.nii.gz"])
     _, (missing,) = find_scans(root, Selection())
@@ -402,6 +429,10 @@ def test_bidsignore_is_honoured_and_one_line_tells(make_dataset, caplog: pytest.
 
 def test_a_bidsignore_that_cannot_be_read_is_told(make_dataset, caplog: pytest.LogCaptureFixture) -> None:
     root = make_dataset(IGNORED[:2])
+    (root / ".bidsignore").write_text("*_run-2_*\n", encoding="utf-16")
+    assert names(find_scans(root, Selection())[0]) == list(IGNORED[:2])
+    assert ".bidsignore: not text in UTF-8" in caplog.text
+    (root / ".bidsignore").unlink()
     (root / ".bidsignore").mkdir()
     assert names(find_scans(root, Selection())[0]) == list(IGNORED[:2])
     assert ".bidsignore: cannot be read" in caplog.text

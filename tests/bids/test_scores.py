@@ -50,6 +50,7 @@ def test_sessions(tmp_path):
         (TABLE + "sub-01\t1\tf\t1\tz\n", None, [], UsageError, "01 come"),
         ("id\tEDSS\n1\t2\n", None, [], UsageError, "participant_id"),
         ("participant_id\tsex\nsub-01\tf\n", None, [], UsageError, "no column of scores"),
+        (TABLE + "n/a\t1\tf\t1\tz\n\t1\tf\t1\tz\n", None, [], TableError, "2 rows have no participant_id"),
         (None, None, [], NoInputError, "absent.tsv"),
     ],
 )

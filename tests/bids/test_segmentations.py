@@ -124,6 +124,15 @@ def test_nothing_found(folder, tmp_path):
         find_segmentations(folder("sub-01/anat/sub-01_T1w.nii.gz"))
 
 
+def test_results_of_both_kinds_of_image_in_one_folder_are_told(folder, caplog):
+    names = ["sub-01/anat/sub-01_space-orig_seg-hypothalamus_dseg.nii.gz",
+             "sub-02/anat/sub-02_space-UNIT1_seg-hypothalamus_dseg.nii.gz"]  # fmt: skip
+    assert len(find_segmentations(folder(*names))) == 2
+    assert "of 2 segmentations 1 belong to UNIT1 images (sub-02), the others to images of another kind" in caplog.text
+    with pytest.raises(UsageError, match=r"such as '\{subject\}/anat/\*_space-UNIT1_\*dseg\.nii\.gz'"):
+        find_segmentations(folder(names[0].replace("orig", "UNIT1")))
+
+
 def _match(references, candidates):
     def parse(text):
         return dict(pair.split("-") for pair in text.split("_"))

@@ -10,6 +10,7 @@ import pytest
 
 from bids_hypo.bids import Selection, normalise_labels, read_filter_file
 from bids_hypo.bids.entities import join_name, split_name
+from bids_hypo.bids.unmatched import unmatched
 from bids_hypo.errors import NoInputError, UsageError
 
 
@@ -32,7 +33,11 @@ def test_prefix_is_optional(values: list[str] | None, prefix: str, expected: tup
 
 @pytest.mark.parametrize(
     "text",
-    ["01\nsub-02\n", "\ufeff01\r\n02\r\n", "# chosen\n01\n\n  sub-02  \n01\n", "participant_id\tage\nsub-01\t3\n02\t4"],
+    [
+        "01\nsub-02\n", "\ufeff01\r\n02\r\n", "# chosen\n01\n\n  sub-02  \n01\n",
+        "participant_id\tage\nsub-01\t3\n02\t4", "sub-01 sub-02\n", "01\t02\n", "01, 02\n",
+        "participant_id\n01 # old\n02", "participant_id\n01 02", "participant_id age\n01 3.5\n02 n/a",
+    ],
 )
 def test_labels_from_a_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "list.txt"
@@ -65,21 +70,25 @@ def test_a_file_whose_name_has_a_comma(tmp_path: Path) -> None:
     assert normalise_labels([f"{tmp_path / 'c.txt'},03"], "sub") == ("02", "03")
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "01\nsub_02\n"])
-def test_bad_label_files(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", ""), ("# nothing\n", ""), ("01\nsub_02\n", ", line 2,"), ("01\n02 3.5\n", "'3.5' in .* line 2,")],
+)
+def test_bad_label_files(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "list.txt"
     path.write_text(text)
-    with pytest.raises(UsageError, match=r"list\.txt"):
+    with pytest.raises(UsageError, match=rf"(?=.*list\.txt).*{said}"):
         normalise_labels([str(path)], "sub")
 
 
-def test_filter_file_gives_its_t1w_entry(tmp_path: Path) -> None:
+def test_filter_file_gives_its_t1w_entry(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "filter.json"
     entry = {"datatype": "anat", "suffix": "T1w", "session": "02", "acquisition": None, "run": [1, 2]}
     path.write_text(json.dumps({"t1w": entry, "bold": {"task": "rest", "nonsense": 1}}))
     assert read_filter_file(path) == entry
     path.write_text('{"bold": {}}')
     assert read_filter_file(path) == {}
+    assert "filters nothing here, it has no entry 't1w' but 'bold'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -87,6 +96,7 @@ def test_filter_file_gives_its_t1w_entry(tmp_path: Path) -> None:
     [
         ([], "expected an object"),
         ({"t1w": "x"}, "expected an object"),
+        ({"T1w": {"session": "1"}}, "found the entry 'T1w'; expected 't1w'"),
         ({"t1w": {"sesion": "1"}}, "'sesion' is not an entity"),
         ({"t1w": {"suffix": "T2w"}}, "reads only 'T1w' and 'UNIT1'"),
         ({"t1w": {"session": {"a": 1}}}, "'session' is"),
@@ -127,3 +137,15 @@ def test_names_survive_a_round_trip(name: str) -> None:
 def test_bad_names(name: str) -> None:
     with pytest.raises(ValueError, match=r"not|twice"):
         split_name(name)
+
+
+def test_labels_that_nothing_has_are_named_with_what_may_be_meant() -> None:
+    found = [{"sub": "01", "ses": "1", "run": "02"}, {"sub": "02", "ses": "pre"}]
+    selection = Selection(("01", "2", "77"), ("01", "1", "pre"), ("2", "3"), filters={"acquisition": ["a", None]})
+    sub, ses, run, acq = unmatched(selection, found, "data")
+    assert sub == (
+        "data: no scan for 2 of the participants asked for: 2, 77. There are 01, 02. Did you mean 02 for 2?"
+    )
+    assert "2 of the sessions asked for: 01, pre. There are 1. Did you mean 1 for 01?" in ses
+    assert "1 of the runs asked for: 3. There are 02." in run and "acquisitions asked for: a. There are none." in acq
+    assert unmatched(Selection(("01",), ("1",), ("2",)), found, "data") == []

@@ -43,6 +43,9 @@ def test_selection(folders):
     _, out = folders
     chosen = read_volumes(out, Selection(session_labels=("1",))).table
     assert chosen["participant_id"].tolist() == ["sub-02"]
+    told = read_volumes(out, Selection(participant_labels=("2", "02"), session_labels=("1", "9"))).unmatched
+    assert "participants asked for: 2. There are 01, 02. Did you mean 02 for 2?" in told[0]
+    assert "sessions asked for: 9. There are 1." in told[1] and len(told) == 2
     with pytest.raises(NothingSelectedError, match="sub-01, sub-02"):
         read_volumes(out, Selection(participant_labels=("77",)))
 

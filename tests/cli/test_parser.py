@@ -61,7 +61,8 @@ def test_repeated_labels_all_count(tmp_path, capsys):
     for label in ("01", "02", "03"):
         (tmp_path / f"sub-{label}" / "anat").mkdir(parents=True)
         (tmp_path / f"sub-{label}" / "anat" / f"sub-{label}_T1w.nii.gz").touch()
-    command = [str(tmp_path), str(tmp_path / "out"), "participant", "--dry-run", "--skip-bids-validation"]
+    out = str(tmp_path / "derivatives/bids_hypo")
+    command = [str(tmp_path), out, "participant", "--dry-run", "--skip-bids-validation"]
     for labels in (["--participant-label", "01", "--participant-label", "sub-03"], ["--participant-label", "01,03"]):
         assert main([*command, *labels]) == 0
         told = capsys.readouterr().out
@@ -138,3 +139,39 @@ def test_suggestions_only_name_what_there_is():
     assert suggestions("--subject-label", ["--subjects", "--seed"]) == []
     assert suggestions("--s", ["--subjects", "--seed"]) == []
     assert suggestions("--se", ["--subjects", "--seed"]) == ["--seed"]
+
+
+@pytest.mark.parametrize(
+    "words", [["--participant-label", "03", *WHERE], [*WHERE[:2], "--participant-label", "03", WHERE[2]]]
+)
+def test_a_list_that_swallowed_the_rest_is_named(words, capsys):
+    assert main(words) == 64
+    assert "required: " in (told := capsys.readouterr().err)
+    assert "--participant-label takes all words up to the next option: give it last, or put -- after" in told
+    args = build_parser().parse_args(["--participant-label", "03", "--", *WHERE])
+    assert (args.participant_label, args.level) == (["03"], "participant")
+
+
+def test_no_list_is_blamed_where_none_was_given(capsys):
+    assert main(["data", "--fast"]) == 64
+    assert "takes all words" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", [["steadiness", "--scans", "{}/a.nii,{}/b.nii"], ["icv", "--label-maps", "{}", "--maps", "a,b"]]
+)
+def test_files_of_a_list_with_commas_are_told_before_anything_is_loaded(options, tmp_path, capsys):
+    assert train.main(["measure", *(word.replace("{}", str(tmp_path)) for word in options)]) == 66
+    told = capsys.readouterr().err
+    assert "it does not exist; expected an image. Separate names by spaces, not by commas." in told
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [(gui.main, ["-w", "{}"]), (train.main, ["fit", "anatomy", "-w", "{}"]),
+     (train.main, ["bundle", "anatomy", "-w", "work", "--bundle", "{}"]), (train.main, ["review", "--out", "{}"])],
+)  # fmt: skip
+def test_a_file_in_place_of_a_folder_is_told(run, words, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert run([word.replace("{}", str(tmp_path / "file")) for word in words]) == 73
+    assert f"{tmp_path / 'file'}: the folder cannot be made or written, for it is a file" in capsys.readouterr().err

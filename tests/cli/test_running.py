@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import subprocess
 import sys
 
@@ -100,3 +101,46 @@ def test_warnings_of_other_packages_are_not_shown():
     work = "import warnings; warnings.warn('nearly identical', RuntimeWarning)"
     done = subprocess.run([sys.executable, "-c", PRINTS.format(work=work)], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_take_no_file_of_ours(tmp_path, closed):
+    work = f"""
+    import os, subprocess
+    with open({str(tmp_path / 'result')!r}, 'w') as file:
+        print('told'); print('told', file=sys.stderr)
+        os.write(2, b'by a library')
+        code = subprocess.run([sys.executable, '-c', 'import os; os.write(2, b"by a child")']).returncode
+        file.write(f'{{file.fileno() > 2}} {{code}}')"""
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(PRINTS.format(work=work.strip()))} {closed}"
+    assert subprocess.run(command, shell=True, check=False, stdout=subprocess.PIPE).returncode == 0
+    assert (tmp_path / "result").read_text() == "True 0"
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("output", "options", "code", "words"),
+    [
+        ("data", [], 73, "is the input dataset"),
+        ("data/out", [], 73, "lies inside the input dataset"),
+        ("file", [], 73, "file: the folder cannot be made or written, for it is a file"),
+        ("other", [], 73, "did not make (GeneratedBy: ['fMRIPrep'])"),
+        ("out", ["-w", "{}/file"], 73, "--work-dir {}/file: the folder cannot be made or written, for it is a file"),
+        ("out", ["-w", "{}/file/w"], 73, "for {}/file is a file"),
+        ("out", ["--bids-database-dir", "{}/file"], 73, "--bids-database-dir {}/file: the folder cannot be made"),
+        ("out", ["--derivatives", "{}/none"], 66, "--derivatives {}/none: it does not exist; expected a folder."),
+        ("out", ["--derivatives", "{}/data,{}"], 66, "Separate names by spaces, not by commas."),
+    ],
+)  # fmt: skip
+def test_places_that_cannot_be_used_are_told_by_a_dry_run_too(
+    dataset, tmp_path, capsys, monkeypatch, dry, output, options, code, words
+):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "file").touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/dataset_description.json").write_text('{"GeneratedBy": [{"Name": "fMRIPrep"}]}')
+    here = [option.replace("{}", str(tmp_path)) for option in options]
+    assert main([str(dataset), str(tmp_path / output), "participant", *dry, *here]) == code
+    told = capsys.readouterr().err
+    assert words.replace("{}", str(tmp_path)) in told
+    assert "Errno" not in told

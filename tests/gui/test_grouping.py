@@ -45,7 +45,8 @@ def test_the_same_numbers_as_from_the_derivatives(study, given):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [("left_mm3", "-3", "left_mm3 = -3; expected a number above 0"), ("icv_mm3", "big", "icv_mm3 = big"),
-     ("scan", "../../x_T1w", "scan = ../../x_T1w")],
+     ("scan", "../../x_T1w", "scan = ../../x_T1w; expected the name"),
+     ("scan", "", "a row has scan = n/a; expected the name of a scan")],
 )  # fmt: skip
 def test_a_bad_value_is_named(study, column, value, message):
     raw, _, folder = study
@@ -56,6 +57,24 @@ def test_a_bad_value_is_named(study, column, value, message):
     work.mkdir()
     with pytest.raises(BidsHypoError, match=message.replace(".", r"\.")):
         make_study([folder / "volumes.tsv"], raw / "participants.tsv", work, Limits())
+
+
+@pytest.mark.parametrize("other", ["results.zip", "again.tsv", "volumes.tsv"])
+def test_a_scan_that_has_two_values_is_named(study, other):
+    raw, _, folder = study
+    table = pd.read_csv(folder / "volumes.tsv", sep="\t", dtype=str, keep_default_na=False)
+    table.to_csv(folder / "again.tsv", sep="\t", index=False)
+
+    def make(name):
+        (folder / name).mkdir()
+        return make_study([folder / other, folder / "volumes.tsv"], raw / "participants.tsv", folder / name, Limits())
+
+    make("alike")
+    changed = table.assign(left_mm3=["499", *table["left_mm3"][1:]])
+    rows = pd.concat([table, changed[:1]]) if other == "volumes.tsv" else changed
+    rows.to_csv(folder / "volumes.tsv", sep="\t", index=False)
+    with pytest.raises(BidsHypoError, match=rf"volumes\.tsv: {table['scan'][0][:6]}.* other volumes than in {other}"):
+        make("different")
 
 
 def test_other_files_are_refused(study):

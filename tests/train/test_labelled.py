@@ -78,6 +78,12 @@ def test_weights_that_are_no_numbers_are_told(tmp_path):
         label_weights(tmp_path, {})
 
 
+def test_a_table_of_labels_without_what_is_weighed(tmp_path):
+    (tmp_path / "labels.tsv").write_text("participant_id\tcv\nsub-01\t0.1\n")
+    with pytest.raises(TableError, match=r"labels\.tsv: no column whole_mm3; expected 'weight', or 'cv' and"):
+        label_weights(tmp_path, {})
+
+
 def _soft(sure, left=5.0, right=5.0, spacing=(0.5, 0.5, 0.5)):
     """Two balls by a network that is more or less sure of the scan: the same constant in the logit of every voxel."""
     grid = box_grid(np.zeros(3), np.eye(3), tuple(int(s / m) for s, m in zip((36, 18, 18), spacing, strict=True)),

@@ -43,6 +43,13 @@ def test_a_change_that_cannot_be_made_is_an_error(change, message):
         load_recipe("hypothalamus", changes=[change])
 
 
+def test_an_entry_has_one_value():
+    twice = ["training.steps=5", "training.steps=5"]
+    assert load_recipe("hypothalamus", changes=twice)["training"]["steps"] == 5
+    with pytest.raises(UsageError, match=r"training\.steps is given twice, as 5 and as 6"):
+        load_recipe("hypothalamus", changes=[*twice, "training.steps=6"])
+
+
 def test_an_unknown_recipe_names_the_known_ones():
     with pytest.raises(NoInputError, match="vernikouskaya2023"):
         load_recipe("hypothalamos")

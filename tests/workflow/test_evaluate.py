@@ -17,6 +17,7 @@ from bids_hypo.workflow.evaluate import evaluate
 from bids_hypo.workflow.evaluation_associations import associations_table
 from bids_hypo.workflow.evaluation_columns import column_dictionary
 from bids_hypo.workflow.evaluation_plan import EvaluateOptions, Source
+from bids_hypo.workflow.evaluation_sessions import days_of_dataset, order_remarks
 from tests.phantoms import affine_for, inside_ellipsoid, make_bids_dataset, phantom_head, world_mm, write_scan
 
 SHAPE = (26, 22, 20)
@@ -268,6 +269,33 @@ def test_volumes_are_correlated_with_scores(folders, no_page):
     assert (table["analysis"] == "cross-sectional").all() and (table["n"] == N).all()
 
 
+def test_people_that_no_row_or_no_truth_names_are_told(folders, no_page, caplog):
+    (folders / "scores.tsv").write_text("participant_id\tEDSS\nsub-0\t1\nsub-01\t2\nsub-02\t5\nsub-03\t4\n")
+    options = replace(_options(folders, moved="moved"), scores=folders / "scores.tsv")
+    evaluate(replace(options, participant_labels=("00", "01", "02", "03", "99"), session_labels=("1",)))
+    assert "participants asked for: 99. There are 00, 01" in caplog.text
+    assert "sessions asked for: 1. There are none." in caplog.text
+    assert "no row for 1 of 4 participants of the truth, who are not correlated: 00. Did you mean 0" in caplog.text
+
+
+def test_which_scores_are_taken_for_scans_without_sessions_is_told(folders, no_page, caplog):
+    rows = [f"sub-{n:02d}\t{s}\t{n}\n" for n in range(N) for s in ("pre", "post")]
+    (folders / "scores.tsv").write_text("participant_id\tsession_id\tEDSS\n" + "".join(rows))
+    evaluate(replace(_options(folders, moved="moved"), scores=folders / "scores.tsv"))
+    assert f"post, pre of {N} participants" in caplog.text and "so post is the first" in caplog.text
+
+
+def test_sessions_without_scores_are_told(tmp_path, no_page, caplog):
+    for n in range(4):
+        for session in ("1", "2"):
+            name = f"sub-{n:02d}_ses-{session}_dseg.nii.gz"
+            write_scan(tmp_path / "truth" / name, _truth(n), AFFINE)
+    rows = [f"sub-{n:02d}\t{s}\t{n}\n" for n in range(4) for s in (("1", "02") if n else ("1", "2"))]
+    (tmp_path / "scores.tsv").write_text("participant_id\tsession_id\tEDSS\n" + "".join(rows))
+    evaluate(replace(_options(tmp_path, same="truth"), scores=tmp_path / "scores.tsv"))
+    assert "no row for 3 of 8 sessions of the truth, which are not correlated: sub-01 ses-2, sub-02" in caplog.text
+
+
 def _two_sessions(n=12):
     rng = np.random.default_rng(5)
     rows, scores = [], []
@@ -301,3 +329,42 @@ def test_change_against_scores_without_sessions():
 def test_every_column_written_is_explained():
     assert "dice" in column_dictionary("scans")
     assert column_dictionary("summary", ["mine"])["mine"]["Description"].endswith("mine")
+
+
+def _two_labels(first, second, days=None):
+    scans, scores = _two_sessions()
+    renamed = {"1": first, "2": second}
+    scans["session_id"] = "ses-" + scans["session_id"].str[-1].map(renamed)
+    scans["scan"] = scans["participant_id"] + "_" + scans["session_id"]
+    scores["ses"] = scores["ses"].map(renamed)
+    table = associations_table(scans, Scores(scores, ("ALSFRS",), days=days or {}))
+    only_first = Scores(scores[scores["ses"] == first].drop(columns="ses"), ("ALSFRS",))
+    return table, associations_table(scans, only_first, days=days)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "days"),
+    [("1", "2", {}), ("2", "10", {}),
+     ("pre", "post", {(f"{n:02d}", ses): day for n in range(12) for ses, day in (("pre", 3.0), ("post", 90.0))})],
+)  # fmt: skip
+def test_the_first_session_is_by_time_or_by_number(first, second, days):
+    table, change_only = _two_labels(first, second, days)
+    expected, expected_change = _two_labels("1", "2")
+    pd.testing.assert_frame_equal(table, expected)
+    pd.testing.assert_frame_equal(change_only, expected_change)
+    assert change_only.query("analysis == 'change and first score'")["n"].tolist() == [12, 12]
+
+
+def test_an_order_that_labels_do_not_tell_is_told(tmp_path):
+    sessions = pd.DataFrame([("01", "pre"), ("01", "post"), ("02", "2"), ("02", "10")], columns=["sub", "ses"])
+    (remark,) = order_remarks(sessions, {})
+    assert "post, pre of 1 participants (sub-01)" in remark and "so post is the first" in remark
+    for session, day in (("pre", "2010-01-01"), ("post", "2011-01-01")):
+        folder = tmp_path / f"sub-01/ses-{session}"
+        folder.mkdir(parents=True)
+        table = f"filename\tacq_time\nanat/sub-01_ses-{session}_T1w.nii.gz\t{day}T10:00:00\n"
+        (folder / f"sub-01_ses-{session}_scans.tsv").write_text(table)
+    days = days_of_dataset(tmp_path, ["01", "02"])
+    assert [key for key, _ in sorted(days.items(), key=lambda item: item[1])] == [("01", "pre"), ("01", "post")]
+    (told,) = order_remarks(sessions, days)
+    assert "another order by time than by label" in told and "sub-01" in told
