@@ -14,7 +14,7 @@ from bids_hypo.image.nifti import UNREADABLE
 UNDEFINED = "undefined_voxels"
 MAX_UNDEFINED_INSIDE = 0.01  # of the head
 MAX_HOLE_MM3 = 100.0  # of NaN inside the head
-MIN_VALUES = 8  # different ones; a mask has two
+MIN_VALUES = 3  # different ones; a mask has two
 _WORKABLE = (1e-20, 1e20)  # sizes of intensities that float32 has room for, with their squares
 _MIN_RESOLUTION = 1e-3  # of the intensities: their range; float32 has 1e-7
 _SAMPLE = 100_000  # voxels among which different values are counted first

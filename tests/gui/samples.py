@@ -93,8 +93,9 @@ def write_image(path: Path, data: np.ndarray | None = None, *, spacing_mm: float
 
 
 def write_ct(path: Path) -> Path:
-    """A ball in Hounsfield units: soft tissue in air."""
-    return write_image(path, np.where(ball() > 0, 40, -1000).astype(np.int16))
+    """A ball in Hounsfield units: soft tissue and bone in air."""
+    values = ball()
+    return write_image(path, np.select([values > 400, values > 0], [700, 40], -1000).astype(np.int16))
 
 
 def text_as_image(path: Path) -> Path:
