@@ -95,8 +95,8 @@ def above_background(
         data -= np.float32(low)
         data[outside] = 0
     elif value is None:
-        data -= np.float32(low)
         background = Background(low, FLOOR, (UNCERTAIN,) if _is_grey(coarse, known, low, high) else ())
+        data -= np.float32(low)  # now, for what was looked at is a view of it
     elif _is_apart(rest, value, same, low, high) or (
         _surrounds_itself(blank) and low - value - same > _GAP_BELOW_AIR * (high - low)
     ):

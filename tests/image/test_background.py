@@ -48,6 +48,7 @@ def test_offset_and_scale_do_not_matter(image, change, request):
     if image == "stripped":
         assert ((found == 0) == (expected == 0)).all()
     assert background.kind == plain.kind == (FLOOR if image == "head" else BLANK)
+    assert background.doubts == plain.doubts == ()
 
 
 def test_an_image_whose_air_is_0_is_left_as_it_is(stripped):
