@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bids_hypo.bids.entities import PLAIN_SUFFIX, MissingScan, Scan, join_name, split_name
+from bids_hypo.bids.jsonfile import read_json
 
 RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BIDS URIs refer to
 TABLE_DESC = "volumetric"
@@ -158,7 +158,7 @@ def find_written(output_dir: str | Path, dataset_root: str | Path) -> list[Outpu
     found = []
     for path in closing_files(output_dir):
         try:
-            source = json.loads(path.read_text(encoding="utf-8"))["Sources"][0]
+            source = read_json(path)["Sources"][0]
             entities, suffix, _ = split_name(source.rpartition("/")[2])
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             continue  # half a set: the scan will be done again

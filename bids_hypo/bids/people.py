@@ -6,13 +6,12 @@ import logging
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from bids_hypo.bids.columns import fold, fold_categories
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.jsonfile import read_json
-from bids_hypo.bids.tsv import TableError, lines_of_rows, read_table
+from bids_hypo.bids.tsv import TableError, check_named, read_table
 from bids_hypo.errors import NoInputError
 
 USUAL_NAMES = ("age", "sex", "gender", "acq_time")
@@ -47,7 +46,7 @@ def read_participants(bids_dir: Path) -> pd.DataFrame:
             "Make one with the columns participant_id, group, age, sex."
         )
     table = read_table(path, ("participant_id",))
-    _all_named(table, "participant_id", path)
+    check_named(table, "participant_id", path)
     table["participant_id"] = ["sub-" + text.removeprefix("sub-") for text in table["participant_id"]]
     if "session_id" in table:
         table["session_id"] = _session_ids(table["session_id"])
@@ -86,7 +85,7 @@ def read_sessions(bids_dir: Path, participants: Iterable[str]) -> pd.DataFrame:
         if not path.is_file():
             continue
         table = read_table(path, ("session_id",))
-        _all_named(table, "session_id", path)
+        check_named(table, "session_id", path)
         table["session_id"] = _session_ids(table["session_id"])
         if table["session_id"].duplicated().any():
             raise TableError(f"{path}: a session is listed twice; expected one row each. Remove the surplus rows.")
@@ -121,15 +120,6 @@ def usual_names(table: pd.DataFrame, file: str, keep: Collection[str]) -> tuple[
         table = table.drop(columns=[name]).assign(**{usual: values})
         remarks.append(f"Column {name} of {file} is taken as {usual}.")
     return table, remarks
-
-
-def _all_named(table: pd.DataFrame, column: str, path: Path) -> None:
-    nameless = np.flatnonzero(table[column].isna())
-    if len(nameless):
-        where = lines_of_rows(path, nameless)
-        raise TableError(
-            f"{path}: {len(nameless)} rows have no {column} (line {where}); expected one each. Add it, or remove them."
-        )
 
 
 def _session_ids(column: pd.Series) -> list[str | None]:

@@ -13,7 +13,7 @@ from typing import Any
 from bids_hypo.bids.checksums import record_source, recorded_checksums, sha256_of, source_times, stamp_of
 from bids_hypo.bids.claims import lock_file
 from bids_hypo.bids.names import OutputNames, bids_uri, sidecar
-from bids_hypo.bids.sidecars import write_json
+from bids_hypo.bids.sidecars import read_record, write_json
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.volume import write_bytes
 
@@ -75,7 +75,7 @@ def find_doubt(
         None only if the table's JSON, which closes the set, names all files, each has the checksum written there,
         every sidecar names the same models and settings, and the source has the content that was measured.
     """
-    closing = _read_json(sidecar(names.morph))
+    closing = _record_or_none(sidecar(names.morph))
     if closing is None:
         if not sidecar(names.morph).exists():
             return Doubt(NOT_DONE, f"there is no {sidecar(names.morph).name}")
@@ -115,7 +115,7 @@ def _doubt_of_file(path: Path, digest: str | None) -> Doubt | None:
 def _doubt_of_sidecar(
     path: Path, names: OutputNames, wanted: set[str], settings: Mapping[str, Any] | None
 ) -> Doubt | None:
-    content = _read_json(path)
+    content = _record_or_none(path)
     if content is None:
         return Doubt(RESULTS, f"{path.name} is missing or cannot be read")
     models = content.get("Models")
@@ -177,7 +177,7 @@ def refresh_source_times(names: OutputNames) -> None:
         Of a scan whose outputs are complete.
     """
     path = sidecar(names.morph)
-    closing, now = _read_json(path), stamp_of(names.scan.path)
+    closing, now = _record_or_none(path), stamp_of(names.scan.path)
     if closing is None or now is None or closing.get("SourceSHA256") is None:
         return
     if source_times(now).items() <= closing.items() or lock_file(names).exists():
@@ -191,12 +191,11 @@ def refresh_source_times(names: OutputNames) -> None:
         _log.debug("%s: times of the source not noted (%s)", path, error)
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _record_or_none(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return read_record(path)
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None
 
 
 def remove_outputs(names: OutputNames) -> None:

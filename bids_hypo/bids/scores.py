@@ -13,8 +13,8 @@ import pandas as pd
 from bids_hypo.bids.columns import fold_categories, is_missing, numbers_or_words
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.plausible import check_numbers, is_age_column
-from bids_hypo.bids.times import days_of
-from bids_hypo.bids.tsv import TableError, read_table
+from bids_hypo.bids.times import EXPECTED_TIME, days_of
+from bids_hypo.bids.tsv import TableError, check_named, read_table
 from bids_hypo.errors import NoInputError, UsageError, comma_hint
 
 _log = logging.getLogger(__name__)
@@ -82,11 +82,7 @@ def read_scores(path: str | Path, names: Sequence[str] | None = None, covariates
     table = read_table(path)
     if SUBJECT_COLUMN not in table:
         raise UsageError(f"{path}: found the columns {_listed(table)}; expected {SUBJECT_COLUMN}, tabs between.")
-    nameless = int(table[SUBJECT_COLUMN].isna().sum())
-    if nameless:
-        raise TableError(
-            f"{path}: {nameless} rows have no {SUBJECT_COLUMN}; expected one each. Add it, or remove them."
-        )
+    check_named(table, SUBJECT_COLUMN, path)
     keys = {"sub": table[SUBJECT_COLUMN].str.removeprefix("sub-")}
     if SESSION_COLUMN in table:
         keys["ses"] = table[SESSION_COLUMN].fillna("").str.removeprefix("ses-")
@@ -119,8 +115,8 @@ def _days(frame: pd.DataFrame, table: pd.DataFrame, path: Path) -> dict[tuple[st
             if not is_missing(t)}  # fmt: skip
     bad = [f"sub-{sub} ses-{ses}" for (sub, ses), day in days.items() if day is None]
     if bad:
-        _log.warning("%s: %d times (%s) cannot be read and are not used: %s. Expected year-month-day as in "
-                     "2010-02-01T00:00:00 (ISO 8601).", path, len(bad), TIME_COLUMN, shorten(bad))  # fmt: skip
+        _log.warning("%s: %d times (%s) cannot be read and are not used: %s. %s",
+                     path, len(bad), TIME_COLUMN, shorten(bad), EXPECTED_TIME)  # fmt: skip
     return {key: day for key, day in days.items() if day is not None}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from bids_hypo.bids.checksums import SourceRecord, checksums, source_fields, source_times
 from bids_hypo.bids.entities import Scan
+from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.names import bids_uri
 from bids_hypo.image.volume import write_bytes
 
@@ -181,7 +182,7 @@ def read_record(path: Path) -> dict[str, Any]:
     OSError, ValueError
         If it is absent or damaged.
     """
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: found no JSON object; run the participant level again.")
     return content

@@ -68,14 +68,14 @@ def subjects_in(bids_dir: Path, *, there: bool = True) -> list[str]:
     try:
         with os.scandir(bids_dir) as entries:
             named = [entry for entry in entries if entry.name.startswith("sub-")]
-            kept = [entry for entry in named if (entry.is_dir() if there else _leads_nowhere(Path(entry.path)))]
+            kept = [entry for entry in named if (entry.is_dir() if there else _leads_nowhere(entry))]
             return sorted(entry.name.removeprefix("sub-") for entry in kept)
     except OSError as error:
         raise NoInputError(f"{bids_dir}: the folder cannot be listed ({error}). Check its permissions.") from error
 
 
-def _leads_nowhere(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
+def _leads_nowhere(place: Path | os.DirEntry[str]) -> bool:
+    return place.is_symlink() and not Path(place).exists()
 
 
 def tell_lost_folders(root: Path, subjects: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from bids_hypo.bids.tsv import TableError, read_rows
 
 TIME_COLUMN = "acq_time"
 _DAY = timedelta(days=1)
+EXPECTED_TIME = "Expected year-month-day as in 2010-02-01T00:00:00 (ISO 8601)."
 
 
 class ScanTime(NamedTuple):

@@ -81,6 +81,29 @@ def lines_of_rows(path: Path, rows: Iterable[int]) -> str:
     return ", ".join(str(numbers[row]) for row in list(rows)[:5])
 
 
+def check_named(table: pd.DataFrame, column: str, path: Path) -> None:
+    """Refuse a table with rows that do not say whom or what they are about.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `read_table` gives it.
+    column : str
+        The one that says so, such as ``participant_id``.
+    path : Path
+
+    Raises
+    ------
+    TableError
+    """
+    nameless = [row for row, absent in enumerate(table[column].isna()) if absent]
+    if nameless:
+        where = lines_of_rows(path, nameless)
+        raise TableError(
+            f"{path}: {len(nameless)} rows have no {column} (line {where}); expected one each. Add it, or remove them."
+        )
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, without what ends them.
 

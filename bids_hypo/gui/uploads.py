@@ -173,7 +173,7 @@ def check_image(path: Path, limits: Limits, *, name: str) -> None:
         As of `bids_hypo.image.volume.read_volume`; for images too large; for CT.
     """
     try:
-        shape: tuple[int, ...] = open_image(path).shape
+        shape: tuple[int, ...] = open_image(path, header_only=True).shape
     except ScanReadError:
         shape = ()  # read_volume says what is wrong with it
     if np.prod(shape, dtype=float) > limits.megavoxels * 1e6:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from bids_hypo.image.faces import connected_with_faces, on_faces
 from bids_hypo.image.grid import bounding_box
 
 FLOOR, BLANK, MASKED, NOISE = "floor", "blank", "masked", "noise"
@@ -42,7 +43,7 @@ class Background:
     Attributes
     ----------
     value : float
-        Of the background, in the units of the file.
+        Of the background, in the units of the file (of numbers too large for 32 bits: after they were scaled).
     kind : str
         ``floor``: air with a little noise, the lowest values of the image; ``blank``: one value, the lowest;
         ``masked``: one value that is not the lowest, or clearly below the rest, so that the zero of the rest is an
@@ -124,7 +125,7 @@ def _blank_value(coarse: np.ndarray, known: np.ndarray, extent: float) -> tuple[
 
     It is looked for on the faces of the image: half of them, or a solid part of them, has to have it.
     """
-    outer = _outer(coarse.shape) & known
+    outer = on_faces(coarse.shape) & known
     faces = coarse[outer]
     if not faces.size:
         return None, 0.0
@@ -145,13 +146,6 @@ def _blank_value(coarse: np.ndarray, known: np.ndarray, extent: float) -> tuple[
     return None, 0.0
 
 
-def _outer(shape: tuple[int, ...]) -> np.ndarray:
-    """Where the outer faces of an image are."""
-    outer = np.ones(shape, bool)
-    outer[1:-1, 1:-1, 1:-1] = False
-    return outer
-
-
 def _is_apart(rest: np.ndarray, value: float, same: float, low: float, high: float) -> bool:
     """Whether what is not blank lies partly below the blank value, or clearly above it."""
     if not rest.size:
@@ -162,7 +156,7 @@ def _is_apart(rest: np.ndarray, value: float, same: float, low: float, high: flo
 
 def _is_grey(coarse: np.ndarray, known: np.ndarray, low: float, high: float) -> bool:
     """Whether the faces of the image are even and clearly brighter than the lowest values: no air of a scan is."""
-    faces = coarse[_outer(coarse.shape) & known]
+    faces = coarse[on_faces(coarse.shape) & known]
     if not faces.size:
         return False
     quarter, middle, three_quarters = np.percentile(faces, [25, 50, 75])
@@ -173,7 +167,7 @@ def _is_grey(coarse: np.ndarray, known: np.ndarray, low: float, high: float) -> 
 def _surrounds_itself(blank: np.ndarray) -> bool:
     """Whether what is not blank reaches the faces of its box all around, as a padded or defaced image with air does."""
     inside = ~blank[bounding_box(~blank)]
-    return bool(inside[_outer(inside.shape)].mean() > 0.5)
+    return bool(inside[on_faces(inside.shape)].mean() > 0.5)
 
 
 def _from_lowest_tissue(data: np.ndarray, blank: float, tissue: float, same: float) -> None:
@@ -194,8 +188,8 @@ def _is_noise(coarse: np.ndarray, blank: np.ndarray, low: float, high: float) ->
         return False
     inner = tuple(slice(s.start + 1, s.stop - 1) for s in box)  # interpolation mixes the outermost with the padding
     values, there = coarse[inner], ~blank[inner]
-    outer = _outer(values.shape) & there
-    if outer.mean() < 0.5 * _outer(values.shape).mean() or np.median(values[outer]) - low < _NOISE_LEVEL * (high - low):
+    outer = on_faces(values.shape)
+    if there[outer].mean() < 0.5 or np.median(values[outer & there]) - low < _NOISE_LEVEL * (high - low):
         return False
     white = []
     for axis in range(3):
@@ -221,15 +215,11 @@ def _noisy_air(data: np.ndarray, voxel_sizes_mm: np.ndarray, blank: np.ndarray) 
     window = np.maximum(np.round(_NOISE_MM / voxel_sizes_mm), _NOISE_VOXELS).astype(int)
     power = ndimage.uniform_filter(power, tuple(window | 1), mode="nearest")
     outside = np.ones(data.shape, bool)
-    of_air = float(np.median(power[_outer(power.shape)]))
+    of_air = float(np.median(power[on_faces(power.shape)]))
     ratio = of_air / max(float(np.median(power[tuple(slice(n // 3, 2 * n // 3) for n in power.shape)])), 1e-12)
     if ratio < _MIN_POWER_RATIO:  # smoothed or interpolated
         outside[box] = False
         return outside
     padded = np.pad(power > max(_AIR_POWER, ratio**-0.5) * of_air, 2, mode="edge")
-    parts, n = ndimage.label(ndimage.binary_opening(padded, iterations=2)[2:-2, 2:-2, 2:-2])
-    at_faces = np.zeros(n + 1, bool)
-    at_faces[np.unique(parts[_outer(parts.shape)])] = True
-    at_faces[0] = False
-    outside[box] = at_faces[parts]
+    outside[box] = connected_with_faces(ndimage.binary_opening(padded, iterations=2)[2:-2, 2:-2, 2:-2])
     return outside

@@ -12,18 +12,18 @@ from nibabel.wrapstruct import WrapStructError
 
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.grid import Grid, as_shape
-from bids_hypo.image.nifti import GZIP, UNREADABLE, open_image
+from bids_hypo.image.nifti import GZIP, UNREADABLE, check_numeric, kind_of, open_image
 from bids_hypo.image.placement import check_placement
+from bids_hypo.image.values import near_whole
 
 _HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 _MAX_OFFSET_BYTES = 2**24  # of the voxels: notes of other programs stand before them
 _TOLERANCE_MM = 1e-2
-_ROUNDED = 0.01  # editors save numbers as fractions with a scale
 
 
 def grid_of(path: Path) -> Grid:
     """The grid of an image of this package in millimetres, without reading its voxels."""
-    image = open_image(path)
+    image = open_image(path, header_only=True)
     return Grid(as_shape(image.shape[:3]), check_placement(path, image.header, any_size=True).affine)
 
 
@@ -57,13 +57,12 @@ def read_drawn(path: Path, like: Path, allowed: tuple[int, ...]) -> np.ndarray:
             stream.seek(0)
             payload = stream.read(int(header["vox_offset"]) + n_bytes)
             stream.read(_MAX_OFFSET_BYTES)  # to the end, where gzip has its checksum
-        kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-        data = np.asarray(kind.from_bytes(payload).dataobj).reshape(grid.shape)
+        data = np.asarray(kind_of(payload[:4]).from_bytes(payload).dataobj).reshape(grid.shape)
     except (*UNREADABLE, WrapStructError) as error:
         raise ScanReadError(f"{path}: not a readable NIfTI image ({error}). Save it again.") from error
-    whole = np.rint(data)
-    _check_labels(path, np.where(np.abs(data - whole) < _ROUNDED, whole, data), allowed)
-    return whole.astype(np.uint8)
+    labels = near_whole(data)
+    _check_labels(path, labels, allowed)
+    return labels.astype(np.uint8)
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -73,12 +72,9 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _header(path: Path, raw: bytes) -> nib.Nifti1Header:
-    kind = nib.Nifti1Header
-    if raw[:4] in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big")):
-        kind = nib.Nifti2Header
+    kind = kind_of(raw[:4]).header_class
     header = kind(raw[: kind.template_dtype.itemsize])
-    if header.get_data_dtype().kind not in "iuf":
-        raise ScanReadError(f"{path}: found data of type {header.get_data_dtype()}; expected numbers. Save it again.")
+    check_numeric(path, header.get_data_dtype())
     offset = float(header["vox_offset"])
     if not 0 <= offset <= _MAX_OFFSET_BYTES:
         raise ScanReadError(f"{path}: the header says that the voxels begin at byte {offset:g}. Save it again.")

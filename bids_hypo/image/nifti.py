@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
 from bids_hypo.errors import ScanReadError
@@ -68,7 +69,7 @@ def _opened(path: Path, *, header_only: bool) -> nib.Nifti1Image:
         with gzip.open(path) as stream:
             begin = stream.read(4)
         if begin[:2] != GZIP:
-            return _kind_of(begin).from_filename(path)
+            return kind_of(begin).from_filename(path)
     payload, times = path.read_bytes(), 0
     while payload[:2] == GZIP:
         payload, times = decompressed(payload), times + 1
@@ -99,7 +100,18 @@ def decompressed(payload: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _kind_of(begin: bytes) -> type[nib.Nifti1Image]:
+def check_numeric(path: Path, dtype: np.dtype) -> None:
+    """Refuse data that are no numbers, such as colours or complex ones.
+
+    Raises
+    ------
+    ScanReadError
+    """
+    if dtype.kind not in "iuf":
+        raise ScanReadError(f"{path}: found data of type {dtype}; expected numbers. Save or convert it again.")
+
+
+def kind_of(begin: bytes) -> type[nib.Nifti1Image]:
     """The class of an image by the first four bytes, the size of its header in either order of bytes."""
     sizes = {int.from_bytes(begin, order) for order in ("little", "big")}
     if not sizes & set(_SIZES_OF_HEADERS):
@@ -109,7 +121,7 @@ def _kind_of(begin: bytes) -> type[nib.Nifti1Image]:
 
 def _from_bytes(payload: bytes) -> nib.Nifti1Image:
     """The image in the bytes of an uncompressed file."""
-    kind = _kind_of(payload[:4])
+    kind = kind_of(payload[:4])
     holder = nib.FileHolder(fileobj=io.BytesIO(payload))
     image = kind.from_file_map({"header": holder, "image": holder})
     raw = kind.header_class.from_fileobj(io.BytesIO(payload), check=False)

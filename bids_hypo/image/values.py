@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from bids_hypo.errors import ScanReadError
-from bids_hypo.image.nifti import UNREADABLE
+from bids_hypo.image.faces import connected_with_faces
+from bids_hypo.image.nifti import UNREADABLE, check_numeric
 
 UNDEFINED = "undefined_voxels"
 MAX_UNDEFINED_INSIDE = 0.01  # of the head
@@ -17,6 +18,7 @@ MAX_HOLE_MM3 = 100.0  # of NaN inside the head
 MIN_VALUES = 3  # different ones; a mask has two
 _WORKABLE = (1e-20, 1e20)  # sizes of intensities that float32 has room for, with their squares
 _MIN_RESOLUTION = 1e-3  # of the intensities: their range; float32 has 1e-7
+_ROUNDED = 0.01  # how far a label may be from a whole number: programs save labels as fractions with a scale
 _SAMPLE = 100_000  # voxels among which different values are counted first
 
 
@@ -34,8 +36,7 @@ def read_values(path: Path, image: nib.Nifti1Image) -> np.ndarray:
     ScanReadError
         If they are no numbers, or damaged.
     """
-    if image.get_data_dtype().kind not in "iuf":
-        raise ScanReadError(f"{path}: found data of type {image.get_data_dtype()}; expected numbers.")
+    check_numeric(path, image.get_data_dtype())
     try:
         with np.errstate(all="ignore"):
             data = np.array(image.dataobj, dtype=np.float32)
@@ -99,15 +100,16 @@ def finite(path: Path, data: np.ndarray, voxel_mm3: float) -> tuple[np.ndarray, 
     if not n:
         return data, None, False
     data[undefined] = 0
-    holes = _holes(data, undefined)
-    n_holes, head = int(holes.sum()), int(_head(data).sum())
+    head = _head(data)
+    holes = undefined & head & ~connected_with_faces(undefined)  # what reaches the faces lies around the head
+    n_holes, n_head = int(holes.sum()), int(head.sum())
     parts, _ = ndimage.label(holes)
     largest = int(np.bincount(parts.ravel())[1:].max(initial=0))
-    if n_holes > MAX_UNDEFINED_INSIDE * head or largest * voxel_mm3 > MAX_HOLE_MM3:
+    if n_holes > MAX_UNDEFINED_INSIDE * n_head or largest * voxel_mm3 > MAX_HOLE_MM3:
         raise ScanReadError(
-            f"{path}: {100 * n_holes / max(head, 1):.1f} % of the voxels inside the head are NaN or infinite, and the "
-            f"largest hole has {largest * voxel_mm3:.0f} mm3; expected at most {100 * MAX_UNDEFINED_INSIDE:g} % and "
-            f"{MAX_HOLE_MM3:g} mm3. (Around the head such voxels count as background.) Export the image again, "
+            f"{path}: {100 * n_holes / max(n_head, 1):.1f} % of the voxels inside the head are NaN or infinite, and "
+            f"the largest hole has {largest * voxel_mm3:.0f} mm3; expected at most {100 * MAX_UNDEFINED_INSIDE:g} % "
+            f"and {MAX_HOLE_MM3:g} mm3. (Around the head such voxels count as background.) Export the image again, "
             "or fill the holes."
         )
     return data, undefined, n_holes > 0
@@ -130,17 +132,13 @@ def _check_different(path: Path, values: np.ndarray) -> None:
 
 
 def _head(data: np.ndarray) -> np.ndarray:
-    """What is brighter than the mean, without holes, thinned to a quarter along each axis and widened again."""
+    """What is brighter than the mean, without holes: (X, Y, Z) bool, found in every other voxel."""
     bright = ndimage.binary_fill_holes(ndimage.binary_closing(data[::2, ::2, ::2] > data.mean(), iterations=2))
     wide = bright.repeat(2, 0).repeat(2, 1).repeat(2, 2)
     return wide[: data.shape[0], : data.shape[1], : data.shape[2]]
 
 
-def _holes(data: np.ndarray, undefined: np.ndarray) -> np.ndarray:
-    """Undefined voxels inside the head: not those that reach the faces of the image through other undefined ones."""
-    parts, n = ndimage.label(undefined)
-    outside = np.zeros(n + 1, bool)
-    for axis in range(3):
-        for index in (0, -1):
-            outside[np.unique(parts.take(index, axis=axis))] = True
-    return undefined & ~outside[parts] & _head(data)
+def near_whole(data: np.ndarray) -> np.ndarray:
+    """Data with every value that is nearly a whole number made one; others, as interpolation leaves them, stay."""
+    whole = np.rint(data)
+    return np.where(np.abs(data - whole) < _ROUNDED, whole, data)

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from bids_hypo.bids.columns import fold
+from bids_hypo.bids.plausible import is_age_column
 from bids_hypo.report.group_plots import box_plots, scatter_plot, time_plot
 from bids_hypo.report.group_study import (
     NAMES,
@@ -76,7 +76,7 @@ def _figures(study: GroupStudy) -> dict[str, tuple[go.Figure, str]]:
         "boxes": (box_plots(study), boxes),
         "icv": (scatter_plot(study, ICV, WHOLE), "Hypothalamus against intracranial volume, with each group's line."),
     }  # fmt: skip
-    for age in [str(name) for name in study.table if fold(str(name)) == "age"][:1]:
+    for age in [str(name) for name in study.table if is_age_column(str(name))][:1]:
         found["age"] = scatter_plot(study, age, main, "Age (years)"), "Volume against age, with each group's line."
     for k, score in enumerate(study.design.scores):
         rows = study.sample[study.sample["group"].isin(study.design.groups.cases)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.names import FIGURES, OutputNames, citation_file, closing_files, find_written, index_file, sidecar
 from bids_hypo.bids.query import Scan
 from bids_hypo.bids.selection import Selection
@@ -222,7 +222,7 @@ def write_methods(
 def _dataset(output_dir: Path, bids_dir: Path) -> tuple[str, str]:
     """Name and DOI of the input dataset."""
     try:
-        content = json.loads((bids_dir / "dataset_description.json").read_text(encoding="utf-8-sig"))
+        content = read_json(bids_dir / "dataset_description.json")
         return str(content.get("Name") or bids_dir.name), str(content.get("DatasetDOI") or "").removeprefix("doi:")
     except (OSError, ValueError, AttributeError):
         return bids_dir.name, ""

@@ -15,7 +15,7 @@ import pandas as pd
 from bids_hypo.bids.columns import is_missing
 from bids_hypo.bids.entities import image_name, shorten
 from bids_hypo.bids.plausible import OLDEST_YEARS, is_age
-from bids_hypo.bids.times import ScanTime, days_of, read_scan_times
+from bids_hypo.bids.times import EXPECTED_TIME, ScanTime, days_of, read_scan_times
 from bids_hypo.bids.tsv import brief
 from bids_hypo.stats.table import natural
 
@@ -38,8 +38,8 @@ class _Notes:
         out = []
         if self.unreadable:
             n = len(self.unreadable)
-            out.append(f"{n} times cannot be read and are not used: {shorten(self.unreadable, at_most=_SHOWN)}. "
-                       "Expected year-month-day as in 2010-02-01T00:00:00 (ISO 8601).")  # fmt: skip
+            examples = shorten(self.unreadable, at_most=_SHOWN)
+            out.append(f"{n} times cannot be read and are not used: {examples}. {EXPECTED_TIME}")
         told = {text: who for text, who in self.about.items() if who}
         return out + [text.format(n=len(who), who=shorten(who, at_most=_SHOWN)) for text, who in told.items()]
 
