@@ -20,8 +20,9 @@ from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations, 
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.tsv import TableError, read_table
 from bids_hypo.errors import NoInputError, ScanReadError, UsageError
+from bids_hypo.image.parts import BOTH, LEFT, RIGHT, THRESHOLD, Parts, common_grid
 from bids_hypo.image.resample import resample
-from bids_hypo.image.segmentation import BOTH, DSEG, LEFT, RIGHT, THRESHOLD, Parts, common_grid, read_parts
+from bids_hypo.image.segmentation import DSEG, read_parts
 from bids_hypo.image.volume import Volume
 
 logger = logging.getLogger(__name__)

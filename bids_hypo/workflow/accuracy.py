@@ -17,8 +17,8 @@ from scipy import stats
 
 from bids_hypo.errors import SegmentationError, UsageError
 from bids_hypo.image.grid import Grid, as_shape, box_grid, with_voxels
+from bids_hypo.image.parts import BOTH, SIDES, Parts, common_grid, masks_on
 from bids_hypo.image.resample import resample
-from bids_hypo.image.segmentation import BOTH, SIDES, Parts, common_grid, masks_on
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.measure.agreement import agreement
 from bids_hypo.measure.overlap import dice, volume_error_percent

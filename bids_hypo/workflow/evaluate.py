@@ -19,7 +19,8 @@ from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import write_json
 from bids_hypo.bids.unmatched import near_hint
 from bids_hypo.errors import NoInputError, NothingSelectedError, ScanReadError, UsageError
-from bids_hypo.image.segmentation import BOTH, common_grid, masks_on, read_parts
+from bids_hypo.image.parts import BOTH, common_grid, masks_on
+from bids_hypo.image.segmentation import read_parts
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.report.evaluation_page import EvaluationPage, write_evaluation_page
 from bids_hypo.report.outline_figures import OutlineCase

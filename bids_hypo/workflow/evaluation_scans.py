@@ -12,7 +12,8 @@ from tqdm import tqdm
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.segmentations import SegmentationFiles
 from bids_hypo.errors import ScanReadError
-from bids_hypo.image.segmentation import BOTH, SIDES, Parts, carried, common_grid, masks_on, read_parts, same_lattice
+from bids_hypo.image.parts import BOTH, SIDES, Parts, carried, common_grid, masks_on, same_lattice
+from bids_hypo.image.segmentation import read_parts
 from bids_hypo.measure.overlap import dice, overlap, volume_error_percent
 from bids_hypo.measure.surface_distance import surface_distance
 from bids_hypo.workflow.evaluation_columns import column_dictionary

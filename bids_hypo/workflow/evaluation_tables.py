@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bids_hypo.bids.scores import Scores
-from bids_hypo.image.segmentation import BOTH, SIDES
+from bids_hypo.image.parts import BOTH, SIDES
 from bids_hypo.measure.agreement import Estimate, PairedTest, agreement
 from bids_hypo.measure.ranking import compare_methods, rank_methods
 from bids_hypo.workflow.evaluation_associations import associations_table

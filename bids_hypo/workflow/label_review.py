@@ -15,8 +15,8 @@ from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.names import output_names
 from bids_hypo.errors import NoInputError, SegmentationError, comma_hint
 from bids_hypo.image.grid import Grid
+from bids_hypo.image.parts import BOTH, LEFT, RIGHT, SIDES, Parts, common_grid, cropped, padded
 from bids_hypo.image.resample import resample
-from bids_hypo.image.segmentation import BOTH, LEFT, RIGHT, SIDES, Parts, common_grid, cropped, padded
 from bids_hypo.image.volume import Volume, read_volume, write_bytes, write_nifti
 from bids_hypo.report.html import png_bytes
 from bids_hypo.report.outline_figures import OutlineCase, outline_figure

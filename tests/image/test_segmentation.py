@@ -6,7 +6,8 @@ import pytest
 
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.grid import Grid
-from bids_hypo.image.segmentation import carried, common_grid, masks_on, read_parts, same_lattice
+from bids_hypo.image.parts import carried, common_grid, masks_on, same_lattice
+from bids_hypo.image.segmentation import read_parts
 from tests.phantoms import affine_for, inside_ellipsoid, world_mm, write_scan
 
 SHAPE = (24, 22, 20)

@@ -11,7 +11,8 @@ from bids_hypo.bids.tsv import TableError
 from bids_hypo.cli.train import main
 from bids_hypo.errors import NoInputError, ScanReadError
 from bids_hypo.image.grid import apply_affine, box_grid
-from bids_hypo.image.segmentation import BOTH, LEFT, RIGHT, Parts, cropped, read_parts
+from bids_hypo.image.parts import BOTH, LEFT, RIGHT, Parts, cropped
+from bids_hypo.image.segmentation import read_parts
 from bids_hypo.train.labelled import certainty, find_labelled, label_weights, levelled, read_classes, read_label
 from bids_hypo.train.recipe import load_recipe
 from tests.train.conftest import save_image

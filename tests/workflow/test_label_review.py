@@ -10,7 +10,8 @@ import pytest
 
 from bids_hypo.errors import NoInputError, SegmentationError
 from bids_hypo.image.grid import apply_affine, box_grid
-from bids_hypo.image.segmentation import LEFT, RIGHT, Parts, cropped, read_parts
+from bids_hypo.image.parts import LEFT, RIGHT, Parts, cropped
+from bids_hypo.image.segmentation import read_parts
 from bids_hypo.image.volume import Volume
 from bids_hypo.train.folds import DIVISION
 from bids_hypo.train.labelled import find_labelled, label_weights

@@ -1,0 +1,164 @@
+"""A structure in left, right and unsided parts, and its masks on a common grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from bids_hypo.image.grid import Grid, apply_affine, as_shape
+from bids_hypo.image.resample import resample
+from bids_hypo.image.volume import Volume
+
+LEFT, RIGHT, BOTH = "L", "R", "B"
+SIDES = (LEFT, RIGHT)
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A structure as an image of 0..1 for each of its parts, cut to the box where it is not 0.
+
+    Attributes
+    ----------
+    of : dict of str to Volume
+        ``L`` and ``R``, and ``B`` for what has no side; at least one of them. Masks are 0 and 1.
+    """
+
+    of: dict[str, Volume]
+
+    @property
+    def has_sides(self) -> bool:
+        """Whether left and right are told apart."""
+        return LEFT in self.of and RIGHT in self.of
+
+    @property
+    def grid(self) -> Grid:
+        """Grid of the first part."""
+        return next(iter(self.of.values())).grid
+
+    def volumes_mm3(self) -> dict[str, float]:
+        """Volume above 0.5 of ``L`` and ``R`` (if told apart) and of ``B``, the whole, on the parts' own grids."""
+        each = {k: float((v.data > THRESHOLD).sum()) * v.grid.voxel_volume_mm3 for k, v in self.of.items()}
+        sides = {k: each[k] for k in SIDES} if self.has_sides else {}
+        return {**sides, BOTH: sum(each.values())}
+
+
+def cropped(data: np.ndarray, affine: np.ndarray) -> Volume:
+    """Cut to the box that is not 0 (one voxel if everything is), so that large images cost little.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) array
+        Probabilities or a mask.
+    affine : (4, 4) float
+    """
+    inside = np.nonzero(data > 0)
+    low = np.array([i.min() if i.size else 0 for i in inside])
+    high = np.array([i.max() if i.size else 0 for i in inside]) + 1
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    moved = affine.copy()
+    moved[:3, 3] = apply_affine(affine, low)
+    return Volume(np.ascontiguousarray(data[box], dtype=np.float32), moved)
+
+
+def common_grid(truth: Parts, *others: Parts, margin: int = 2) -> Grid:
+    """The truth's lattice of voxels, wide enough to hold all.
+
+    Parameters
+    ----------
+    truth : Parts
+        Its lattice is kept: voxel sizes, directions and offsets.
+    *others : Parts
+    margin : int
+        Voxels around.
+
+    Returns
+    -------
+    Grid
+    """
+    affine = truth.grid.affine
+    volumes = [v for parts in (truth, *others) for v in parts.of.values() if v.data.any()]
+    corners = [apply_affine(np.linalg.inv(affine) @ v.affine, _corners(v)) for v in volumes] or [np.zeros((1, 3))]
+    points = np.concatenate(corners)
+    low = np.floor(points.min(axis=0) + 1e-3).astype(int) - margin
+    high = np.ceil(points.max(axis=0) - 1e-3).astype(int) + margin + 1
+    moved = affine.copy()
+    moved[:3, 3] = apply_affine(affine, low)
+    return Grid(as_shape(high - low), moved)
+
+
+def _corners(volume: Volume) -> np.ndarray:
+    return np.array(list(product(*[(0.0, n - 1.0) for n in volume.data.shape])))
+
+
+def masks_on(parts: Parts, grid: Grid) -> dict[str, np.ndarray]:
+    """Masks on a grid: parts interpolated linearly, above 0.5; untouched where the voxels coincide.
+
+    Parameters
+    ----------
+    parts : Parts
+    grid : Grid
+
+    Returns
+    -------
+    dict of str to (X, Y, Z) bool
+        ``L`` and ``R`` if told apart, and ``B``, the union of everything.
+    """
+    masks = {key: _on(volume, grid) for key, volume in parts.of.items()}
+    sides = {k: masks[k] for k in SIDES} if parts.has_sides else {}
+    return {**sides, BOTH: np.logical_or.reduce(list(masks.values()))}
+
+
+def _on(volume: Volume, grid: Grid) -> np.ndarray:
+    if not same_lattice(volume.grid, grid):
+        return resample(padded(volume, 8), grid).data > THRESHOLD
+    start = np.rint(apply_affine(np.linalg.inv(grid.affine), volume.affine[:3, 3])).astype(int)
+    out = np.zeros(grid.shape, bool)
+    low, high = np.maximum(start, 0), np.minimum(start + volume.data.shape, grid.shape)
+    if (high > low).all():
+        to = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        of = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+        out[to] = volume.data[of] > THRESHOLD
+    return out
+
+
+def padded(volume: Volume, n: int) -> Volume:
+    """With ``n`` voxels of 0 on every side: room for the smoothing that goes before a coarser grid."""
+    moved = volume.affine.copy()
+    moved[:3, 3] = apply_affine(volume.affine, np.full(3, -float(n)))
+    return Volume(np.pad(volume.data, n), moved)
+
+
+def carried(parts: Parts, like: Parts) -> Parts:
+    """The parts as masks on the lattice of others: what a perfect segmentation on that grid would be.
+
+    Parameters
+    ----------
+    parts : Parts
+    like : Parts
+        Their voxels are taken.
+
+    Returns
+    -------
+    Parts
+    """
+    grid = common_grid(like, parts)
+    return Parts({key: cropped(_on(volume, grid), grid.affine) for key, volume in parts.of.items()})
+
+
+def same_lattice(a: Grid, b: Grid, *, tolerance: float = 0.02) -> bool:
+    """Whether the voxels of one grid coincide with those of another, wherever the two boxes lie.
+
+    Parameters
+    ----------
+    a, b : Grid
+    tolerance : float
+        In voxels of ``b``; headers are rounded.
+    """
+    to_b = np.linalg.inv(b.affine) @ a.affine
+    if not np.allclose(to_b[:3, :3], np.eye(3), atol=0.01):
+        return False
+    corners = apply_affine(to_b, _corners(Volume(np.empty(a.shape, bool), a.affine)))
+    return bool(np.abs(corners - np.rint(corners)).max() < tolerance)
