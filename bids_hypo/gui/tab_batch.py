@@ -14,7 +14,7 @@ from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import html, results
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage, Tell
 from bids_hypo.gui.sessions import Session
-from bids_hypo.gui.tab_single import JOB, LIGHT, ZIP_NAME
+from bids_hypo.gui.tab_single import JOB, LIGHT, ZIP_NAME, session_of
 from bids_hypo.gui.texts import all_texts, text
 from bids_hypo.gui.uploads import Upload, in_words, receive
 from bids_hypo.report.flag_texts import describe_flags
@@ -59,12 +59,12 @@ class BatchTab:
 
     def noted(self, files: list[str] | None, request: gr.Request) -> None:
         """Note whose uploads the files are, so that they are deleted with the session."""
-        self.runner.sessions.hold(str(request.session_hash), [Path(f) for f in files or []])
+        session_of(self.runner, request, files or [])
 
     def run(self, files: list[str] | None, request: gr.Request) -> Iterator[dict]:
         """Measure all files; yields the page's changes as they finish."""
         paths = [Path(file) for file in files or []]
-        session = self.runner.sessions.hold(str(request.session_hash), paths)
+        session = session_of(self.runner, request, files or [])
         if not paths:
             yield {self.status: html.alert([text("error.nothing")])}
             return
@@ -78,7 +78,7 @@ class BatchTab:
 
         def job(tell: Tell) -> None:
             tell(Stage("starting"))
-            dataset, uploads = receive(paths, work, self.runner.options.limits)
+            dataset, uploads = receive(paths, work, self.runner.limits)
             rows.extend(Row(u, "failed" if u.error else "waiting", error=u.error or "") for u in uploads)
             if any(upload.path for upload in uploads):
                 self.runner.measure(session, dataset, out, tell)
