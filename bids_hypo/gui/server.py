@@ -112,7 +112,7 @@ def _launch(runner: Any, options: GuiOptions, started: Callable[[str], None]) ->
             f"{options.host}:{options.port}: cannot listen there ({error}). Is the page running already? Try --port."
         ) from error
     if not options.only_here and options.auth is None:
-        logger.warning("anyone who reaches %s can use this page: give --auth, or listen on 127.0.0.1", options.host)
+        logger.warning("anyone who reaches this page can use it: give --auth, or let only this computer reach it")
     runner.warm_up()
     runner.sessions.sweep_regularly()
     started(address)

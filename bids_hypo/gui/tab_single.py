@@ -28,12 +28,18 @@ LIGHT: dict[str, Any] = {
 _PLANE_ORDER = (1, 0, 2)  # coronal first: the plane that the hypothalamus is delineated in
 
 
-def session_of(runner: Runner, request: gr.Request, files: Sequence[str] = ()) -> Session:
-    """The session of a page, which holds the files from now on; the page tells why it can have none."""
+def session_of(runner: Runner, request: gr.Request, files: Sequence[str] = ()) -> Session | str:
+    """The session of a page, which holds the files from now on; a piece of the page if it can have none."""
     try:
         return runner.sessions.hold(str(request.session_hash), [Path(file) for file in files])
     except BidsHypoError as error:
-        raise gr.Error(str(error), duration=None, title=text("error.title"), print_exception=False) from error
+        return html.alert([str(error)])
+
+
+def note_uploads(runner: Runner, request: gr.Request, files: Sequence[str]) -> Any:
+    """Note whose uploads files are, so that they are deleted with the session; a status changes if that fails."""
+    session = session_of(runner, request, files)
+    return session if isinstance(session, str) else gr.skip()
 
 
 class SingleTab:
@@ -126,15 +132,18 @@ class SingleTab:
             box.change(self.draw_all, [*looks, *places], drawn, **LIGHT)
         for plane, slider in self.sliders.items():
             slider.input(self._drawing(plane), [*looks, slider], self.pictures[plane], **LIGHT)
-        self.file.upload(self.noted, self.file, None, **LIGHT)
+        self.file.upload(self.noted, self.file, self.status, **LIGHT)
 
-    def noted(self, file: str | None, request: gr.Request) -> None:
-        """Note whose upload a file is, so that it is deleted with the session."""
-        session_of(self.runner, request, [file] if file else [])
+    def noted(self, file: str | None, request: gr.Request) -> Any:
+        """Note whose upload a file is."""
+        return note_uploads(self.runner, request, [file] if file else [])
 
     def run(self, file: str | None, folder: str, request: gr.Request) -> Iterator[dict]:
         """Measure what was given; yields the page's changes as the job goes on."""
         session = session_of(self.runner, request, [file] if file else [])
+        if isinstance(session, str):
+            yield {self.status: session, self.found: gr.Column(visible=False)}
+            return
         folder = (folder or "").strip()
         if bool(file) == bool(folder):
             yield {self.status: html.alert([text("error.both" if file else "error.nothing")]),
@@ -145,6 +154,9 @@ class SingleTab:
     def _example(self, number: int) -> Any:
         def run_example(request: gr.Request) -> Iterator[dict]:
             session = session_of(self.runner, request)
+            if isinstance(session, str):
+                yield {self.status: session, self.found: gr.Column(visible=False)}
+                return
             yield {self.status: html.doing(Stage("example"), 0), self.found: gr.Column(visible=False)}
             yield from self._measure(session, self.runner.example(number), "")
 

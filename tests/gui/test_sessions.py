@@ -108,7 +108,7 @@ def test_there_are_so_many_sessions_and_idle_ones_make_way(tmp_path, monkeypatch
     few = Sessions(tmp_path, Limits(sessions=2))
     one, two = few.get("one"), few.get("two")
     assert few.get("one") is one
-    with pytest.raises(UsageError, match="2 pages are in use"):
+    with pytest.raises(UsageError, match="at most 2 with files"):
         few.get("three")
     monkeypatch.setattr(module, "MAKE_WAY_SECONDS", 0)
     few.begin(two)
