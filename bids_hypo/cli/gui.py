@@ -115,7 +115,7 @@ def make_options(args: argparse.Namespace) -> GuiOptions:
     limits = Limits(upload_mb=args.max_upload_mb, unpacked_mb=4 * args.max_upload_mb, total_mb=total_mb,
                     sessions=args.max_sessions)  # fmt: skip
     return GuiOptions(
-        host=args.host, port=args.port, auth=None if args.auth is None else read_auth(args.auth),
+        host=args.host.strip("[]"), port=args.port, auth=None if args.auth is None else read_auth(args.auth),
         allow_hosts=tuple(args.allow_host), limits=limits, device=args.device, omp_nthreads=args.omp_nthreads,
         models_dir=args.models, data_root=args.data,
         work_dir=None if args.work_dir is None else args.work_dir.resolve(),

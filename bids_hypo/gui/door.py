@@ -97,7 +97,7 @@ class Door:
         self.local = options.local
         self.trusted = [allowed_place(given) for given in options.allow_hosts]
         self._told: set[str] = set()
-        self.names = {"localhost", options.host.strip("[]").lower(), *(name for name, _ in self.trusted)}
+        self.names = {"localhost", options.host.lower(), *(name for name, _ in self.trusted)}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on, or say why not."""

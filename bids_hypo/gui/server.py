@@ -100,10 +100,10 @@ def _launch(runner: Any, options: GuiOptions, started: Callable[[str], None]) ->
     message = None if login is None else text("page.login")
     try:
         _, address, _ = page.launch(
-            server_name=options.host, server_port=options.port, auth=login, auth_message=message,
-            share=False, inbrowser=False, prevent_thread_lock=True, quiet=True, footer_links=[],
-            max_file_size=options.limits.upload_mb * MB, run_history=False, enable_monitoring=False, pwa=False,
-            mcp_server=False, ssr_mode=False, strict_cors=True,
+            server_name=f"[{options.host}]" if ":" in options.host else options.host, server_port=options.port,
+            auth=login, auth_message=message, share=False, inbrowser=False, prevent_thread_lock=True, quiet=True,
+            footer_links=[], max_file_size=options.limits.upload_mb * MB, run_history=False, enable_monitoring=False,
+            pwa=False, mcp_server=False, ssr_mode=False, strict_cors=True,
             app_kwargs={"lifespan": guarded, "docs_url": None, "redoc_url": None},
             theme=theme(), css=CSS,
         )  # fmt: skip

@@ -19,7 +19,7 @@ def test_private_by_default():
     assert options.host == "127.0.0.1" and options.port == 7860 and options.auth is None
     assert options.local and options.folders_allowed
     assert not _options("--host", "0.0.0.0").local and not _options("--host", "0.0.0.0").folders_allowed
-    assert _options("--host", "::1").local and _options("--host", "localhost").local
+    assert all(_options("--host", host).local for host in ("::1", "[::1]", "localhost"))
 
 
 def test_under_further_names_not_every_folder_may_be_read(tmp_path):
