@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,8 +152,16 @@ def _serve(args: argparse.Namespace) -> int:
 
     for name in ("httpx", "httpcore", "uvicorn", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    _log_apart()
     serve(options, started=lambda address: print(_welcome(address, options), flush=True))
     return ExitCode.OK
+
+
+def _log_apart() -> None:
+    """Log to a copy of standard error: that itself is held back while the networks load, and people come meanwhile."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
+            handler.setStream(os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace"))
 
 
 def _welcome(address: str, options: GuiOptions) -> str:

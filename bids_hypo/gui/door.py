@@ -138,10 +138,10 @@ class Door:
 
     def knows(self, name: str) -> bool:
         """Whether the server is called by this name. No site can claim an IP address by its DNS."""
+        if name in self.names:
+            return True
         address = _address(name)
-        if address is None or self.local:
-            return name in self.names or (address is not None and address.is_loopback)
-        return True
+        return address is not None and (address.is_loopback or not self.local)
 
     def _from_elsewhere(self, scope: Message, host: Place) -> bool:
         origins = list(_values(scope, b"origin"))

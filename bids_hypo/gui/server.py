@@ -113,10 +113,9 @@ def _launch(runner: Any, options: GuiOptions, started: Callable[[str], None]) ->
         ) from error
     if not options.only_here and options.auth is None:
         logger.warning("anyone who reaches this page can use it: give --auth, or let only this computer reach it")
+    started(address)  # first: what is printed while TensorFlow is imported gets lost
     runner.warm_up()
     runner.sessions.sweep_regularly()
-    started(address)
-
     return lambda: page.close(verbose=False)
 
 
