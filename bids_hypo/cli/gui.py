@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bids_hypo.gui.options import GuiOptions
 
 MAX_PORT = 65535
+TOTAL_PER_UPLOAD = 20
 IN_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))  # Docker; Podman. Apptainer shares the host's network
 
 
@@ -34,13 +36,23 @@ def build_parser() -> argparse.ArgumentParser:
         help="where to listen (default: 127.0.0.1, this computer only; 0.0.0.0: everywhere)",
     )  # fmt: skip
     parser.add_argument("--port", type=int, default=7860, metavar="N", help="port (default: 7860)")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME[:PORT]",
+        help="answer to this name in the browser's address too, such as that of a proxy in front of the page (may be "
+        "given several times; this computer, --host and, where others can reach the page, IP addresses always are)",
+    )  # fmt: skip
     parser.add_argument("--auth", metavar="USER:PASSWORD-FILE",
                         help="ask for this user and the password in the first line of the file")  # fmt: skip
     parser.add_argument("--max-upload-mb", type=int, default=500, metavar="MB",
                         help="largest file that is taken (default: 500)")  # fmt: skip
+    parser.add_argument("--max-total-mb", type=int, metavar="MB",
+                        help="disk space for the uploads and results of all pages together (default: 20 times "
+                        "--max-upload-mb)")  # fmt: skip
+    parser.add_argument("--max-sessions", type=int, default=50, metavar="N",
+                        help="pages with uploads or results at the same time (default: 50)")  # fmt: skip
     parser.add_argument("--data", type=Path, metavar="DIR",
-                        help="BIDS folders may be chosen inside DIR only; without it, anywhere if only this computer "
-                        "can reach the page, else nowhere")  # fmt: skip
+                        help="BIDS folders may be chosen inside DIR only, and no link may lead out of it; without it, "
+                        "anywhere if only this computer can reach the page, else nowhere")  # fmt: skip
     parser.add_argument("--models", type=Path, metavar="DIR", help="a folder of model bundles to use instead of ours")
     parser.add_argument("--device", default="auto", metavar="{auto,cpu,gpu,gpu:N}", help="as in bids_hypo")
     parser.add_argument("--omp-nthreads", type=int, metavar="N", help="threads to compute with")
@@ -79,25 +91,34 @@ def make_options(args: argparse.Namespace) -> GuiOptions:
     NoInputError
         If the password file or the data folder cannot be read.
     """
+    from bids_hypo.gui.door import allowed_place
     from bids_hypo.gui.options import GuiOptions, Limits
     from bids_hypo.models.device import parse_device
 
     parse_device(args.device)
     if not 1 <= args.port <= MAX_PORT:
         raise UsageError(f"--port {args.port}: expected 1 to {MAX_PORT}.")
-    for name in ("max_upload_mb", "omp_nthreads"):
+    for name in ("max_upload_mb", "max_total_mb", "max_sessions", "omp_nthreads"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} {value}: expected a number of at least 1.")
+    total_mb = args.max_total_mb or TOTAL_PER_UPLOAD * args.max_upload_mb
+    if total_mb < args.max_upload_mb:
+        raise UsageError(f"--max-total-mb {total_mb}: one file may have {args.max_upload_mb} MB (--max-upload-mb); "
+                         "expected at least as much.")  # fmt: skip
+    for name in args.allow_host:
+        allowed_place(name)
     if args.data is not None and not args.data.is_dir():
         raise NoInputError(f"--data {args.data}: there is no such folder.")
     if args.work_dir is not None:
         check_new_folder(args.work_dir, "--work-dir")
         args.work_dir.mkdir(parents=True, exist_ok=True)
+    limits = Limits(upload_mb=args.max_upload_mb, unpacked_mb=4 * args.max_upload_mb, total_mb=total_mb,
+                    sessions=args.max_sessions)  # fmt: skip
     return GuiOptions(
-        host=args.host, port=args.port, auth=None if args.auth is None else read_auth(args.auth),
-        limits=Limits(upload_mb=args.max_upload_mb, unpacked_mb=4 * args.max_upload_mb), device=args.device,
-        omp_nthreads=args.omp_nthreads, models_dir=args.models, data_root=args.data,
+        host=args.host.strip("[]"), port=args.port, auth=None if args.auth is None else read_auth(args.auth),
+        allow_hosts=tuple(args.allow_host), limits=limits, device=args.device, omp_nthreads=args.omp_nthreads,
+        models_dir=args.models, data_root=args.data,
         work_dir=None if args.work_dir is None else args.work_dir.resolve(),
     )  # fmt: skip
 
@@ -131,8 +152,16 @@ def _serve(args: argparse.Namespace) -> int:
 
     for name in ("httpx", "httpcore", "uvicorn", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    _log_apart()
     serve(options, started=lambda address: print(_welcome(address, options), flush=True))
     return ExitCode.OK
+
+
+def _log_apart() -> None:
+    """Log to a copy of standard error: that itself is held back while the networks load, and people come meanwhile."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
+            handler.setStream(os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace"))
 
 
 def _welcome(address: str, options: GuiOptions) -> str:

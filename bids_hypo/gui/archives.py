@@ -72,6 +72,8 @@ def _check_amount(members: list[zipfile.ZipInfo], limits: Limits, name: str) -> 
     size_mb = sum(m.file_size for m in members) / MB
     if size_mb > limits.unpacked_mb:
         raise ScanReadError(text("error.zip_size", name=name, found=round(size_mb), limit=limits.unpacked_mb))
+    if limits.left_mb is not None and size_mb > limits.left_mb:
+        raise ScanReadError(f"{name}: {text('error.full', limit=limits.total_mb)}")
 
 
 def _check_member(member: zipfile.ZipInfo, name: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bids_hypo.bids.names import OutputNames, output_names
@@ -18,7 +18,8 @@ from bids_hypo.errors import BidsHypoError, UsageError
 from bids_hypo.execute.local import MEMORY_PER_PROCESS_GB  # room for one scan at a time
 from bids_hypo.execute.run import run_participant
 from bids_hypo.execute.worker import load_models
-from bids_hypo.gui.options import GuiOptions
+from bids_hypo.gui.datasets import check_links
+from bids_hypo.gui.options import MB, GuiOptions, Limits
 from bids_hypo.gui.sessions import Session, Sessions
 from bids_hypo.gui.texts import text
 from bids_hypo.workflow.options import RunOptions
@@ -142,6 +143,7 @@ class Runner:
     def _guarded(self, session: Session, work: Callable[[Tell], None], tell: Tell) -> None:
         try:
             if not session.ended:
+                self.sessions.check_room()
                 work(tell)
         except BidsHypoError as error:
             tell(JobFailed(str(error)))
@@ -151,7 +153,14 @@ class Runner:
         finally:
             self.sessions.finish(session)
 
-    def measure(self, session: Session, bids_dir: Path, output_dir: Path, tell: Tell) -> None:
+    @property
+    def limits(self) -> Limits:
+        """What is taken in, as far as there is room for it."""
+        return replace(self.options.limits, left_mb=self.sessions.room() // MB)
+
+    def measure(
+        self, session: Session, bids_dir: Path, output_dir: Path, tell: Tell, *, within: Path | None = None
+    ) -> None:
         """Run the participant level on a dataset, a participant at a time, and tell each scan as it finishes.
 
         Parameters
@@ -160,6 +169,8 @@ class Runner:
             The job stops between participants when it has ended.
         bids_dir, output_dir : Path
         tell : callable
+        within : Path, optional
+            A participant with an image outside this folder fails alone.
 
         Raises
         ------
@@ -182,17 +193,19 @@ class Runner:
         for label in dict.fromkeys([*(scan.subject for scan in scans), *(m.subject for m in missing)]):
             if session.ended:
                 raise UsageError(text("error.ended"))
+            self.sessions.check_room()
             options = self._run_options(bids_dir, output_dir, Selection(participant_labels=(label,)))
             with telling_stages(on_stage):
-                results = _run_one(options)
+                results = _run_one(options, [scan.path for scan in scans if scan.subject == label], within)
             for result in results:
                 scan = by_name.get(result.name)
                 tell(ScanDone(result, None if scan is None else output_names(scan, output_dir)))
 
 
-def _run_one(options: RunOptions) -> list[ScanResult]:
-    """A participant's results; one whose folder holds no scan fails alone."""
+def _run_one(options: RunOptions, images: Sequence[Path], within: Path | None) -> list[ScanResult]:
+    """A participant's results; one whose folder holds no scan, or leads out of where scans may be, fails alone."""
     try:
+        check_links(images, within)
         return run_participant(options)[1]
     except BidsHypoError as error:
         label = options.selection.participant_labels[0]

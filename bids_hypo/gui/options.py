@@ -28,6 +28,12 @@ class Limits:
         Of one image; 512 x 512 x 512 is 134.
     waiting : int
         Jobs in the queue; further ones are told to come back.
+    total_mb : int
+        Of uploads and results of all sessions together.
+    sessions : int
+        Pages that have uploads or results at the same time.
+    left_mb : int, optional
+        What is left of the total at the moment.
     """
 
     upload_mb: int = 500
@@ -36,6 +42,9 @@ class Limits:
     files: int = 100
     megavoxels: int = 150
     waiting: int = 20
+    total_mb: int = 10_000
+    sessions: int = 50
+    left_mb: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,8 @@ class GuiOptions:
         Where it listens.
     auth : tuple of str, optional
         User and password.
+    allow_hosts : tuple of str
+        Further names, ``NAME`` or ``NAME:PORT``, by which the page may be called.
     limits : Limits
     device : str
         As of the participant level, like the two that follow.
@@ -62,6 +73,7 @@ class GuiOptions:
     host: str = LOCALHOST
     port: int = 7860
     auth: tuple[str, str] | None = None
+    allow_hosts: tuple[str, ...] = ()
     limits: Limits = Limits()
     device: str = "auto"
     omp_nthreads: int | None = None
@@ -78,13 +90,11 @@ class GuiOptions:
             return self.host == "localhost"
 
     @property
-    def host_names(self) -> tuple[str, ...]:
-        """Names by which the page may be called; a page from elsewhere could else pose as this one by its own name."""
-        if self.local and self.auth is None and self.data_root is None:
-            return (self.host, "localhost", LOCALHOST, "::1", "[::1]")
-        return ("*",)
+    def only_here(self) -> bool:
+        """Whether all who come are users of this computer; under further names others come, through a proxy."""
+        return self.local and not self.allow_hosts
 
     @property
     def folders_allowed(self) -> bool:
         """Whether a BIDS folder may be named: anyone on this computer, others only inside ``data_root``."""
-        return self.local or self.data_root is not None
+        return self.only_here or self.data_root is not None

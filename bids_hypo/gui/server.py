@@ -5,12 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from bids_hypo.errors import CannotCreateError, ExitCode, UsageError
+from bids_hypo.gui.door import Door
+from bids_hypo.gui.leftovers import clear_abandoned, make_folder, remove_folder
+from bids_hypo.gui.login import Login
 from bids_hypo.gui.options import MB, GuiOptions
+from bids_hypo.gui.texts import text
 
 logger = logging.getLogger(__name__)
 
@@ -27,37 +32,6 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
 }
-# The browser itself refuses whatever does not come from this server.
-HEADERS = {
-    b"content-security-policy": (
-        b"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'; form-action 'self'; "
-        b"base-uri 'self'; object-src 'none'"
-    ),
-    b"referrer-policy": b"same-origin",
-    b"x-content-type-options": b"nosniff",
-}
-_Message = MutableMapping[str, Any]
-_Send = Callable[[_Message], Awaitable[None]]
-_Receive = Callable[[], Awaitable[_Message]]
-_App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
-
-
-class PrivateHeaders:
-    """ASGI middleware that adds `HEADERS` to every answer."""
-
-    def __init__(self, app: _App) -> None:
-        self.app = app
-
-    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
-        """Pass a request on and add to its answer."""
-
-        async def add(message: _Message) -> None:
-            if message["type"] == "http.response.start":
-                kept = [(k, v) for k, v in message.get("headers", []) if k.lower() not in HEADERS]
-                message["headers"] = [*kept, *HEADERS.items()]
-            await send(message)
-
-        await self.app(scope, receive, add if scope["type"] == "http" else send)
 
 
 def serve(options: GuiOptions, *, started: Callable[[str], None]) -> None:
@@ -76,21 +50,23 @@ def serve(options: GuiOptions, *, started: Callable[[str], None]) -> None:
     CannotCreateError
         If the port is taken or there is no place for temporary files.
     """
+    parent = options.work_dir or Path(tempfile.gettempdir())
+    clear_abandoned(parent)
     try:
-        root = Path(tempfile.mkdtemp(prefix="bids_hypo_gui-", dir=options.work_dir))
+        root, _ = make_folder(parent)  # locked until this process ends
     except OSError as error:
-        raise CannotCreateError(f"{options.work_dir}: no place for temporary files ({error}).") from error
+        raise CannotCreateError(f"{parent}: no place for temporary files ({error}).") from error
     os.environ.update(QUIET)
     os.environ["GRADIO_TEMP_DIR"] = str(root)
     try:
         import gradio  # noqa: F401 - after the settings above
     except ImportError as error:
-        root.rmdir()
+        remove_folder(root)
         raise UsageError(f"the page needs Gradio ({error}): pip install 'bids_hypo[gui]'.") from error
     from bids_hypo.gui.jobs import Runner
     from bids_hypo.gui.sessions import Sessions
 
-    sessions = Sessions(root)
+    sessions = Sessions(root, options.limits)
     runner = Runner(options, sessions)
     close: Callable[[], None] | None = None
     try:
@@ -109,32 +85,37 @@ def serve(options: GuiOptions, *, started: Callable[[str], None]) -> None:
 
 def _launch(runner: Any, options: GuiOptions, started: Callable[[str], None]) -> Callable[[], None]:
     """Open the page; returns what closes it."""
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
     from bids_hypo.gui.app import build, theme
     from bids_hypo.gui.html import CSS
+    from bids_hypo.gui.intake import Intake
+
+    @asynccontextmanager
+    async def guarded(app: Any) -> AsyncIterator[None]:
+        # Outside of all that Gradio adds itself: it would answer preflight requests before anyone has looked at them.
+        app.middleware_stack = Door(Intake(app.middleware_stack, runner.sessions), options)
+        yield
 
     page = build(runner)
-    named = Middleware(TrustedHostMiddleware, allowed_hosts=options.host_names, www_redirect=False)
+    login = None if options.auth is None else Login(*options.auth).check
+    message = None if login is None else text("page.login")
     try:
         _, address, _ = page.launch(
-            server_name=options.host, server_port=options.port, auth=options.auth, share=False, inbrowser=False,
-            prevent_thread_lock=True, quiet=True, max_file_size=options.limits.upload_mb * MB, footer_links=[],
-            run_history=False, enable_monitoring=False, pwa=False, mcp_server=False, ssr_mode=False, strict_cors=True,
-            app_kwargs={"middleware": [Middleware(PrivateHeaders), named], "docs_url": None, "redoc_url": None},
+            server_name=f"[{options.host}]" if ":" in options.host else options.host, server_port=options.port,
+            auth=login, auth_message=message, share=False, inbrowser=False, prevent_thread_lock=True, quiet=True,
+            footer_links=[], max_file_size=options.limits.upload_mb * MB, run_history=False, enable_monitoring=False,
+            pwa=False, mcp_server=False, ssr_mode=False, strict_cors=True,
+            app_kwargs={"lifespan": guarded, "docs_url": None, "redoc_url": None},
             theme=theme(), css=CSS,
         )  # fmt: skip
     except OSError as error:
         raise CannotCreateError(
             f"{options.host}:{options.port}: cannot listen there ({error}). Is the page running already? Try --port."
         ) from error
-    if not options.local and options.auth is None:
-        logger.warning("anyone who reaches %s can use this page: give --auth, or listen on 127.0.0.1", options.host)
+    if not options.only_here and options.auth is None:
+        logger.warning("anyone who reaches this page can use it: give --auth, or let only this computer reach it")
+    started(address)  # first: what is printed while TensorFlow is imported gets lost
     runner.warm_up()
     runner.sessions.sweep_regularly()
-    started(address)
-
     return lambda: page.close(verbose=False)
 
 

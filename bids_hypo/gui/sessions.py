@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bids_hypo.bids.names import OutputNames
+from bids_hypo.errors import UsageError
+from bids_hypo.gui.leftovers import remove_folder
+from bids_hypo.gui.options import MB, Limits
+from bids_hypo.gui.texts import text
 
 UNHELD_SECONDS = 600
 """An upload that no page has told to be its own after so long was broken off, too large, or its page is gone."""
 SWEEP_SECONDS = 60
 KEEP_SECONDS = 12 * 3600
 """A page that was left open, or whose closing was not noticed, is ended after so long without use."""
+MAKE_WAY_SECONDS = 1800
+"""Where there are too many pages, one that was not used for so long is ended for a new one."""
 
 
 @dataclass
@@ -58,10 +66,13 @@ class Sessions:
     ----------
     root : Path
         Everything of all sessions lies below it, uploads too; `close` deletes it.
+    limits : Limits, optional
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, limits: Limits | None = None) -> None:
         self.root = root
+        self.limits = limits or Limits()
+        self._reserved = 0  # bytes that are on their way
         self._sessions: dict[str, Session] = {}
         self._lock = threading.RLock()
         self._closed = threading.Event()
@@ -76,15 +87,74 @@ class Sessions:
         threading.Thread(target=sweeping, name="sweep", daemon=True).start()
 
     def get(self, key: str) -> Session:
-        """The session of a page, made on first use."""
+        """The session of a page, made on first use.
+
+        Raises
+        ------
+        UsageError
+            If there are too many.
+        """
         with self._lock:
             session = self._sessions.get(key)
             if session is None:
+                self._make_way()
                 folder = self.root / f"session-{secrets.token_hex(16)}"
                 folder.mkdir(mode=0o700, parents=True)
                 session = self._sessions[key] = Session(folder)
             session.used = time.monotonic()
             return session
+
+    def result(self, key: str, scan: str) -> tuple[OutputNames, Path] | None:
+        """A finished scan of a page: its files, and the folder of its views; None if there is none (any more)."""
+        with self._lock:
+            session = self._sessions.get(key)
+            if session is None:
+                return None
+            session.used = time.monotonic()
+            return session.results.get(scan)
+
+    def _make_way(self) -> None:
+        """End pages that were not used for long while there are too many."""
+        idle = sorted((s.used, key) for key, s in self._sessions.items() if not s.jobs)
+        for used, key in idle:
+            if len(self._sessions) < self.limits.sessions or time.monotonic() - used < MAKE_WAY_SECONDS:
+                break
+            self.end(key)
+        if len(self._sessions) >= self.limits.sessions:
+            raise UsageError(text("error.sessions", limit=self.limits.sessions))
+
+    def room(self) -> int:
+        """Bytes that may still be stored; below 1 if there is no room."""
+        return self.limits.total_mb * MB - self._reserved - _size(self.root)
+
+    def check_room(self, wanted: int = 1) -> None:
+        """Refuse what there is no room for.
+
+        Raises
+        ------
+        UsageError
+            If that is so.
+        """
+        if wanted > self.room():
+            raise UsageError(text("error.full", limit=self.limits.total_mb))
+
+    @contextmanager
+    def receiving(self, size: int) -> Iterator[None]:
+        """Keep room for an upload of so many bytes while it comes in.
+
+        Raises
+        ------
+        UsageError
+            If there is not so much.
+        """
+        with self._lock:
+            self.check_room(size)
+            self._reserved += size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved -= size
 
     def hold(self, key: str, uploads: list[Path]) -> Session:
         """Note which stored uploads belong to a session, so that they go with it."""
@@ -143,7 +213,7 @@ class Sessions:
         with self._lock:
             for key in list(self._sessions):
                 self.end(key)
-            shutil.rmtree(self.root, ignore_errors=True)
+            remove_folder(self.root)
 
 
 def _delete_upload(path: Path) -> None:
@@ -158,3 +228,14 @@ def _time_ns(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files below a folder, each once: a scan of a small dataset is a link to the upload."""
+    sizes: dict[tuple[int, int], int] = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # deleted meanwhile
+                about = Path(place, name).lstat()
+                sizes[about.st_dev, about.st_ino] = about.st_size
+    return sum(sizes.values())

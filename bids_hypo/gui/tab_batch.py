@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -14,7 +15,7 @@ from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import html, results
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage, Tell
 from bids_hypo.gui.sessions import Session
-from bids_hypo.gui.tab_single import JOB, LIGHT, ZIP_NAME
+from bids_hypo.gui.tab_single import JOB, LIGHT, ZIP_NAME, note_uploads, session_of
 from bids_hypo.gui.texts import all_texts, text
 from bids_hypo.gui.uploads import Upload, in_words, receive
 from bids_hypo.report.flag_texts import describe_flags
@@ -55,16 +56,19 @@ class BatchTab:
             self.zip = gr.DownloadButton(text("batch.zip"), elem_id="batch-zip")
         outputs = [self.status, self.table, self.downloads, self.tsv, self.zip]
         self.start.click(self.run, self.files, outputs, show_progress_on=[self.status], **JOB)
-        self.files.upload(self.noted, self.files, None, **LIGHT)
+        self.files.upload(self.noted, self.files, self.status, **LIGHT)
 
-    def noted(self, files: list[str] | None, request: gr.Request) -> None:
-        """Note whose uploads the files are, so that they are deleted with the session."""
-        self.runner.sessions.hold(str(request.session_hash), [Path(f) for f in files or []])
+    def noted(self, files: list[str] | None, request: gr.Request) -> Any:
+        """Note whose uploads the files are."""
+        return note_uploads(self.runner, request, files or [])
 
     def run(self, files: list[str] | None, request: gr.Request) -> Iterator[dict]:
         """Measure all files; yields the page's changes as they finish."""
         paths = [Path(file) for file in files or []]
-        session = self.runner.sessions.hold(str(request.session_hash), paths)
+        session = session_of(self.runner, request, files or [])
+        if isinstance(session, str):
+            yield {self.status: session}
+            return
         if not paths:
             yield {self.status: html.alert([text("error.nothing")])}
             return
@@ -78,7 +82,7 @@ class BatchTab:
 
         def job(tell: Tell) -> None:
             tell(Stage("starting"))
-            dataset, uploads = receive(paths, work, self.runner.options.limits)
+            dataset, uploads = receive(paths, work, self.runner.limits)
             rows.extend(Row(u, "failed" if u.error else "waiting", error=u.error or "") for u in uploads)
             if any(upload.path for upload in uploads):
                 self.runner.measure(session, dataset, out, tell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -13,7 +14,7 @@ from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import html, results
 from bids_hypo.gui.grouping import make_study
 from bids_hypo.gui.jobs import JobFailed, Runner, Stage, Tell
-from bids_hypo.gui.tab_single import JOB, LIGHT
+from bids_hypo.gui.tab_single import JOB, LIGHT, note_uploads, session_of
 from bids_hypo.gui.texts import text
 from bids_hypo.gui.uploads import in_words
 from bids_hypo.workflow.cohort import GroupOptions, usual_covariates
@@ -63,19 +64,21 @@ class GroupTab:
             self.levels, [self.participants, self.column], levels, **LIGHT
         )
         self.column.input(self.levels, [self.participants, self.column], levels, **LIGHT)
-        self.tables.upload(self.noted, self.tables, None, **LIGHT)
+        self.tables.upload(self.noted, self.tables, self.status, **LIGHT)
         inputs = [self.tables, self.participants, self.column, self.control, self.cases, self.covariates, self.scores,
                   self.exclude]  # fmt: skip
         outputs = [self.status, self.found, self.summary, self.download, self.page]
         self.start.click(self.run, inputs, outputs, show_progress_on=[self.status], **JOB)
 
-    def noted(self, files: list[str] | None, request: gr.Request) -> None:
-        """Note whose uploads the files are, so that they are deleted with the session."""
-        self.runner.sessions.hold(str(request.session_hash), [Path(f) for f in files or []])
+    def noted(self, files: list[str] | None, request: gr.Request) -> Any:
+        """Note whose uploads the files are."""
+        return note_uploads(self.runner, request, files or [])
 
     def columns(self, file: str | None, request: gr.Request) -> list:
         """Offer the columns of participants.tsv, those chosen that the command line would choose."""
-        self.noted([file] if file else [], request)
+        session = session_of(self.runner, request, [file] if file else [])
+        if isinstance(session, str):
+            return [session, *[gr.skip()] * 3]
         try:
             table = read_table(Path(str(file)), ("participant_id",))
         except BidsHypoError as error:
@@ -99,8 +102,11 @@ class GroupTab:
         cases: list[str], covariates: list[str], scores: list[str], exclude: bool, request: gr.Request,
     ) -> Iterator[dict]:  # fmt: skip
         """Compare the groups; yields the page's changes."""
-        uploads = [Path(f) for f in [*(tables or []), *([participants] if participants else [])]]
-        session = self.runner.sessions.hold(str(request.session_hash), uploads)
+        given = [*(tables or []), *([participants] if participants else [])]
+        session = session_of(self.runner, request, given)
+        if isinstance(session, str):
+            yield {self.status: session}
+            return
         if not tables or participants is None:
             yield {self.status: html.alert([text("error.no_participants" if tables else "error.no_table")])}
             return
@@ -108,7 +114,7 @@ class GroupTab:
         found: list[GroupResult] = []
 
         def job(_: Tell) -> None:
-            raw, out = make_study([Path(t) for t in tables], Path(participants), work, self.runner.options.limits)
+            raw, out = make_study([Path(t) for t in tables], Path(participants), work, self.runner.limits)
             options = GroupOptions(
                 raw, out, group_column=column or "group", cases=tuple(cases or ()), control=control or None,
                 covariates=tuple(covariates or ()), scores=tuple(scores or ()), exclude_flagged=exclude,
@@ -117,7 +123,7 @@ class GroupTab:
             results.zip_folder(out, work / GROUP_ZIP, only=GROUP_FILES)
 
         yield {self.status: html.doing(Stage("starting"), 0), self.found: gr.Column(visible=False)}
-        shown = {work / "study": "", work / "results": "", **{path: path.name for path in uploads}}
+        shown = {work / "study": "", work / "results": "", **{path: path.name for path in map(Path, given)}}
         for event in self.runner.follow(session, job):
             if isinstance(event, JobFailed):
                 yield {self.status: html.alert([in_words(Exception(event.message), shown)])}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import html, results, views
+from bids_hypo.gui.datasets import choose_folder
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage, Tell
 from bids_hypo.gui.sessions import Session
 from bids_hypo.gui.texts import text
-from bids_hypo.gui.uploads import SINGLE_LABEL, choose_folder, in_words, receive
+from bids_hypo.gui.uploads import SINGLE_LABEL, in_words, receive
 
 ZIP_NAME = "bids_hypo_results.zip"
 JOB: dict[str, Any] = {
@@ -24,6 +26,20 @@ LIGHT: dict[str, Any] = {
     "queue": False, "api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last",
 }  # fmt: skip
 _PLANE_ORDER = (1, 0, 2)  # coronal first: the plane that the hypothalamus is delineated in
+
+
+def session_of(runner: Runner, request: gr.Request, files: Sequence[str] = ()) -> Session | str:
+    """The session of a page, which holds the files from now on; a piece of the page if it can have none."""
+    try:
+        return runner.sessions.hold(str(request.session_hash), [Path(file) for file in files])
+    except BidsHypoError as error:
+        return html.alert([str(error)])
+
+
+def note_uploads(runner: Runner, request: gr.Request, files: Sequence[str]) -> Any:
+    """Note whose uploads files are, so that they are deleted with the session; a status changes if that fails."""
+    session = session_of(runner, request, files)
+    return session if isinstance(session, str) else gr.skip()
 
 
 class SingleTab:
@@ -116,15 +132,18 @@ class SingleTab:
             box.change(self.draw_all, [*looks, *places], drawn, **LIGHT)
         for plane, slider in self.sliders.items():
             slider.input(self._drawing(plane), [*looks, slider], self.pictures[plane], **LIGHT)
-        self.file.upload(self.noted, self.file, None, **LIGHT)
+        self.file.upload(self.noted, self.file, self.status, **LIGHT)
 
-    def noted(self, file: str | None, request: gr.Request) -> None:
-        """Note whose upload a file is, so that it is deleted with the session."""
-        self.runner.sessions.hold(str(request.session_hash), [Path(file)] if file else [])
+    def noted(self, file: str | None, request: gr.Request) -> Any:
+        """Note whose upload a file is."""
+        return note_uploads(self.runner, request, [file] if file else [])
 
     def run(self, file: str | None, folder: str, request: gr.Request) -> Iterator[dict]:
         """Measure what was given; yields the page's changes as the job goes on."""
-        session = self.runner.sessions.hold(str(request.session_hash), [Path(file)] if file else [])
+        session = session_of(self.runner, request, [file] if file else [])
+        if isinstance(session, str):
+            yield {self.status: session, self.found: gr.Column(visible=False)}
+            return
         folder = (folder or "").strip()
         if bool(file) == bool(folder):
             yield {self.status: html.alert([text("error.both" if file else "error.nothing")]),
@@ -134,7 +153,10 @@ class SingleTab:
 
     def _example(self, number: int) -> Any:
         def run_example(request: gr.Request) -> Iterator[dict]:
-            session = self.runner.sessions.get(str(request.session_hash))
+            session = session_of(self.runner, request)
+            if isinstance(session, str):
+                yield {self.status: session, self.found: gr.Column(visible=False)}
+                return
             yield {self.status: html.doing(Stage("example"), 0), self.found: gr.Column(visible=False)}
             yield from self._measure(session, self.runner.example(number), "")
 
@@ -151,7 +173,8 @@ class SingleTab:
             dataset = self._dataset(file, folder, work, refused)
             if dataset is None:
                 return
-            self.runner.measure(session, dataset, out, tell)
+            within = self.runner.options.data_root if folder else None
+            self.runner.measure(session, dataset, out, tell, within=within)
             tell(Stage("zip"))
             results.zip_folder(out, work / ZIP_NAME)
 
@@ -172,7 +195,7 @@ class SingleTab:
     def _dataset(self, file: Path | None, folder: str, work: Path, refused: list[str]) -> Path | None:
         if file is None:
             return choose_folder(folder, self.runner.options)
-        dataset, (upload,) = receive([file], work, self.runner.options.limits, label=SINGLE_LABEL)
+        dataset, (upload,) = receive([file], work, self.runner.limits, label=SINGLE_LABEL)
         if upload.error:
             refused.append(upload.error)
         return dataset if upload.path else None
@@ -200,7 +223,7 @@ class SingleTab:
 
     def _stack(self, which: str | None, name: str, request: gr.Request) -> views.Stack | None:
         """The cube of a scan, made when it is first looked at; None if there is no such result (any more)."""
-        known = self.runner.sessions.get(str(request.session_hash)).results.get(which or "")
+        known = self.runner.sessions.result(str(request.session_hash), which or "")
         if known is None:
             return None
         names, folder = known
@@ -212,16 +235,16 @@ class SingleTab:
     def show(self, which: str | None, name: str, outlines: bool, turned: bool, reference: float | None,
              request: gr.Request) -> list:  # fmt: skip
         """Everything of a scan; nothing changes if there is no result."""
+        known = self.runner.sessions.result(str(request.session_hash), which or "")
         stack = self._stack(which, name, request)
-        if stack is None:
+        if known is None or stack is None:
             return [gr.skip()] * (2 + 2 * len(self.sliders))
-        names, _ = self.runner.sessions.get(str(request.session_hash)).results[str(which)]
-        table, surface = self.numbers(which, reference, request), views.surface_figure(names)
+        table, surface = self.numbers(which, reference, request), views.surface_figure(known[0])
         return [table, surface, *self._turned(stack, name, outlines, turned)]
 
     def numbers(self, which: str | None, reference: float | None, request: gr.Request) -> Any:
         """The table of a scan for a reference ICV."""
-        known = self.runner.sessions.get(str(request.session_hash)).results.get(which or "")
+        known = self.runner.sessions.result(str(request.session_hash), which or "")
         if known is None:
             return gr.skip()
         checked = results.checked_reference(reference)

@@ -21,10 +21,10 @@ from bids_hypo.bids.entities import (
     split_name,
 )
 from bids_hypo.bids.sidecars import write_json
-from bids_hypo.errors import BidsHypoError, NoInputError, ScanReadError, UsageError
+from bids_hypo.errors import BidsHypoError, ScanReadError, UsageError
 from bids_hypo.gui.archives import unpack
 from bids_hypo.gui.dicom import convert
-from bids_hypo.gui.options import MB, GuiOptions, Limits
+from bids_hypo.gui.options import MB, Limits
 from bids_hypo.gui.texts import text
 from bids_hypo.image.nifti import open_image
 from bids_hypo.image.volume import read_volume
@@ -202,26 +202,3 @@ def _name_parts(name: str, label: str | None, taken: Collection[str]) -> tuple[d
     while f"sub-{found}" in taken:
         found, number = f"{stem}x{number}", number + 1
     return {"sub": found}, PLAIN_SUFFIX
-
-
-def choose_folder(given: str, options: GuiOptions) -> Path:
-    """The BIDS folder that was named, if it may be read.
-
-    Raises
-    ------
-    UsageError
-        If folders are not offered, or this one is not.
-    NoInputError
-        If it does not exist.
-    """
-    if not options.folders_allowed:
-        raise UsageError(text("error.folder_forbidden", folder=given))
-    folder = Path(given.strip())
-    if not folder.is_absolute():
-        raise UsageError(text("error.folder_relative", folder=given))
-    folder = folder.resolve()
-    if options.data_root is not None and not folder.is_relative_to(options.data_root.resolve()):
-        raise UsageError(text("error.folder_outside", folder=given, root=options.data_root))
-    if not folder.is_dir():
-        raise NoInputError(text("error.folder_missing", folder=given))
-    return folder

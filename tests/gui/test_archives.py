@@ -52,6 +52,12 @@ def test_a_bomb_is_refused_by_its_unpacked_size(tmp_path):
     assert "6 MB when unpacked; at most 5 MB" in _refused(path, tmp_path / "out")
 
 
+def test_no_more_is_unpacked_than_there_is_room_for(tmp_path):
+    path = zip_of(tmp_path / "a.zip", {"a.dcm": bytes(3_000_000)})
+    refused = _refused(path, tmp_path / "out", Limits(left_mb=2, total_mb=40))
+    assert "40 MB that this server has" in refused
+
+
 def test_a_bomb_that_lies_about_its_size_is_damaged(tmp_path):
     path = zip_bomb(tmp_path / "bomb.zip", size_mb=6)
     payload = path.read_bytes()

@@ -19,24 +19,25 @@ def test_private_by_default():
     assert options.host == "127.0.0.1" and options.port == 7860 and options.auth is None
     assert options.local and options.folders_allowed
     assert not _options("--host", "0.0.0.0").local and not _options("--host", "0.0.0.0").folders_allowed
-    assert _options("--host", "::1").local and _options("--host", "localhost").local
+    assert all(_options("--host", host).local for host in ("::1", "[::1]", "localhost"))
 
 
-def test_other_names_of_this_computer_are_not_answered_where_any_folder_may_be_read(tmp_path):
-    assert "*" not in _options().host_names and "localhost" in _options().host_names
-    (tmp_path / "password").write_text("x")
-    for given in (["--data", str(tmp_path)], ["--auth", f"me:{tmp_path}/password"], ["--host", "0.0.0.0"]):
-        assert _options(*given).host_names == ("*",)
+def test_under_further_names_not_every_folder_may_be_read(tmp_path):
+    assert not _options("--allow-host", "scans.example").folders_allowed  # others come, through a proxy
+    assert _options("--allow-host", "scans.example", "--data", str(tmp_path)).folders_allowed
 
 
 def test_the_upload_limit_bounds_what_is_unpacked_too():
     limits = _options("--max-upload-mb", "60").limits
-    assert (limits.upload_mb, limits.unpacked_mb) == (60, 240)
+    assert (limits.upload_mb, limits.unpacked_mb, limits.total_mb) == (60, 240, 1200)
+    assert _options("--max-total-mb", "700", "--max-sessions", "3").limits.total_mb == 700
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--port", "0"], ["--port", "70000"], ["--max-upload-mb", "0"], ["--device", "tpu"], ["--auth", "me"]]
-)
+    "arguments", [["--port", "0"], ["--port", "70000"], ["--max-upload-mb", "0"], ["--device", "tpu"], ["--auth", "me"],
+                  ["--max-total-mb", "499"], ["--max-sessions", "0"], ["--allow-host", "http://x"],
+                  ["--allow-host", "a b"]],
+)  # fmt: skip
 def test_bad_values_are_refused(arguments):
     with pytest.raises(UsageError, match=arguments[1]):
         _options(*arguments)

@@ -9,7 +9,8 @@ from bids_hypo.errors import ScanReadError, UsageError
 from bids_hypo.execute import worker
 from bids_hypo.gui import jobs
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage
-from bids_hypo.gui.options import GuiOptions
+from bids_hypo.gui.options import GuiOptions, Limits
+from bids_hypo.gui.sessions import Sessions
 from bids_hypo.workflow.participant import ScanResult
 from bids_hypo.workflow.stages import Stopwatch, telling_stages
 from tests.phantoms import make_bids_dataset
@@ -132,6 +133,35 @@ def test_a_dataset_is_measured_a_participant_at_a_time(runner, tmp_path, monkeyp
     assert all(fast is False for _, fast in asked) and len(asked) == 3  # as the command line does unless told
     reading = [(e.number, e.total, e.name) for e in told if isinstance(e, Stage) and e.key == "read"]
     assert reading == [(1, 3, "sub-01_ses-1_T1w"), (2, 3, "sub-01_ses-2_T1w"), (3, 3, "sub-02_T1w")]
+
+
+def test_a_participant_outside_the_folder_that_is_offered_fails_alone(runner, tmp_path, monkeypatch):
+    make_bids_dataset(tmp_path / "raw", [{"sub": "01"}, {"sub": "02"}])
+    make_bids_dataset(tmp_path / "other", [{"sub": "03"}])
+    (tmp_path / "raw" / "sub-03").symlink_to(tmp_path / "other" / "sub-03")
+    measured = []
+
+    def run(options):
+        measured.extend(options.selection.participant_labels)
+        return 0, [ScanResult(f"sub-{measured[-1]}_T1w", "done")]
+
+    monkeypatch.setattr(jobs, "run_participant", run)
+    monkeypatch.setattr(jobs, "load_models", lambda *_: None)
+    told = []
+    session = runner.sessions.get("one")
+    runner.measure(session, tmp_path / "raw", tmp_path / "out", told.append, within=tmp_path / "raw")
+    failed = [event.result for event in told if isinstance(event, ScanDone) and event.result.status == "failed"]
+    assert measured == ["01", "02"] and [result.name for result in failed] == ["sub-03"]
+    assert "sub-03_T1w.nii.gz: a link leads outside" in failed[0].error
+    runner.measure(session, tmp_path / "raw", tmp_path / "out", told.append)
+    assert measured[2:] == ["01", "02", "03"]  # without --data a user's links lead anywhere
+
+
+def test_a_job_needs_room(sessions):
+    full = Runner(GuiOptions(), Sessions(sessions.root, Limits(total_mb=0)))
+    assert full.limits.left_mb == 0
+    assert "0 MB" in _events(full, lambda tell: tell(Stage("read")))[-1].message
+    full.close()
 
 
 class _Models:

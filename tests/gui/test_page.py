@@ -263,9 +263,19 @@ def test_answers_forbid_other_hosts_and_stopping_leaves_nothing(page):
     with urllib.request.urlopen(page.address) as answer:
         policy = answer.headers["content-security-policy"]
     assert "default-src 'self'" in policy and "http" not in policy
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(urllib.request.Request(page.address, headers={"Host": "elsewhere.example"}))
-    assert refused.value.code == 400
+    preflight = {"Origin": "http://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    for code, method, path, headers in (
+        (400, "GET", "", {"Host": "elsewhere.example"}),
+        (400, "OPTIONS", "gradio_api/upload", {"Host": "elsewhere.example", **preflight}),  # before Gradio answers it
+        (403, "OPTIONS", "gradio_api/upload", preflight),
+        (403, "POST", "gradio_api/queue/join", {"Origin": "null"}),
+        (403, "GET", "gradio_api/heartbeat/x", {"Sec-Fetch-Site": "cross-site"}),
+        (411, "POST", "gradio_api/upload", {"Transfer-Encoding": "chunked"}),
+    ):
+        request = urllib.request.Request(page.address + path, headers=headers, method=method)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request)
+        assert refused.value.code == code and "access-control-allow-origin" not in refused.value.headers, (method, path)
     assert _stop(page) == 0
     assert list(page.work.iterdir()) == []
 
@@ -282,8 +292,11 @@ def test_a_password_is_asked_for(tmp_path):
         with urllib.request.urlopen(right) as answer:
             assert answer.status == 200
         wrong = urllib.request.Request(page.address + "login", b"username=clinic&password=x")
-        with pytest.raises(urllib.error.HTTPError):
-            urllib.request.urlopen(wrong)
+        for code in [400] * 5 + [429]:
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(wrong)
+            assert refused.value.code == code
+        assert "127.0.0.1, user 'clinic' (5 in a row)" in (tmp_path / "work.log").read_text()
         for place in ("gradio_api/upload", "gradio_api/queue/join", "gradio_api/queue/data?session_hash=x"):
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(page.address + place, b"" if "data" not in place else None)

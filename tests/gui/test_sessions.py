@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bids_hypo.errors import UsageError
+from bids_hypo.gui import sessions as module
+from bids_hypo.gui.options import Limits
+from bids_hypo.gui.sessions import Sessions
+
 
 def _stored(root: Path, name: str, content: str = "x") -> Path:
     path = root / hashlib.sha256(content.encode()).hexdigest() / name
@@ -97,3 +102,30 @@ def test_closing_deletes_everything(sessions):
     (sessions.root / "examples").mkdir()
     sessions.close()
     assert not sessions.root.exists()
+
+
+def test_there_are_so_many_sessions_and_idle_ones_make_way(tmp_path, monkeypatch):
+    few = Sessions(tmp_path, Limits(sessions=2))
+    one, two = few.get("one"), few.get("two")
+    assert few.get("one") is one
+    with pytest.raises(UsageError, match="at most 2 with files"):
+        few.get("three")
+    monkeypatch.setattr(module, "MAKE_WAY_SECONDS", 0)
+    few.begin(two)
+    few.get("three")
+    assert one.ended and not two.ended  # a job runs
+    assert few.result("nobody", "x") is None and "nobody" not in few._sessions
+
+
+def test_room_counts_each_file_once(tmp_path):
+    some = Sessions(tmp_path, Limits(total_mb=2))
+    session = some.get("one")
+    upload = _stored(tmp_path, "a.nii.gz", "x" * 600_000)
+    os.link(upload, session.folder / "b.nii.gz")
+    assert some.room() == 1_400_000
+    some.check_room(1_400_000)
+    with pytest.raises(UsageError, match="2 MB"):
+        some.check_room(1_400_001)
+    with some.receiving(1_000_000), pytest.raises(UsageError), some.receiving(500_000):
+        pass
+    some.check_room(1_400_000)

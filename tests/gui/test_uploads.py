@@ -9,10 +9,10 @@ import pytest
 
 from bids_hypo.bids import find_scans
 from bids_hypo.bids.query import Selection, check_dataset
-from bids_hypo.errors import NoInputError, UsageError
+from bids_hypo.errors import UsageError
 from bids_hypo.gui import dicom
-from bids_hypo.gui.options import GuiOptions, Limits
-from bids_hypo.gui.uploads import choose_folder, in_words, receive
+from bids_hypo.gui.options import Limits
+from bids_hypo.gui.uploads import in_words, receive
 from tests.gui.samples import (
     ball,
     text_as_image,
@@ -182,29 +182,6 @@ def test_without_dcm2niix_the_message_says_how_to_get_it(tmp_path, monkeypatch):
 def test_messages_speak_of_names_that_the_user_knows():
     told = in_words(Exception("/tmp/x/scans/sub-1/anat/sub-1_T1w.nii: no head"), {Path("/tmp/x/scans"): r"my\1.nii"})
     assert told == r"my\1.nii: no head"
-
-
-def test_folders_are_for_this_computer_or_below_the_root(tmp_path):
-    (tmp_path / "study").mkdir()
-    assert choose_folder(f" {tmp_path}/study ", GuiOptions()) == tmp_path / "study"
-    open_to_all = GuiOptions(host="0.0.0.0")
-    with pytest.raises(UsageError, match="cannot be chosen"):
-        choose_folder(str(tmp_path), open_to_all)
-    bound = GuiOptions(host="0.0.0.0", data_root=tmp_path / "study")
-    assert choose_folder(str(tmp_path / "study"), bound) == tmp_path / "study"
-    with pytest.raises(UsageError, match="outside"):
-        choose_folder(f"{tmp_path}/study/../", bound)
-    with pytest.raises(UsageError, match="whole path"):
-        choose_folder("study", GuiOptions())
-    with pytest.raises(NoInputError, match="no such folder"):
-        choose_folder(str(tmp_path / "none"), GuiOptions())
-
-
-def test_a_link_does_not_lead_out_of_the_root(tmp_path):
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "link").symlink_to(tmp_path)
-    with pytest.raises(UsageError, match="outside"):
-        choose_folder(str(tmp_path / "root" / "link"), GuiOptions(data_root=tmp_path / "root"))
 
 
 def test_a_uniform_image_keeps_its_kind(tmp_path):
