@@ -27,9 +27,11 @@ os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
 os.environ.setdefault(LEVEL_VARIABLE, "3")
 logging.getLogger("tensorflow").setLevel(logging.WARNING if wants_everything() else logging.ERROR)
 
-with native_output_held(), contextlib.redirect_stdout(io.StringIO()):  # segmentation_models announces its framework
-    import segmentation_models as sm
+with native_output_held():
     import tensorflow as tf
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it announces its framework; no longer, for threads that print
+        import segmentation_models as sm
 
 logger = logging.getLogger(__name__)
 
