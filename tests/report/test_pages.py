@@ -165,7 +165,8 @@ def test_a_rating_is_kept_shown_on_the_list_and_exported_as_group_level_reads_it
     _click(browser, "#export")
     table = read_ratings(_download(browser, "sub-01_ratings.tsv"))
     source = "sub-01/anat/sub-01_run-1_T1w.nii.gz"
-    assert table.to_dict("records") == [{"source_file": source, "rating": "bad", "note": "motion, right side"}]
+    expected = {"source_file": source, "rating": "bad", "note": "motion, right side", "image": "sub-01_run-1_T1w"}
+    assert table.to_dict("records") == [expected]
     _open(browser, pages / "index.html")
     chosen = "return document.querySelector(`tr[data-file='${arguments[0]}'] select`).value"
     assert browser.execute_script(chosen, source) == "bad"
