@@ -15,7 +15,8 @@ import pandas as pd
 
 from bids_hypo.bids.entities import MissingScan, Scan
 from bids_hypo.bids.jsonfile import read_json
-from bids_hypo.bids.names import RAW_LINK, crash_file
+from bids_hypo.bids.links import check_writes_stay
+from bids_hypo.bids.names import LOGS, RAW_LINK, crash_file
 from bids_hypo.bids.places import check_can_be_made
 from bids_hypo.bids.sidecars import LEFT_ABBREVIATION, RIGHT_ABBREVIATION, SOFTWARE_NAME
 from bids_hypo.bids.tsv import table_text
@@ -104,6 +105,7 @@ def check_output(output_dir: str | Path, bids_dir: str | Path) -> None:
     output, source = Path(os.path.abspath(output_dir)), Path(os.path.abspath(bids_dir))
     _check_place(output, source)
     check_can_be_made(output)
+    check_writes_stay(output / LOGS, output)
     _previous_description(output)
 
 

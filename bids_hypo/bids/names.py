@@ -13,6 +13,8 @@ RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BID
 TABLE_DESC = "volumetric"
 OWN_SPACE = "orig"
 EDITED_DESC = "edited"
+LOGS = "logs"
+FIGURES_FOLDER = "figures"  # of a subject (and session), of a group, of an evaluation
 
 # Figures of a scan: for each the desc- and the extension of its name. The head comes last when they are drawn.
 FIGURES: dict[str, tuple[str, str]] = {
@@ -129,7 +131,7 @@ def output_names(scan: Scan, output_dir: str | Path) -> OutputNames:
         scan=scan,
         output_dir=output_dir,
         anat_dir=anat,
-        figures_dir=folder / "figures",
+        figures_dir=folder / FIGURES_FOLDER,
         dseg=named({**space, "seg": "hypothalamus"}, "dseg", ".nii.gz"),
         hypothalamus_mask=named({**space, "label": "hypothalamus"}, "mask", ".nii.gz"),
         hypothalamus_probseg=named({**space, "label": "hypothalamus"}, "probseg", ".nii.gz"),
@@ -194,7 +196,7 @@ def _edited(path: Path) -> Path:
 
 def citation_file(output_dir: str | Path, extension: str) -> Path:
     """``logs/CITATION.md`` (or ``.bib``, ``.tex``): the methods text."""
-    return Path(output_dir) / "logs" / f"CITATION{extension}"
+    return Path(output_dir) / LOGS / f"CITATION{extension}"
 
 
 def index_file(output_dir: str | Path) -> Path:
@@ -214,7 +216,7 @@ def sidecar(path: Path) -> Path:
 
 def crash_file(output_dir: str | Path, scan: Scan | MissingScan) -> Path:
     """``logs/crash-<scan>.txt``: one for each scan that failed, replaced when it fails again."""
-    return Path(output_dir) / "logs" / f"crash-{scan.name}.txt"
+    return Path(output_dir) / LOGS / f"crash-{scan.name}.txt"
 
 
 def bids_uri(scan: Scan) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bids_hypo.bids.names import FIGURES_FOLDER
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.report.agreement_figures import associations_figure, bland_altman_figure, metrics_figure
 from bids_hypo.report.html import data_uri, png_bytes, write_page
@@ -98,7 +99,7 @@ def write_evaluation_page(page: EvaluationPage) -> None:
     """
     pictures = _pictures(page)
     for name, payload in pictures.items():
-        write_bytes(page.out / "figures" / f"{name}.png", payload)
+        write_bytes(page.out / FIGURES_FOLDER / f"{name}.png", payload)
     write_page(
         page.out / "evaluation.html",
         "evaluation.html",

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 
+from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import FIGURES, OutputNames
 from bids_hypo.image.volume import Volume, write_bytes
 from bids_hypo.report.figures import mosaic_svg, overview_png, thumbnail_jpeg
@@ -32,7 +33,13 @@ def draw_figures(
     icv : (X, Y, Z) bool
     axes : (3, 3) float, optional
         Columns are the head's right, anterior and superior directions; the scanner's if not given.
+
+    Raises
+    ------
+    CannotCreateError
+        If the folder leads out of the output folder by a link.
     """
+    check_writes_stay(names.figures_dir, names.output_dir)
     parts = structures(labels, icv, volume.affine)
     mosaics = make_mosaics(volume, parts, np.eye(3) if axes is None else axes)
     name = names.scan.name

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from bids_hypo.bids.dataset import write_tsv
-from bids_hypo.bids.names import sidecar
+from bids_hypo.bids.links import check_writes_stay
+from bids_hypo.bids.names import FIGURES_FOLDER, sidecar
 from bids_hypo.bids.sidecars import write_json
 from bids_hypo.bids.tables import (
-    GROUP_FIGURES,
     GROUP_REPORT,
     GROUP_STATISTICS,
     GROUP_VOLUMES,
@@ -184,6 +184,7 @@ def remarks_on(table: pd.DataFrame, groups: Groups, design: Design) -> list[str]
 def write_outputs(study: GroupStudy, options: GroupOptions) -> None:
     """Write both tables with their dictionaries, the figures and the page."""
     folder = options.output_dir
+    check_writes_stay(folder / FIGURES_FOLDER, folder)
     volumes = export_volumes(study.table, extra_columns(study))
     write_tsv(folder / GROUP_VOLUMES, volumes)
     write_json(
@@ -193,7 +194,7 @@ def write_outputs(study: GroupStudy, options: GroupOptions) -> None:
     write_tsv(folder / GROUP_STATISTICS, _rounded(study.statistics))
     described = {name: {"Description": text} for name, text in results.COLUMNS.items()}
     write_json(sidecar(folder / GROUP_STATISTICS), described)
-    write_figures(study, folder / GROUP_FIGURES)
+    write_figures(study, folder / FIGURES_FOLDER)
     write_group_report(study, folder / GROUP_REPORT)
 
 
