@@ -22,6 +22,7 @@ from bids_hypo.bids.sidecars import LEFT_ABBREVIATION, RIGHT_ABBREVIATION, SOFTW
 from bids_hypo.bids.tsv import table_text
 from bids_hypo.errors import CannotCreateError
 from bids_hypo.image.volume import write_bytes
+from bids_hypo.untrusted import visible
 
 BIDS_VERSION = "1.11.0"
 CONTAINER_VARIABLE = "BIDS_HYPO_CONTAINER"
@@ -253,7 +254,7 @@ def write_crash(output_dir: str | Path, scan: Scan | MissingScan, text: str) -> 
     Path
     """
     path = crash_file(output_dir, scan)
-    write_bytes(path, (text.rstrip("\n") + "\n").encode())
+    write_bytes(path, (visible(text.rstrip("\n"), keep="\n") + "\n").encode())
     return path
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bids_hypo.bids.entities import PLAIN_SUFFIX, MissingScan, Scan, join_name, split_name
 from bids_hypo.bids.jsonfile import read_json
+from bids_hypo.untrusted import visible
 
 RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BIDS URIs refer to
 TABLE_DESC = "volumetric"
@@ -216,7 +217,8 @@ def sidecar(path: Path) -> Path:
 
 def crash_file(output_dir: str | Path, scan: Scan | MissingScan) -> Path:
     """``logs/crash-<scan>.txt``: one for each scan that failed, replaced when it fails again."""
-    return Path(output_dir) / LOGS / f"crash-{scan.name}.txt"
+    # A subject's folder without images may have any name.
+    return Path(output_dir) / LOGS / f"crash-{visible(scan.name)}.txt"
 
 
 def bids_uri(scan: Scan) -> str:

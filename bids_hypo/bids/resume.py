@@ -18,6 +18,7 @@ from bids_hypo.bids.names import OutputNames, bids_uri, sidecar
 from bids_hypo.bids.sidecars import read_record, write_json
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.volume import write_bytes
+from bids_hypo.untrusted import is_plain_name
 
 # Kinds of doubt.
 NOT_DONE = "not done yet"
@@ -87,6 +88,8 @@ def find_doubt(
             return Doubt(NOT_DONE, f"there is no {sidecar(names.morph).name}")
         return Doubt(RESULTS, f"{sidecar(names.morph).name} cannot be read")
     files = recorded_checksums(closing) or {}
+    if not all(map(is_plain_name, files)):
+        return Doubt(RESULTS, f"{sidecar(names.morph).name} lists what is no name of a file")
     # The ICV of a skull-stripped scan may be missing on purpose; then it is not in the list.
     required = [path for path in names.files[:-1] if path not in (names.icv_mask, sidecar(names.icv_mask))]
     lacking = [path.name for path in required if path.name not in files]
