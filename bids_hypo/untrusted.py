@@ -13,6 +13,7 @@ from bids_hypo.errors import BidsHypoError, ExitCode
 # sequences begin with one), marks that turn the direction of text, line ends of Unicode, and bytes that are not UTF-8.
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NAME = re.compile(r"[^\W_][\w+. -]*")
+_MARKUP = re.compile(r"[<\[\]]")
 _MAX_NAME = 255
 
 
@@ -63,6 +64,11 @@ def visible(text: str, *, keep: str = "") -> str:
         Characters to leave as they are.
     """
     return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+
+
+def markdown(text: str) -> str:
+    """A text in Markdown in which nothing becomes an element of a page, a link or a picture."""
+    return _MARKUP.sub(r"\\\g<0>", visible(text, keep="\n"))
 
 
 def shell_words(words: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from bids_hypo.cli import train
 from bids_hypo.train.recipe import RECIPES, load_recipe
-from bids_hypo.untrusted import UnsafeNameError, is_plain_name, plain_name, shell_words, visible
+from bids_hypo.untrusted import UnsafeNameError, is_plain_name, markdown, plain_name, shell_words, visible
 
 
 @pytest.mark.parametrize("name", ["anatomy", "vernikouskaya2023-icv", "3T", "a.b_c+d e", "sub-01_T1w.nii.gz", "Größe"])
@@ -46,6 +46,10 @@ def test_what_hides_is_written_out_and_what_does_not_stays():
     )
     assert visible("a\n\tb", keep="\n") == "a\n\\tb"
     assert visible("Größe ± 3 mm³, 脳 \\n 'x'") == "Größe ± 3 mm³, 脳 \\n 'x'"
+
+
+def test_markup_in_markdown_is_text():
+    assert markdown("<script>x</script> [a](javascript:x)") == r"\<script>x\</script> \[a\](javascript:x)"
 
 
 WORDS = [

@@ -17,7 +17,7 @@ EDITED_DESC = "edited"
 LOGS = "logs"
 FIGURES_FOLDER = "figures"  # of a subject (and session), of a group, of an evaluation
 
-# Figures of a scan: for each the desc- and the extension of its name. The head comes last when they are drawn.
+# Figures of a scan: for each the desc- and the extension of its name.
 FIGURES: dict[str, tuple[str, str]] = {
     "overview": ("hypothalamus", ".png"),
     "thumbnail": ("thumbnail", ".jpg"),
@@ -27,6 +27,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "axial": ("axial", ".svg"),
     "head": ("head", ".svg"),
 }
+FIGURES_RECORD = ("figures", ".json")  # their checksums: closes the set of figures of a scan
 
 
 @dataclass(frozen=True)
