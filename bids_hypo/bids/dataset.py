@@ -15,12 +15,14 @@ import pandas as pd
 
 from bids_hypo.bids.entities import MissingScan, Scan
 from bids_hypo.bids.jsonfile import read_json
-from bids_hypo.bids.names import RAW_LINK, crash_file
+from bids_hypo.bids.links import check_writes_stay
+from bids_hypo.bids.names import LOGS, RAW_LINK, crash_file, sidecar
 from bids_hypo.bids.places import check_can_be_made
-from bids_hypo.bids.sidecars import LEFT_ABBREVIATION, RIGHT_ABBREVIATION, SOFTWARE_NAME
-from bids_hypo.bids.tsv import table_text
+from bids_hypo.bids.sidecars import LEFT_ABBREVIATION, RIGHT_ABBREVIATION, SOFTWARE_NAME, write_json
+from bids_hypo.bids.tsv import formula_like, table_text
 from bids_hypo.errors import CannotCreateError
 from bids_hypo.image.volume import write_bytes
+from bids_hypo.untrusted import visible
 
 BIDS_VERSION = "1.11.0"
 CONTAINER_VARIABLE = "BIDS_HYPO_CONTAINER"
@@ -104,6 +106,7 @@ def check_output(output_dir: str | Path, bids_dir: str | Path) -> None:
     output, source = Path(os.path.abspath(output_dir)), Path(os.path.abspath(bids_dir))
     _check_place(output, source)
     check_can_be_made(output)
+    check_writes_stay(output / LOGS, output)
     _previous_description(output)
 
 
@@ -251,13 +254,40 @@ def write_crash(output_dir: str | Path, scan: Scan | MissingScan, text: str) -> 
     Path
     """
     path = crash_file(output_dir, scan)
-    write_bytes(path, (text.rstrip("\n") + "\n").encode())
+    write_bytes(path, (visible(text.rstrip("\n"), keep="\n") + "\n").encode())
     return path
 
 
 def clear_crash(output_dir: str | Path, scan: Scan | MissingScan) -> None:
     """Remove the crash file of an earlier run once the scan has succeeded."""
     crash_file(output_dir, scan).unlink(missing_ok=True)
+
+
+def write_described_tsv(path: str | Path, table: pd.DataFrame, columns: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write a table and, beside it, the JSON that explains its columns.
+
+    Cells that a spreadsheet would take for formulas stay as they are, for the table has to be true to the data; the
+    JSON says in which columns they are (``FormulaLikeCells``), and so does a warning.
+
+    Parameters
+    ----------
+    path : path-like
+    table : DataFrame
+        Its index is not written.
+    columns : mapping
+        What is known of each column.
+    """
+    path = Path(path)
+    marks = formula_like(table)
+    if marks:
+        _log.warning(
+            "%s: %d cells (in %s) begin with = + - or @, as formulas do; in a spreadsheet, import the table as text.",
+            path, sum(marks.values()), ", ".join(marks),
+        )  # fmt: skip
+    write_tsv(path, table)
+    marked = {name: {**about, **({"FormulaLikeCells": marks[name]} if name in marks else {})}
+              for name, about in columns.items()}  # fmt: skip
+    write_json(sidecar(path), marked)
 
 
 def write_tsv(path: str | Path, table: pd.DataFrame) -> None:

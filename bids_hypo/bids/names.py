@@ -8,13 +8,16 @@ from pathlib import Path
 
 from bids_hypo.bids.entities import PLAIN_SUFFIX, MissingScan, Scan, join_name, split_name
 from bids_hypo.bids.jsonfile import read_json
+from bids_hypo.untrusted import visible
 
 RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BIDS URIs refer to
 TABLE_DESC = "volumetric"
 OWN_SPACE = "orig"
 EDITED_DESC = "edited"
+LOGS = "logs"
+FIGURES_FOLDER = "figures"  # of a subject (and session), of a group, of an evaluation
 
-# Figures of a scan: for each the desc- and the extension of its name. The head comes last when they are drawn.
+# Figures of a scan: for each the desc- and the extension of its name.
 FIGURES: dict[str, tuple[str, str]] = {
     "overview": ("hypothalamus", ".png"),
     "thumbnail": ("thumbnail", ".jpg"),
@@ -24,6 +27,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "axial": ("axial", ".svg"),
     "head": ("head", ".svg"),
 }
+FIGURES_RECORD = ("figures", ".json")  # their checksums: closes the set of figures of a scan
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def output_names(scan: Scan, output_dir: str | Path) -> OutputNames:
         scan=scan,
         output_dir=output_dir,
         anat_dir=anat,
-        figures_dir=folder / "figures",
+        figures_dir=folder / FIGURES_FOLDER,
         dseg=named({**space, "seg": "hypothalamus"}, "dseg", ".nii.gz"),
         hypothalamus_mask=named({**space, "label": "hypothalamus"}, "mask", ".nii.gz"),
         hypothalamus_probseg=named({**space, "label": "hypothalamus"}, "probseg", ".nii.gz"),
@@ -194,7 +198,7 @@ def _edited(path: Path) -> Path:
 
 def citation_file(output_dir: str | Path, extension: str) -> Path:
     """``logs/CITATION.md`` (or ``.bib``, ``.tex``): the methods text."""
-    return Path(output_dir) / "logs" / f"CITATION{extension}"
+    return Path(output_dir) / LOGS / f"CITATION{extension}"
 
 
 def index_file(output_dir: str | Path) -> Path:
@@ -214,7 +218,8 @@ def sidecar(path: Path) -> Path:
 
 def crash_file(output_dir: str | Path, scan: Scan | MissingScan) -> Path:
     """``logs/crash-<scan>.txt``: one for each scan that failed, replaced when it fails again."""
-    return Path(output_dir) / "logs" / f"crash-{scan.name}.txt"
+    # A subject's folder without images may have any name.
+    return Path(output_dir) / LOGS / f"crash-{visible(scan.name)}.txt"
 
 
 def bids_uri(scan: Scan) -> str:

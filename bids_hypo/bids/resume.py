@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Mapping
+import stat
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bids_hypo.bids.checksums import record_source, recorded_checksums, sha256_of, source_times, stamp_of
 from bids_hypo.bids.claims import lock_file
+from bids_hypo.bids.links import check_writes_stay, way_out
 from bids_hypo.bids.names import OutputNames, bids_uri, sidecar
 from bids_hypo.bids.sidecars import read_record, write_json
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.volume import write_bytes
+from bids_hypo.untrusted import is_plain_name
 
 # Kinds of doubt.
 NOT_DONE = "not done yet"
@@ -23,6 +26,7 @@ SOURCE = "the scan has changed"
 RESULTS = "the results are damaged or were changed"
 MODELS = "made by other models"
 SETTINGS = "made with other settings"
+LINKS = "links lead out of the folder"
 
 _log = logging.getLogger(__name__)
 
@@ -75,12 +79,17 @@ def find_doubt(
         None only if the table's JSON, which closes the set, names all files, each has the checksum written there,
         every sidecar names the same models and settings, and the source has the content that was measured.
     """
+    away = _doubt_of_links(names, (names.anat_dir, names.figures_dir))
+    if away:
+        return away
     closing = _record_or_none(sidecar(names.morph))
     if closing is None:
         if not sidecar(names.morph).exists():
             return Doubt(NOT_DONE, f"there is no {sidecar(names.morph).name}")
         return Doubt(RESULTS, f"{sidecar(names.morph).name} cannot be read")
     files = recorded_checksums(closing) or {}
+    if not all(map(is_plain_name, files)):
+        return Doubt(RESULTS, f"{sidecar(names.morph).name} lists what is no name of a file")
     # The ICV of a skull-stripped scan may be missing on purpose; then it is not in the list.
     required = [path for path in names.files[:-1] if path not in (names.icv_mask, sidecar(names.icv_mask))]
     lacking = [path.name for path in required if path.name not in files]
@@ -99,9 +108,27 @@ def find_doubt(
     return next((doubt for doubt in found if doubt), None)
 
 
+def find_link_out(names: OutputNames) -> Doubt | None:
+    """Whether a file that `take_over` would copy is a link out of its dataset, to what belongs to nobody's results."""
+    edited = [path for mask in names.edited for path in (mask, sidecar(mask))]
+    return _doubt_of_links(names, (*names.files, *edited))
+
+
+def _doubt_of_links(names: OutputNames, paths: Iterable[Path]) -> Doubt | None:
+    for path in paths:
+        target = way_out(path, names.output_dir)
+        if target is not None:
+            where = path.relative_to(names.output_dir)
+            return Doubt(LINKS, f"{where} leads to {target}, outside of {names.output_dir}")
+    return None
+
+
 def _doubt_of_file(path: Path, digest: str | None) -> Doubt | None:
     try:
-        if path.stat().st_size == 0:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            return Doubt(RESULTS, f"{path.name} is no file")
+        if status.st_size == 0:
             return Doubt(RESULTS, f"{path.name} is empty")
         if digest is not None and sha256_of(path) != digest:
             return Doubt(RESULTS, f"{path.name} is damaged, or was changed after it was written")
@@ -210,7 +237,10 @@ def remove_outputs(names: OutputNames) -> None:
     ------
     OSError
         If a file cannot be removed.
+    CannotCreateError
+        If the folder leads out of the output folder by a link.
     """
+    check_writes_stay(names.anat_dir, names.output_dir)
     for path in reversed(names.files):
         path.unlink(missing_ok=True)
         for part in names.anat_dir.glob(f".{path.name}.*.part"):  # left by a run that was killed
@@ -225,6 +255,10 @@ def take_over(former: OutputNames, names: OutputNames) -> None:
     former : OutputNames
     names : OutputNames
         Where they go. Stale outputs there are removed; corrected masks there stay as they are.
+
+    See Also
+    --------
+    find_link_out : what must have found nothing before.
 
     Raises
     ------

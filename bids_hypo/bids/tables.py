@@ -23,7 +23,6 @@ from bids_hypo.errors import NoInputError, NothingSelectedError
 GROUP_VOLUMES = "group_volumes.tsv"
 GROUP_STATISTICS = "group_statistics.tsv"
 GROUP_REPORT = "group_report.html"
-GROUP_FIGURES = "figures"
 RATINGS = ("good", "doubtful", "bad")
 _RATING_COLUMNS = ("source_file", "rating", "note")
 _NUMBERS = ("volume_mm3", "volume_sd_mm3")

@@ -142,6 +142,26 @@ def table_text(table: pd.DataFrame) -> str:
     return plain.to_csv(sep="\t", index=False, na_rep=MISSING, lineterminator="\n", quoting=csv.QUOTE_NONE)
 
 
+def formula_like(table: pd.DataFrame) -> dict[str, int]:
+    """How many cells of each column a spreadsheet would take for formulas: texts that begin with ``= + - @``.
+
+    Numbers are none. Columns without such a cell are left out; the name of a column counts as one of its cells.
+    """
+    counts = {str(name): sum(map(_is_formula, (str(name), *table[name]))) for name in table}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _is_formula(value: Any) -> bool:
+    text = value.strip() if isinstance(value, str) else ""
+    if not text.startswith(("=", "+", "-", "@")):
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
+
+
 def brief(text: object, at_most: int = 60) -> str:
     """A value for a message, cut if it is long."""
     shown = str(text)

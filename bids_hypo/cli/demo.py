@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bids_hypo import __version__
 from bids_hypo.cli.parser import Parser
-from bids_hypo.cli.running import run_command
+from bids_hypo.cli.running import run_command, say
 from bids_hypo.errors import ExitCode
 
 
@@ -47,7 +47,7 @@ def _write(args: argparse.Namespace) -> int:
     from bids_hypo.demo import DemoSettings, write_demo_dataset
 
     written = write_demo_dataset(args.folder, DemoSettings(n_subjects=args.subjects, seed=args.seed))
-    print(f"{args.folder}: {'written' if written else 'already complete, kept'}")
+    say(f"{args.folder}: {'written' if written else 'already complete, kept'}")
     return ExitCode.OK
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from bids_hypo import __version__
 from bids_hypo.cli.parser import Parser
-from bids_hypo.cli.running import run_command
+from bids_hypo.cli.running import run_command, say
 from bids_hypo.errors import ExitCode, UsageError
+from bids_hypo.untrusted import is_plain_name
 
 if TYPE_CHECKING:
     from bids_hypo.image.segmentation import Labels
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from bids_hypo.workflow.evaluation_plan import EvaluateOptions
 
 _RESERVED = ("truth", "hemisphere", "metric", "unit", "n")  # columns of the summary
-_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z+._ -]*")
 _EPILOG = """\
 Examples:
   bids_hypo_evaluate manual/ out/ --prediction bids_hypo=derivatives/bids_hypo --images dataset/
@@ -133,7 +133,7 @@ def _folders(texts: Sequence[str]) -> dict[str, Path]:
         name, equals, folder = text.partition("=")
         if not equals:
             name, folder = Path(text).resolve().name, text
-        if not folder or not _NAME.fullmatch(name) or name.lower() in _RESERVED:
+        if not folder or not is_plain_name(name) or name.lower() in _RESERVED:
             raise UsageError(
                 f"--prediction {text}: expected NAME=FOLDER; a name has letters, digits and + . _ -, and is none of "
                 f"{', '.join(_RESERVED)}."
@@ -202,12 +202,12 @@ def parse_labels(spec: str | None) -> Labels | None:
 def _report(evaluation: Evaluation, options: EvaluateOptions) -> ExitCode:
     summary = evaluation.tables["summary"]
     whole = summary[summary["hemisphere"] == "B"].drop(columns=["hemisphere"])
-    print(whole.to_string(index=False, na_rep=""))
+    say(whole.to_string(index=False, na_rep=""), table=True)
     counts = {status: evaluation.count(status) for status in ("compared", "missing", "unreadable")}
     told = ", ".join(f"{n} {status}" for status, n in counts.items() if n or status == "compared")
     n_common, n_truths = len(evaluation.common), len(evaluation.plan.truths)
-    print(f"bids_hypo {__version__}: {told}; {n_common} of {n_truths} scans are common to all methods and summarised.")
-    print(f"Results: {options.out / 'evaluation.html'}")
+    say(f"bids_hypo {__version__}: {told}; {n_common} of {n_truths} scans are common to all methods and summarised.")
+    say(f"Results: {options.out / 'evaluation.html'}")
     return ExitCode.SCANS_FAILED if counts["unreadable"] else ExitCode.OK
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_hypo import __version__
+from bids_hypo.cli.running import say
 from bids_hypo.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -81,11 +82,11 @@ def run(args: argparse.Namespace) -> ExitCode:
     from bids_hypo.workflow.group import run_group
 
     result = run_group(options)
-    print(result.counts.to_string(index=False, float_format=lambda x: f"{x:.1f}"))
+    say(result.counts.to_string(index=False, float_format=lambda x: f"{x:.1f}"), table=True)
     for sentence in result.sentences:
-        print(sentence)
+        say(sentence)
     where = "dry run, nothing written" if options.dry_run else f"see {result.report}"
-    print(f"bids_hypo {__version__}: {where}")
+    say(f"bids_hypo {__version__}: {where}")
     for problem in result.problems:
-        print(f"FAILED {problem}", file=sys.stderr)
+        say(f"FAILED {problem}", file=sys.stderr)
     return result.exit_code

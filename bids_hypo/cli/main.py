@@ -11,7 +11,7 @@ from bids_hypo import __version__
 from bids_hypo.cli import group, gui
 from bids_hypo.cli.arguments import build_parser, spell_options
 from bids_hypo.cli.checks import check_folders, check_new_folder
-from bids_hypo.cli.running import run_command
+from bids_hypo.cli.running import run_command, say
 from bids_hypo.cli.scratch import choose_scratch
 from bids_hypo.errors import ExitCode, UsageError
 
@@ -123,12 +123,12 @@ def _print_summary(results: list[ScanResult], options: RunOptions) -> None:
     from bids_hypo.execute.run import summary_table
 
     table = summary_table(results)
-    print(table.to_string(index=False, na_rep="-", float_format=lambda x: f"{x:.1f}"))
+    say(table.to_string(index=False, na_rep="-", float_format=lambda x: f"{x:.1f}"), table=True)
     counts = ", ".join(f"{n} {status}" for status, n in table["status"].value_counts().items())
-    print(f"bids_hypo {__version__}: {counts}. Results: {options.output_dir}")
+    say(f"bids_hypo {__version__}: {counts}. Results: {options.output_dir}")
     for result in results:
         if result.error:
-            print(f"{result.status.upper()} {result.name}: {result.error}", file=sys.stderr)
+            say(f"{result.status.upper()} {result.name}: {result.error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,16 @@ import logging
 import os
 import select
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from bids_hypo.cli.scratch import choose_scratch
 from bids_hypo.errors import BidsHypoError, ExitCode
 from bids_hypo.models.quiet import LEVEL_VARIABLE
+from bids_hypo.untrusted import visible
 
 logger = logging.getLogger("bids_hypo")
 
@@ -85,14 +87,31 @@ def _run(
         return int(ExitCode.IO_ERROR)
 
 
+def say(text: object, *, table: bool = False, file: TextIO | None = None) -> None:
+    """Print a result on one line, or several if it is a table; a terminal takes nothing in it for a command."""
+    print(visible(str(text), keep="\n" if table else ""), file=file)
+
+
+class _OneLine(logging.Formatter):
+    """Each message on one line, so that no name in it looks like another message; tracebacks below it, indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
+        record.message = visible(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return textwrap.indent(visible(super().formatException(ei), keep="\n"), "    ")
+
+
 def _set_up_logging(quiet: int, verbose: int) -> None:
     """Our own lines from the level that was asked for; of other packages errors only, with ``-vv`` warnings too."""
     level = max(quiet - 10 * verbose, logging.DEBUG)
     os.environ.setdefault(LEVEL_VARIABLE, "0" if verbose > 1 else "3")
     logging.captureWarnings(True)  # those of Python count as lines of other packages
     others = logging.WARNING if verbose > 1 else logging.ERROR
-    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    logging.basicConfig(level=level, stream=sys.stderr, force=True)
     for handler in logging.getLogger().handlers:
+        handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
         handler.addFilter(lambda record: record.name.partition(".")[0] == "bids_hypo" or record.levelno >= others)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_hypo.cli.checks import check_files, check_new_folder, need, refuse
 from bids_hypo.cli.parser import Parser
-from bids_hypo.cli.running import run_command
+from bids_hypo.cli.running import run_command, say
 from bids_hypo.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _review(args: argparse.Namespace) -> None:
     recipe = load_recipe("hypothalamus")
     models = load_models(args.device, None, args.models, 16)
     table = review_labels(_labelled(args, recipe), models, args.out, trusted=args.keep)
-    print(table[table["doubts"].fillna("") != ""].to_string(index=False, float_format=lambda x: f"{x:.3f}"))
+    say(table[table["doubts"].fillna("") != ""].to_string(index=False, float_format=lambda x: f"{x:.3f}"), table=True)
     logger.info("%s: %s", args.out, table["action"].value_counts().to_dict())
 
 
@@ -160,16 +160,16 @@ def _measure(args: argparse.Namespace) -> None:
             table = accuracy.fold_accuracy(items, models)
         else:
             table = accuracy.hypothalamus_accuracy(set_aside(items, recipe[args.part]), models, fast=args.fast)
-        print(accuracy.volume_agreement(table))
+        say(accuracy.volume_agreement(table), table=True)
     elif args.what == "shrinking":
         recipe = load_recipe("hypothalamus")
         table = accuracy.shrinking(set_aside(_labelled(args, recipe), recipe[args.part]), models)
-        print(f"slope {accuracy.slope(table['true_percent'], table['found_percent']):.3f}")
+        say(f"slope {accuracy.slope(table['true_percent'], table['found_percent']):.3f}")
     else:
         need(args, "scans")
         if args.what == "steadiness":
             table = steadiness.steadiness(args.scans, models)
-            print(steadiness.variation_percent(table).to_string(float_format=lambda x: f"{x:.2f}"))
+            say(steadiness.variation_percent(table).to_string(float_format=lambda x: f"{x:.2f}"), table=True)
         else:
             mixed = load_models(args.device, None, args.models, 16, mixed=True)
             table = steadiness.precision_changes(args.scans, models, mixed)
@@ -192,9 +192,9 @@ def _report(table: pd.DataFrame, out: Path | None) -> None:
     from bids_hypo.bids.dataset import write_tsv
 
     numbers: Any = table.select_dtypes("number")
-    print(table.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
-    print(numbers.agg(["mean", "std", "min", "max"]).to_string(float_format=lambda x: f"{x:.3f}"))
-    print("mean absolute", numbers.abs().mean().round(3).to_dict())
+    say(table.to_string(index=False, float_format=lambda x: f"{x:.3f}"), table=True)
+    say(numbers.agg(["mean", "std", "min", "max"]).to_string(float_format=lambda x: f"{x:.3f}"), table=True)
+    say(f"mean absolute {numbers.abs().mean().round(3).to_dict()}")
     if out:
         write_tsv(out, table)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from bids_hypo.bids.query import check_dataset, find_scans
 from bids_hypo.errors import NothingSelectedError, UsageError
 from bids_hypo.execute.run import make_plan
 from bids_hypo.models.catalog import find_bundles
+from bids_hypo.untrusted import shell_words
 from bids_hypo.workflow.options import RunOptions
 
 MAX_TASKS = 1000  # SLURM's MaxArraySize is 1001 unless the site says otherwise
@@ -112,7 +112,7 @@ def array_script(kind: str, options: RunOptions, spelled: Sequence[str]) -> str:
         )
     chunk = math.ceil(len(labels) / MAX_TASKS) if kind != "parallel" else 1
     base = [sys.executable, "-m", "bids_hypo", str(options.bids_dir), str(options.output_dir), "participant", *spelled]
-    command = f"command=({shlex.join([*base, *_settled(kind, options)])})"
+    command = f"command=({shell_words([*base, *_settled(kind, options)])})"
     listed = "\n".join(f"    {label}" for label in labels)
     parts = [_head(kind, options, len(labels), chunk, len(plan.todo)), _about(kind, len(labels), len(plan.todo), chunk)]
     if kind == "parallel":
@@ -120,7 +120,7 @@ def array_script(kind: str, options: RunOptions, spelled: Sequence[str]) -> str:
     else:
         parts += [f"{command}\n", _TASK_BODY.format(labels=listed, chunk=chunk, task=_TASKS[kind])]
     asked_for = options.selection.participant_labels
-    after = shlex.join([*base, "--participant-label", *asked_for] if asked_for else base)
+    after = shell_words([*base, "--participant-label", *asked_for] if asked_for else base)
     parts.append(f"\n# At the end, to try once more what failed and to make the pages:\n#   {after}\n")
     return "".join(parts)
 

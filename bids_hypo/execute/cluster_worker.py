@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from secrets import token_hex
 
+from bids_hypo.bids.names import LOGS
 from bids_hypo.bids.query import Scan
 from bids_hypo.execute.worker import work
 from bids_hypo.workflow.options import RunOptions
@@ -88,7 +89,7 @@ class Attempt:
 def expectation(bids_dir: Path, output_dir: Path) -> Iterator[Expected]:
     """Put a probe file in the output folder for as long as workers may look for it."""
     token = token_hex(8)
-    probe = output_dir / "logs" / f".probe-{token}"
+    probe = output_dir / LOGS / f".probe-{token}"
     probe.parent.mkdir(parents=True, exist_ok=True)
     probe.write_text(token, encoding="utf-8")
     try:

@@ -16,11 +16,13 @@ from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.names import OutputNames, output_names
 from bids_hypo.bids.query import MissingScan, Scan, check_dataset, find_scans
 from bids_hypo.bids.resume import (
+    LINKS,
     NOT_DONE,
     RESULTS,
     SOURCE,
     Doubt,
     find_doubt,
+    find_link_out,
     refresh_source_times,
     take_over,
 )
@@ -124,7 +126,8 @@ def make_plan(
         places = [] if options.overwrite else [names, *(output_names(scan, folder) for folder in options.derivatives)]
         complete = None
         for place in places:
-            doubt = find_doubt(place, digests, settings=options.settings)
+            doubt = None if place is names else find_link_out(place)
+            doubt = doubt or find_doubt(place, digests, settings=options.settings)
             if doubt is None:
                 complete = place
                 break
@@ -168,7 +171,7 @@ def _tell(doubts: Mapping[str, Doubt]) -> None:
     together: dict[str, list[str]] = {}
     for name, doubt in doubts.items():
         logger.info("%s: to be done, %s.", name, doubt.text)
-        if doubt.kind in (SOURCE, RESULTS):
+        if doubt.kind in (SOURCE, RESULTS, LINKS):
             logger.warning("%s is done again, %s: %s.", name, doubt.kind, doubt.text)
         elif doubt.kind != NOT_DONE:
             together.setdefault(doubt.kind, []).append(name)

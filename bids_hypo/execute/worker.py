@@ -63,7 +63,7 @@ def work(
 def record_failure(scan: Scan, output_dir: Path, text: str) -> ScanResult:
     """Write the crash file of a scan and return its result; the first line of the text is the message."""
     path = write_crash(output_dir, scan, text)
-    message = text.splitlines()[0]
+    message = text.partition("\n\n")[0]  # a traceback may follow
     logger.error("%s (details: %s)", message, path)
     return ScanResult(scan.name, "failed", error=message)
 

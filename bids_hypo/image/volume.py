@@ -156,7 +156,7 @@ def write_bytes(path: str | Path, payload: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())

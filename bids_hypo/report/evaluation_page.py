@@ -8,13 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bids_hypo.bids.names import FIGURES_FOLDER
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.report.agreement_figures import associations_figure, bland_altman_figure, metrics_figure
-from bids_hypo.report.html import data_uri, png_bytes, write_page
+from bids_hypo.report.html import NO_FORMULAS, data_uri, png_bytes, write_page
 from bids_hypo.report.outline_figures import OutlineCase, outline_figure
 
 SIDE_WORDS = {"B": "whole", "L": "left", "R": "right"}
@@ -96,9 +98,10 @@ def write_evaluation_page(page: EvaluationPage) -> None:
     ----------
     page : EvaluationPage
     """
-    pictures = _pictures(page)
+    with mpl.rc_context(NO_FORMULAS):
+        pictures = _pictures(page)
     for name, payload in pictures.items():
-        write_bytes(page.out / "figures" / f"{name}.png", payload)
+        write_bytes(page.out / FIGURES_FOLDER / f"{name}.png", payload)
     write_page(
         page.out / "evaluation.html",
         "evaluation.html",

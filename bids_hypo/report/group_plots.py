@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from scipy import stats
 
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.report.group_study import NAMES, GroupStudy, unit_of
-from bids_hypo.report.html import png_bytes
+from bids_hypo.report.html import NO_FORMULAS, png_bytes
 from bids_hypo.stats.longitudinal import choose_repeated
 from bids_hypo.stats.table import ICV, NORMALISED, WHOLE
+from bids_hypo.untrusted import visible
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; controls are always the blue.
 CONTROL_COLOUR = "#0072B2"
@@ -43,6 +45,11 @@ def title_of(measure: str) -> str:
     return f"{name[0].upper()}{name[1:]} ({unit_of(measure)[0]})"
 
 
+def plain(text: object) -> str:
+    """A text for plotly, which takes some markup in names and labels for what it says."""
+    return html.escape(visible(str(text)), quote=False)
+
+
 def hover(rows: pd.DataFrame, measure: str) -> list[str]:
     """What is shown over each point: who it is, the value, flags."""
     unit, scale, digits = unit_of(measure)
@@ -51,7 +58,7 @@ def hover(rows: pd.DataFrame, measure: str) -> list[str]:
         lines = [str(row["scan"]).removesuffix("_T1w"), f"{row[measure] * scale:.{digits}f} {unit}"]
         lines += [f"flags: {', '.join(row['flags'])}"] if row["flags"] else []
         lines += [f"outlier: {row['outlier_of'].replace(';', ', ')}"] if row["outlier"] else []
-        out.append("<br>".join(lines))
+        out.append("<br>".join(map(plain, lines)))
     return out
 
 
@@ -65,8 +72,8 @@ def box_plots(study: GroupStudy) -> go.Figure:
             inside = _of_group(study.sample, name, measure)
             size = 6 if len(inside) < 60 else 4
             figure.add_trace(go.Box(
-                y=(inside[measure] * scale).tolist(), x=[name] * len(inside), name=name, boxpoints="all", jitter=0.5,
-                pointpos=0, whiskerwidth=0.4, marker={"color": colour, "size": size, "opacity": 0.5,
+                y=(inside[measure] * scale).tolist(), x=[plain(name)] * len(inside), name=plain(name), boxpoints="all",
+                jitter=0.5, pointpos=0, whiskerwidth=0.4, marker={"color": colour, "size": size, "opacity": 0.5,
                 "symbol": SYMBOLS[k % len(SYMBOLS)]}, line={"color": colour, "width": 1.6}, fillcolor=_PALE,
                 text=hover(inside, measure), hoverinfo="text", hoveron="points", showlegend=False,
                 customdata=_links(inside),
@@ -77,7 +84,7 @@ def box_plots(study: GroupStudy) -> go.Figure:
             outside = _of_group(study.tested[study.tested["outlier"]], name, measure)
             outside = outside[~outside.index.isin(inside.index)]
             figure.add_trace(go.Scatter(
-                y=(outside[measure] * scale).tolist(), x=[name] * len(outside), mode="markers", showlegend=False,
+                y=(outside[measure] * scale).tolist(), x=[plain(name)] * len(outside), mode="markers", showlegend=False,
                 marker={"color": colour, "size": 9, "symbol": "x-thin", "line": {"width": 2, "color": colour}},
                 text=hover(outside, measure), hoverinfo="text", customdata=_links(outside),
             ), row=1, col=column)  # fmt: skip
@@ -87,8 +94,8 @@ def box_plots(study: GroupStudy) -> go.Figure:
 def _mean_mark(name: str, mean: float, colour: str, unit: tuple[str, float, int]) -> go.Scatter:
     """White diamond at the mean."""
     return go.Scatter(
-        x=[name], y=[mean], mode="markers", showlegend=False, hoverinfo="text",
-        text=[f"mean of {name}: {mean:.{unit[2]}f} {unit[0]}"],
+        x=[plain(name)], y=[mean], mode="markers", showlegend=False, hoverinfo="text",
+        text=[plain(f"mean of {name}: {mean:.{unit[2]}f} {unit[0]}")],
         marker={"symbol": "diamond", "size": 11, "color": "white", "line": {"color": colour, "width": 2}},
     )  # fmt: skip
 
@@ -112,15 +119,15 @@ def scatter_plot(study: GroupStudy, x: str, y: str, x_title: str | None = None) 
     for k, (name, colour) in enumerate(colours(study).items()):
         here = _of_group(both, name)
         figure.add_trace(go.Scatter(
-            x=(here[x] * x_scale).tolist(), y=(here[y] * y_scale).tolist(), mode="markers", name=name, legendgroup=name,
-            marker={"color": colour, "size": 8, "opacity": 0.75, "symbol": SYMBOLS[k % len(SYMBOLS)]},
-            text=hover(here, y), hoverinfo="text", customdata=_links(here),
+            x=(here[x] * x_scale).tolist(), y=(here[y] * y_scale).tolist(), mode="markers", name=plain(name),
+            legendgroup=plain(name), marker={"color": colour, "size": 8, "opacity": 0.75,
+            "symbol": SYMBOLS[k % len(SYMBOLS)]}, text=hover(here, y), hoverinfo="text", customdata=_links(here),
         ))  # fmt: skip
         ends = _line(here[x].to_numpy(float) * x_scale, here[y].to_numpy(float) * y_scale)
         if ends:
             figure.add_trace(go.Scatter(x=ends[0], y=ends[1], mode="lines", line={"color": colour, "width": 1.5},
-                                        legendgroup=name, showlegend=False, hoverinfo="skip"))  # fmt: skip
-    figure.update_xaxes(title=x_title or title_of(x))
+                                        legendgroup=plain(name), showlegend=False, hoverinfo="skip"))  # fmt: skip
+    figure.update_xaxes(title=plain(x_title or title_of(x)))
     figure.update_yaxes(title=title_of(y))
     return _styled(figure, 400)
 
@@ -146,9 +153,9 @@ def time_plot(study: GroupStudy) -> go.Figure | None:
         percent = 100 * rows[measure] / rows[measure].iloc[0]
         texts = [f"{t}<br>{p:.1f} % of the first" for t, p in zip(hover(rows, measure), percent, strict=True)]
         figure.add_trace(go.Scatter(
-            x=rows["years"].tolist(), y=percent.tolist(), mode="lines+markers", name=name, legendgroup=name,
-            showlegend=name not in shown, line={"color": colours(study)[name], "width": 1}, text=texts,
-            hoverinfo="text", marker={"size": 6}, customdata=_links(rows),
+            x=rows["years"].tolist(), y=percent.tolist(), mode="lines+markers", name=plain(name),
+            legendgroup=plain(name), showlegend=name not in shown, line={"color": colours(study)[name], "width": 1},
+            text=texts, hoverinfo="text", marker={"size": 6}, customdata=_links(rows),
         ))  # fmt: skip
         shown.add(name)
     figure.update_xaxes(title="Years since the first session")
@@ -169,6 +176,11 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
 def write_figures(study: GroupStudy, folder: Path) -> None:
     """Write the box plots and the scatter of volume against ICV as SVG and PNG, for a paper."""
     folder.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(NO_FORMULAS):
+        _write_figures(study, folder)
+
+
+def _write_figures(study: GroupStudy, folder: Path) -> None:
     drawings = {"group_boxes": draw_boxes(study), "group_icv": _draw_scatter(study, ICV, WHOLE)}
     if "age" in study.table:
         drawings["group_age"] = _draw_scatter(study, "age", study.main_measure)

@@ -11,6 +11,7 @@ from typing import Any
 
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.report.references import REFERENCES, bibtex, listed
+from bids_hypo.untrusted import markdown, visible
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}",
                          "^": r"\textasciicircum{}", "³": r"\textsuperscript{3}"})  # fmt: skip
@@ -60,16 +61,20 @@ def citation_texts(recorded: Recorded) -> dict[str, str]:
             cited.append(key)
         return f"({REFERENCES[key].short})"
 
-    markdown = "\n\n".join(_paragraphs(recorded, in_markdown, str))
-    latex = "\n\n".join(_paragraphs(recorded, lambda key: f"\\cite{{{key}}}", lambda text: text.translate(_SPECIAL)))
+    text = "\n\n".join(_paragraphs(recorded, in_markdown, markdown))
+    latex = "\n\n".join(_paragraphs(recorded, lambda key: f"\\cite{{{key}}}", _in_latex))
     used = [REFERENCES[key] for key in cited]
     references = "\n".join(f"- {listed(reference)}" for reference in used)
     return {
-        ".md": f"# Methods\n\n{markdown}\n\n## References\n\n{references}\n",
+        ".md": f"# Methods\n\n{text}\n\n## References\n\n{references}\n",
         ".bib": bibtex(used),
         ".tex": f"% Needs CITATION.bib\n\\section{{Methods}}\n\n{latex}\n\n\\bibliographystyle{{plain}}\n"
         "\\bibliography{CITATION}\n",
     }
+
+
+def _in_latex(text: str) -> str:
+    return visible(text).translate(_SPECIAL)
 
 
 def _paragraphs(recorded: Recorded, cite: Callable[[str], str], plain: Callable[[str], str]) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,10 @@ from markupsafe import Markup
 from bids_hypo.report.flag_texts import describe_flags
 from bids_hypo.report.html import write_page
 from bids_hypo.report.norms import SOURCE, Place
+from bids_hypo.report.safe_svg import safe_svg
 from bids_hypo.report.surface import viewer_script
+
+_log = logging.getLogger(__name__)
 
 MOSAICS: dict[str, str] = {
     "coronal": "Coronal slices through the hypothalamus, from back to front",
@@ -39,7 +44,7 @@ class ScanView:
         JSON of the table: models, device, seconds, corrections ...
     places : sequence of Place
     mosaics : mapping of str to bytes
-        SVG of each key of `MOSAICS`.
+        SVG of each key of `MOSAICS`, without those that are not as they were drawn.
     surface : bytes or None
         Packed meshes.
     """
@@ -71,6 +76,7 @@ def write_scan_page(path: Path, views: Sequence[ScanView], *, dataset: str, inde
     write_page(
         path,
         "scan.html",
+        loaded=None if script is None else gzip.decompress(script),
         title=path.stem,
         dataset=dataset,
         index=index,
@@ -81,13 +87,14 @@ def write_scan_page(path: Path, views: Sequence[ScanView], *, dataset: str, inde
 
 
 def _context(view: ScanView) -> dict[str, Any]:
+    mosaics = {title: _mosaic(view, key) for key, title in MOSAICS.items()}
     return {
         "name": view.name,
         "source_file": view.source_file,
         "flags": describe_flags(view.flags),
         "volumes": [_volume(place, view) for place in view.places],
-        # Made by us from numbers and escaped names alone, so they may go into the page as they are.
-        "mosaics": [(MOSAICS[key], Markup(view.mosaics[key].decode())) for key in MOSAICS if key in view.mosaics],
+        "mosaics": [(title, svg) for title, svg in mosaics.items() if svg is not None],
+        "not_shown": [title for title, svg in mosaics.items() if svg is None],
         "surface": None if view.surface is None else _base64(view.surface),
         "posed": "HeadAxes" in view.record,
         "manual": bool(view.record.get("Manual", False)),
@@ -95,6 +102,16 @@ def _context(view: ScanView) -> dict[str, Any]:
         "done": what_was_done(view.record),
         "quality": image_numbers(view.record),
     }
+
+
+def _mosaic(view: ScanView, key: str) -> Markup | None:
+    if key not in view.mosaics:
+        return None
+    try:
+        return safe_svg(view.mosaics[key])
+    except ValueError as error:
+        _log.warning("%s: its %s figure is not shown: %s, which no figure of ours has.", view.name, key, error)
+        return None
 
 
 def _volume(place: Place, view: ScanView) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bids_hypo.errors import NoInputError, UsageError
 from bids_hypo.train.regions import SUBJECTS_PER_CHUNK
+from bids_hypo.untrusted import plain_name
 
 RECIPES = Path(str(files("bids_hypo") / "train" / "recipes"))
 
@@ -30,6 +31,8 @@ def load_recipe(name: str, *, backbone: str | None = None, changes: Sequence[str
     ------
     NoInputError
         If there is no such recipe.
+    UnsafeNameError
+        If folders cannot have its name, or that of a phase.
     UsageError
         If a change is not to be understood.
     """
@@ -38,6 +41,9 @@ def load_recipe(name: str, *, backbone: str | None = None, changes: Sequence[str
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.json")))
         raise NoInputError(f"{path}: no such recipe; shipped ones are: {known}. Or name a .json file.")
     recipe: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    plain_name(recipe.get("name"), f"{path}: 'name'")
+    for phase in recipe.get("phases", []):
+        plain_name(phase.get("name"), f"{path}: 'name' of a phase")
     if backbone is not None:
         recipe["architecture"]["backbone"] = backbone
     return changed(recipe, changes) if changes else recipe

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
 import threading
 
 import numpy as np
 
-from bids_hypo.bids.names import FIGURES, OutputNames
+from bids_hypo.bids.checksums import recorded_checksums
+from bids_hypo.bids.links import check_writes_stay
+from bids_hypo.bids.names import FIGURES, FIGURES_RECORD, OutputNames
+from bids_hypo.bids.sidecars import read_record, write_json
 from bids_hypo.image.volume import Volume, write_bytes
 from bids_hypo.report.figures import mosaic_svg, overview_png, thumbnail_jpeg
 from bids_hypo.report.mosaic import make_mosaics, structures
@@ -32,15 +37,53 @@ def draw_figures(
     icv : (X, Y, Z) bool
     axes : (3, 3) float, optional
         Columns are the head's right, anterior and superior directions; the scanner's if not given.
+
+    Raises
+    ------
+    CannotCreateError
+        If the folder leads out of the output folder by a link.
     """
+    check_writes_stay(names.figures_dir, names.output_dir)
     parts = structures(labels, icv, volume.affine)
     mosaics = make_mosaics(volume, parts, np.eye(3) if axes is None else axes)
     name = names.scan.name
-    write_bytes(names.figure(*FIGURES["overview"]), overview_png(mosaics, name))
-    write_bytes(names.figure(*FIGURES["thumbnail"]), thumbnail_jpeg(mosaics))
-    write_bytes(names.figure(*FIGURES["surface"]), pack_meshes(make_meshes(parts)))
-    for mosaic in mosaics:  # the last one closes the set: the page is made from it
-        write_bytes(names.figure(*FIGURES[mosaic.name]), mosaic_svg(mosaic, f"{name}, {mosaic.name} slices"))
+    drawn = {
+        "overview": overview_png(mosaics, name),
+        "thumbnail": thumbnail_jpeg(mosaics),
+        "surface": pack_meshes(make_meshes(parts)),
+        **{mosaic.name: mosaic_svg(mosaic, f"{name}, {mosaic.name} slices") for mosaic in mosaics},
+    }
+    paths = {key: names.figure(*FIGURES[key]) for key in drawn}
+    for key, payload in drawn.items():
+        write_bytes(paths[key], payload)
+    digests = {paths[key].name: hashlib.sha256(payload).hexdigest() for key, payload in drawn.items()}
+    write_json(names.figure(*FIGURES_RECORD), {"Files": digests})  # closes the set: the page is made from it
+
+
+def drawn_figures(names: OutputNames) -> dict[str, bytes]:
+    """The figures of a scan that are as `draw_figures` wrote them, by the keys of `FIGURES`.
+
+    Parameters
+    ----------
+    names : OutputNames
+
+    Returns
+    -------
+    dict of str to bytes
+        Without those that are absent or were changed, or put there by someone else.
+    """
+    try:
+        digests = recorded_checksums(read_record(names.figure(*FIGURES_RECORD))) or {}
+    except (OSError, ValueError):
+        return {}
+    found = {}
+    for key, figure in FIGURES.items():
+        path = names.figure(*figure)
+        with contextlib.suppress(OSError):
+            payload = path.read_bytes() if path.is_file() else b""
+            if hashlib.sha256(payload).hexdigest() == digests.get(path.name):
+                found[key] = payload
+    return found
 
 
 def try_to_draw(

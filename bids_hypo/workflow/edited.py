@@ -12,6 +12,7 @@ import pandas as pd
 from bids_hypo.bids.checksums import checksums, sha256_of
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.entities import DERIVATIVE_ENTITIES, split_name
+from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import OutputNames, sidecar
 from bids_hypo.bids.resume import source_change
 from bids_hypo.bids.sidecars import edited_sidecar, read_head_axes, read_record, write_json
@@ -57,9 +58,12 @@ def take_edited(names: OutputNames) -> bool:
     ------
     ScanReadError
         If a corrected mask lies on another grid, holds other labels or is empty.
+    CannotCreateError
+        If the folder leads out of the output folder by a link.
     OSError, ValueError
         If the outputs of the scan are damaged.
     """
+    check_writes_stay(names.anat_dir, names.output_dir)
     record = read_record(sidecar(names.morph))
     _warn_of_near_names(names)
     state = _state(names)

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_hypo.bids.dataset import write_tsv
+from bids_hypo.bids.dataset import write_described_tsv
 from bids_hypo.bids.entities import shorten
-from bids_hypo.bids.names import sidecar
 from bids_hypo.bids.query import check_dataset, find_scans
 from bids_hypo.bids.scores import Scores, read_scores
 from bids_hypo.bids.segmentations import SegmentationFiles, match_scans
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.sidecars import write_json
 from bids_hypo.bids.unmatched import near_hint
 from bids_hypo.errors import NoInputError, NothingSelectedError, ScanReadError, UsageError
 from bids_hypo.image.parts import BOTH, common_grid, masks_on
@@ -177,9 +175,8 @@ def _nothing_common(options: EvaluateOptions, scans: pd.DataFrame) -> str:
 def write_table(out: Path, name: str, table: pd.DataFrame) -> None:
     """Write ``evaluation_<name>.tsv`` and, beside it, the JSON that explains its columns."""
     path = out / f"evaluation_{name}.tsv"
-    write_tsv(path, table.round(6))
     known = column_dictionary(name, methods=[str(c) for c in table.columns])
-    write_json(sidecar(path), {str(c): known[str(c)] for c in table.columns})
+    write_described_tsv(path, table.round(6), {str(c): known[str(c)] for c in table.columns})
 
 
 def outline_cases(plan: Plan, compared: pd.DataFrame, options: EvaluateOptions) -> dict[str, list[OutlineCase]]:

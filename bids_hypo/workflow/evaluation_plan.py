@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_hypo.bids.entities import shorten
+from bids_hypo.bids.links import check_writes_stay
+from bids_hypo.bids.names import FIGURES_FOLDER
 from bids_hypo.bids.places import check_can_be_made
 from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations, match_scans
 from bids_hypo.bids.selection import Selection
@@ -102,6 +104,7 @@ def check_output(options: EvaluateOptions) -> None:
     if options.out.resolve() in [folder.resolve() for folder in inputs]:
         raise UsageError(f"{options.out}: the output folder is one of the inputs. Choose another.")
     check_can_be_made(options.out)
+    check_writes_stay(options.out / FIGURES_FOLDER, options.out)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

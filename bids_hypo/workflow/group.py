@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_hypo.bids.dataset import write_tsv
-from bids_hypo.bids.names import sidecar
-from bids_hypo.bids.sidecars import write_json
+from bids_hypo.bids.dataset import write_described_tsv
+from bids_hypo.bids.links import check_writes_stay
+from bids_hypo.bids.names import FIGURES_FOLDER
 from bids_hypo.bids.tables import (
-    GROUP_FIGURES,
     GROUP_REPORT,
     GROUP_STATISTICS,
     GROUP_VOLUMES,
@@ -184,16 +183,14 @@ def remarks_on(table: pd.DataFrame, groups: Groups, design: Design) -> list[str]
 def write_outputs(study: GroupStudy, options: GroupOptions) -> None:
     """Write both tables with their dictionaries, the figures and the page."""
     folder = options.output_dir
+    check_writes_stay(folder / FIGURES_FOLDER, folder)
     volumes = export_volumes(study.table, extra_columns(study))
-    write_tsv(folder / GROUP_VOLUMES, volumes)
-    write_json(
-        sidecar(folder / GROUP_VOLUMES),
-        volumes_dictionary(list(volumes.columns), study.group_column, study.mean_icv_mm3, study.design.groups.control),
-    )
-    write_tsv(folder / GROUP_STATISTICS, _rounded(study.statistics))
+    control = study.design.groups.control
+    described = volumes_dictionary(list(volumes.columns), study.group_column, study.mean_icv_mm3, control)
+    write_described_tsv(folder / GROUP_VOLUMES, volumes, described)
     described = {name: {"Description": text} for name, text in results.COLUMNS.items()}
-    write_json(sidecar(folder / GROUP_STATISTICS), described)
-    write_figures(study, folder / GROUP_FIGURES)
+    write_described_tsv(folder / GROUP_STATISTICS, _rounded(study.statistics), described)
+    write_figures(study, folder / FIGURES_FOLDER)
     write_group_report(study, folder / GROUP_REPORT)
 
 

@@ -13,6 +13,7 @@ from bids_hypo.errors import ModelError
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import ModelBundle, save_bundle
 from bids_hypo.models.catalog import HYPOTHALAMUS, find_bundle
+from bids_hypo.untrusted import markdown
 from bids_hypo.workflow.bundling import bundle_description
 
 logger = logging.getLogger(__name__)
@@ -72,9 +73,10 @@ def import_keras(path: Path, recipe: dict[str, Any], target: Path, *, slice_orie
 
 
 def _card(path: Path, recipe: dict[str, Any]) -> str:
+    name, version, file = (markdown(str(text)) for text in (recipe["name"], recipe["version"], path.name))
     return (
-        f"# Model card: {recipe['name']} {recipe['version']}\n\n"
-        f"Imported from `{path.name}` with the recipe `{recipe['version']}`; "
+        f"# Model card: {name} {version}\n\n"
+        f"Imported from `{file}` with the recipe `{version}`; "
         f"{recipe['architecture']['backbone']} encoder, slices laid {recipe['preprocessing']['slice_orientation']}.\n\n"
         "What it was trained on and how it was measured is known to whoever made the file. Measure it on scans with "
         "known outlines (`bids_hypo_evaluate`) before use. For research only, not for diagnosis.\n"

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bids_hypo.bids.dataset import write_tsv
+from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import output_names
 from bids_hypo.errors import NoInputError, SegmentationError, comma_hint
 from bids_hypo.image.grid import Grid
@@ -239,6 +240,7 @@ def _write_label(item: LabelledScan, label: Parts, out: Path) -> None:
     grid = common_grid(label)
     data = np.stack([_on(part, grid) for _, part in sorted(label.of.items())], axis=-1)
     names = output_names(item.scan, out / item.dataset)
+    check_writes_stay(names.anat_dir, out)
     write_nifti(names.hypothalamus_probseg, data.squeeze(-1) if data.shape[-1] == 1 else data, grid.affine)
 
 

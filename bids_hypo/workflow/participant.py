@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from bids_hypo.bids.sidecars import (
     image_record,
     morph_sidecar,
     probseg_sidecar,
+    read_head_axes,
     write_json,
 )
 from bids_hypo.image.volume import Volume, read_volume, write_nifti
@@ -173,14 +175,15 @@ def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, 
         found = segment_volume(volume, models, fast=fast, what=str(scan.path), watch=watch)
         with watch.stage("write"):
             write_images(scan, names, volume, found)
-        write_records(scan, names, volume, found, provenance(models, watch, settings, source))
+        record = write_records(scan, names, volume, found, provenance(models, watch, settings, source))
     except BaseException:
         remove_outputs(names)
         raise
     from bids_hypo.workflow.drawing import try_to_draw  # seconds that planning a run need not pay
 
     with watch.stage("draw"):  # after the records: a figure that fails costs no result
-        undrawn = try_to_draw(names, volume, found.hypothalamus.labels, found.icv, found.pose.rotation)
+        # Along the axes as they are recorded, rounded: the same bytes when it is drawn again from the files.
+        undrawn = try_to_draw(names, volume, found.hypothalamus.labels, found.icv, read_head_axes(record))
     left, right = found.hypothalamus.volumes_mm3
     flags = tuple(dict.fromkeys(found.hypothalamus_flags + found.icv_flags))
     return ScanResult(
@@ -256,8 +259,8 @@ def write_images(scan: Scan, names: OutputNames, volume: Volume, found: Segmenta
 
 def write_records(
     scan: Scan, names: OutputNames, volume: Volume, found: Segmentation, made_by: Provenance
-) -> None:
-    """Write the sidecars and the table; the table's JSON last, it closes the set."""
+) -> dict[str, Any]:
+    """Write the sidecars and the table; the table's JSON last, it closes the set. Returns what that JSON holds."""
     of_hypothalamus = {"Flags": list(found.hypothalamus_flags)}
     write_json(sidecar(names.dseg), dseg_sidecar(scan, made_by) | of_hypothalamus)
     write_json(sidecar(names.hypothalamus_mask), hypothalamus_mask_sidecar(scan, made_by) | of_hypothalamus)
@@ -273,7 +276,9 @@ def write_records(
     write_tsv(names.morph, table)
     background = asdict(volume.background) if volume.background else {}
     of_image = image_record(found.pose.rotation, asdict(found.quality), background)
-    write_json(sidecar(names.morph), morph_sidecar(scan, made_by, names.files[:-1]) | of_image)
+    closing = morph_sidecar(scan, made_by, names.files[:-1]) | of_image
+    write_json(sidecar(names.morph), closing)
+    return closing
 
 
 def provenance(models: Models, watch: Stopwatch, settings: dict, source: SourceRecord) -> Provenance:

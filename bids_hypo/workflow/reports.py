@@ -12,7 +12,16 @@ from typing import Any
 import pandas as pd
 
 from bids_hypo.bids.jsonfile import read_json
-from bids_hypo.bids.names import FIGURES, OutputNames, citation_file, closing_files, find_written, index_file, sidecar
+from bids_hypo.bids.names import (
+    FIGURES,
+    FIGURES_RECORD,
+    OutputNames,
+    citation_file,
+    closing_files,
+    find_written,
+    index_file,
+    sidecar,
+)
 from bids_hypo.bids.query import Scan
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import read_record
@@ -24,7 +33,7 @@ from bids_hypo.report.index_page import IndexEntry, write_index_page
 from bids_hypo.report.methods import Recorded, citation_texts
 from bids_hypo.report.norms import MEASURES, place_value
 from bids_hypo.report.scan_page import MOSAICS, ScanView, write_scan_page
-from bids_hypo.workflow.drawing import draw_figures
+from bids_hypo.workflow.drawing import draw_figures, drawn_figures
 from bids_hypo.workflow.edited import read_counted
 from bids_hypo.workflow.participant import ScanResult
 from bids_hypo.workflow.summary import read_result
@@ -47,12 +56,12 @@ def redraw(scan: Scan, names: OutputNames) -> ScanResult:
 
 
 def figures_missing_or_old(names: OutputNames) -> bool:
-    """Whether a scan's figures are not all there, or older than its table."""
+    """Whether a scan's figures are not all there as they were drawn, or older than its table."""
     try:
         made = sidecar(names.morph).stat().st_mtime_ns
     except FileNotFoundError:  # another job is doing the scan again just now, and will draw it
         return False
-    return any(_older(names.figure(*figure), made) for figure in FIGURES.values())
+    return _older(names.figure(*FIGURES_RECORD), made) or drawn_figures(names).keys() != FIGURES.keys()
 
 
 def _older(path: Path, than_ns: int) -> bool:
@@ -125,7 +134,7 @@ def _write_pages_once(
 
 def _stale(path: Path, scans: Sequence[OutputNames]) -> bool:
     """Whether a page is missing, or older than what it shows; nothing can be done for scans without figures."""
-    shown = [n.figure(*FIGURES["head"]) for n in scans]
+    shown = [n.figure(*FIGURES_RECORD) for n in scans]
     newest = [p.stat().st_mtime_ns for p in shown if p.is_file()]
     return bool(newest) and _older(path, max(newest))
 
@@ -145,7 +154,12 @@ def scan_view(names: OutputNames, table: Rows) -> ScanView:
         All scans, as `scan_rows` gives them.
     """
     row = table[names.scan.name]
-    surface = names.figure(*FIGURES["surface"])
+    figures = drawn_figures(names)
+    if not figures:
+        raise FileNotFoundError(f"{names.figures_dir}: no figure as it was drawn; give --reports-only to draw them")
+    if figures.keys() != FIGURES.keys():
+        changed = ", ".join(names.figure(*FIGURES[key]).name for key in FIGURES if key not in figures)
+        logger.warning("%s: not shown, for it is not as it was drawn: %s.", names.figures_dir, changed)
     return ScanView(
         name=names.scan.name,
         source_file=row["source_file"],
@@ -153,8 +167,8 @@ def scan_view(names: OutputNames, table: Rows) -> ScanView:
         flags=row["flags"],
         record=read_record(sidecar(names.morph)),
         places=[place_value(measure, row[measure.key], _column(table, measure.key)) for measure in MEASURES],
-        mosaics={key: names.figure(*FIGURES[key]).read_bytes() for key in MOSAICS},
-        surface=surface.read_bytes() if surface.is_file() else None,
+        mosaics={key: figures[key] for key in MOSAICS if key in figures},
+        surface=figures.get("surface"),
     )
 
 

@@ -1,13 +1,14 @@
 """The reader and the writer of all tables."""
 
+import json
 import logging
 
 import pandas as pd
 import pytest
 
-from bids_hypo.bids.dataset import write_tsv
+from bids_hypo.bids.dataset import write_described_tsv, write_tsv
 from bids_hypo.bids.selection import normalise_labels
-from bids_hypo.bids.tsv import LONGEST_FIELD, TableError, read_table
+from bids_hypo.bids.tsv import LONGEST_FIELD, TableError, formula_like, read_table
 
 TEXT = "participant_id\tgroup\tnote\nsub-01\tALS\tMüller\nsub-02\tCON\tn/a\n"
 
@@ -94,3 +95,20 @@ def test_a_list_of_labels_is_read_like_a_table(path):
     path.write_text("participant_id\tage\nsub-01\n")
     with pytest.raises(TableError, match="line 2 has 1 fields"):
         normalise_labels([str(path)], "sub")
+
+
+def test_cells_that_a_spreadsheet_takes_for_formulas_stay_as_they_are_and_are_marked(tmp_path, caplog):
+    table = pd.DataFrame({
+        "group": ["=cmd|' /C calc'!A0", "+1 a", "@SUM(A1)", "control", None],
+        "change": ["-1.5", "+2", "-3e-2", "n/a", "0"],
+        "mm3": [-1.0, 2.0, -3.0, 4.0, 5.0],
+        "-note": ["a-b", "x=1", "\t=tab", "\r-cr", "a@b"],
+    })  # fmt: skip
+    assert formula_like(table) == {"group": 3, "-note": 3}
+    columns = {str(name): {"Description": "x"} for name in table}
+    write_described_tsv(tmp_path / "t.tsv", table, columns)
+    assert read_table(tmp_path / "t.tsv")["group"].tolist()[:4] == table["group"].tolist()[:4]
+    content = json.loads((tmp_path / "t.json").read_text())
+    assert {k: v.get("FormulaLikeCells") for k, v in content.items()} == {
+        "group": 3, "change": None, "mm3": None, "-note": 3}  # fmt: skip
+    assert "6 cells (in group, -note) begin with" in caplog.text

@@ -144,3 +144,31 @@ def test_places_that_cannot_be_used_are_told_by_a_dry_run_too(
     told = capsys.readouterr().err
     assert words.replace("{}", str(tmp_path)) in told
     assert "Errno" not in told
+
+
+LOGS = """
+import sys, argparse, logging
+from bids_hypo.cli.running import run_command, say
+NAME = "sub-01\\nERROR: all is lost\\x1b[2J"
+def work(args):
+    say(NAME)
+    say(NAME, table=True)
+    log = logging.getLogger("bids_hypo")
+    log.warning("%s: no such scan", NAME)
+    try:
+        raise OSError(NAME)
+    except OSError:
+        log.error("failed", exc_info=True)
+    raise OSError(NAME)
+sys.exit(run_command(argparse.ArgumentParser(), [], work))
+"""
+
+
+def test_a_name_makes_no_line_of_the_log_and_no_command_to_the_terminal():
+    done = subprocess.run([sys.executable, "-c", LOGS], capture_output=True, text=True, check=False)
+    assert done.returncode == 74 and "\x1b" not in done.stdout + done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0] == r"WARNING: sub-01\nERROR: all is lost\x1b[2J: no such scan"
+    assert lines[-1] == r"ERROR: sub-01\nERROR: all is lost\x1b[2J"
+    assert lines[1] == "ERROR: failed" and all(line.startswith("    ") for line in lines[2:-1]) and len(lines) > 5
+    assert done.stdout == "sub-01\\nERROR: all is lost\\x1b[2J\nsub-01\nERROR: all is lost\\x1b[2J\n"

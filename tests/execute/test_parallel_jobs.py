@@ -209,6 +209,19 @@ def test_array_scripts_name_participants_and_pass_options_on(tmp_path, capsys, k
     assert not out.exists()
 
 
+@pytest.mark.parametrize("kind", ["slurm", "pbs", "parallel"])
+def test_a_folder_whose_name_is_a_command_is_not_run(tmp_path, capsys, kind):
+    folder = tmp_path / f"a\ntouch {tmp_path.name}-run\n#'$(touch b)"
+    raw, out = _dataset(folder, "01")
+    text = _script(capsys, raw, out, "participant", "--array-script", kind, "--bids-database-dir", folder / "index")
+    assert not [line for line in text.splitlines() if line.startswith("touch")]
+    (command,) = (line.strip() for line in text.splitlines() if "command=(" in line)
+    check = f"{command}\nprintf '%s\\0' \"${{command[@]}}\""
+    done = subprocess.run(["bash"], input=check, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.split("\0")[3:5] == [str(raw), str(out)]
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
 @pytest.mark.slow
 def test_the_body_of_an_array_runs_its_share_and_passes_the_exit_code_on(tmp_path, capsys, fakes):
     raw, out = _dataset(tmp_path, "01", "bad")

@@ -1,5 +1,6 @@
 """What a run keeps, what it does again, and what it says about it; taking results over from another folder."""
 
+import os
 from dataclasses import replace
 
 import nibabel as nib
@@ -147,3 +148,54 @@ def test_a_correction_that_was_counted_leaves_the_set_whole(finished):
     table["volume_mm3"] += 1
     table.to_csv(names[0].morph, sep="\t", index=False, na_rep="n/a")
     assert [scan.name for scan in _plan(options).todo] == ["sub-01_T1w"]
+
+
+@pytest.mark.parametrize(
+    "of",
+    [lambda n: n.dseg, lambda n: n.icv_mask, lambda n: n.morph, lambda n: sidecar(n.dseg), lambda n: sidecar(n.morph),
+     lambda n: n.edited_dseg, lambda n: n.edited_icv_mask, lambda n: n.anat_dir],
+    ids=["dseg", "ICV", "table", "sidecar", "closing record", "edited dseg", "edited ICV", "folder"],
+)  # fmt: skip
+def test_a_file_outside_is_not_taken_over_by_a_link(finished, tmp_path, caplog, of):
+    options, names = finished
+    path, private = of(names[1]), tmp_path / "private"
+    if path.exists():
+        path.rename(private)
+    else:
+        private.write_bytes(names[1].dseg.read_bytes())
+    path.symlink_to(private)
+    plan = _plan(replace(options, output_dir=tmp_path / "new", derivatives=(options.output_dir,)))
+    assert [n.scan.name for n, _ in plan.adopted] == ["sub-01_T1w", "sub-03_T1w"]
+    assert [scan.name for scan in plan.todo] == ["sub-02_T1w"]
+    told = f"sub-02_T1w: not taken over from {options.output_dir}: {path.relative_to(options.output_dir)}"
+    assert [m for m in caplog.messages if m.startswith(told) and str(private) in m]
+
+
+def test_content_in_the_annex_is_taken_over(finished, tmp_path):
+    options, names = finished
+    objects = options.output_dir / ".git" / "annex" / "objects"
+    objects.mkdir(parents=True)
+    before = {path.name: path.read_bytes() for path in names[0].files}
+    for path in names[0].files:
+        path.rename(objects / path.name)
+        path.symlink_to(f"../../.git/annex/objects/{path.name}")
+    run_participant(replace(options, output_dir=tmp_path / "new", derivatives=(options.output_dir,), no_reports=True))
+    taken = output_names(names[0].scan, tmp_path / "new").files
+    assert {path.name: path.read_bytes() for path in taken} == before
+    assert not any(path.is_symlink() for path in taken)
+
+
+def test_a_pipe_in_place_of_a_result_is_no_result(finished):
+    options, names = finished
+    names[0].dseg.unlink()
+    os.mkfifo(names[0].dseg)
+    assert _plan(options).doubts["sub-01_T1w"].text == f"{names[0].dseg.name} is no file"
+
+
+def test_an_output_folder_that_is_a_link_elsewhere_costs_its_scan_alone(finished, tmp_path):
+    options, names = finished
+    names[2].anat_dir.rename(tmp_path / "elsewhere")
+    names[2].anat_dir.symlink_to(tmp_path / "elsewhere")
+    plan = _plan(options)
+    assert [scan.name for scan in plan.kept] == ["sub-01_T1w", "sub-02_T1w"]
+    assert plan.doubts["sub-03_T1w"].kind == "links lead out of the folder"

@@ -1,5 +1,6 @@
 """The end of a run: figures and pages are made, made again when old, and never cost a result."""
 
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from bids_hypo.bids import sidecar
-from bids_hypo.bids.names import FIGURES
+from bids_hypo.bids.names import FIGURES, FIGURES_RECORD
 from bids_hypo.bids.query import Selection
+from bids_hypo.bids.sidecars import read_record, write_json
 from bids_hypo.errors import ExitCode
 from bids_hypo.execute.reporting import finish_reports
 from bids_hypo.execute.run import run_participant, summary_table
@@ -107,16 +109,46 @@ def test_drawing_within_a_scan_never_raises(finished, monkeypatch, caplog):
     assert "ZeroDivisionError" in text and str(names.scan.path) in text and text in caplog.text
 
 
-def test_a_damaged_figure_costs_its_page_only(finished):
+SCRIPT = b'<svg xmlns="http://www.w3.org/2000/svg"><script>document.title = "mine"</script></svg>'
+
+
+@pytest.mark.parametrize("foreign", [b"\xff\xfe", SCRIPT])
+def test_a_figure_that_is_not_as_it_was_drawn_is_drawn_again(finished, foreign):
     options, names = finished
     run_participant(options)
-    names[2].figure(*FIGURES["coronal"]).write_bytes(b"\xff\xfe")
-    names[2].report.unlink()
+    coronal, page = names[2].figure(*FIGURES["coronal"]), names[2].report
+    before = coronal.read_bytes(), page.read_bytes()
+    coronal.write_bytes(foreign)
     _, results = run_participant(options)
-    found = _by_name(results)
-    assert "sub-02.html" in found["sub-02_T1w"].report_error
-    assert found["sub-01_run-1_T1w"].report_error is None
-    assert "sub-02_T1w" in (options.output_dir / "index.html").read_text()
+    assert not any(result.report_error for result in results)
+    assert (coronal.read_bytes(), page.read_bytes()) == before
+
+
+def test_a_figure_that_cannot_be_drawn_again_is_not_shown_and_the_page_says_so(finished, caplog):
+    options, names = finished
+    run_participant(options)
+    coronal = names[2].figure(*FIGURES["coronal"])
+    coronal.write_bytes(SCRIPT)
+    names[2].report.unlink()
+    names[2].scan.path.unlink()
+    finish_reports([read_result(n) for n in names], [n.scan for n in names], options, [])
+    text = names[2].report.read_text()
+    assert "mine" not in text and "Not shown, for the files are not as they were drawn: Coronal" in text
+    assert coronal.name in caplog.text and text.count("<h3>") == names[0].report.read_text().count("<h3>") / 2 - 1
+
+
+def test_a_script_does_not_reach_a_page_even_with_its_checksum_in_the_record(finished, caplog):
+    options, names = finished
+    run_participant(options)
+    coronal, record = names[2].figure(*FIGURES["coronal"]), names[2].figure(*FIGURES_RECORD)
+    coronal.write_bytes(SCRIPT)
+    content = read_record(record)
+    content["Files"][coronal.name] = hashlib.sha256(SCRIPT).hexdigest()
+    write_json(record, content)
+    names[2].report.unlink()
+    run_participant(options)
+    text = names[2].report.read_text()
+    assert "mine" not in text and "Not shown" in text and "an element 'script'" in caplog.text
 
 
 def test_a_scan_that_is_gone_is_a_failure_of_reports_only_alone(finished):

@@ -1,5 +1,7 @@
 """The pages themselves: what they hold, and what they do in a browser."""
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -37,6 +39,35 @@ def test_pages_are_small_and_fetch_nothing(pages):
         assert not [a for a in outside if re.match(r"\w+:|//", a)]
         assert all((pages / a.partition("#")[0]).is_file() for a in outside)
         assert "@import" not in text and not re.search(r"url\((?!['\"]?data:)", text)
+
+
+def test_a_page_allows_its_own_scripts_and_nothing_else(pages):
+    for page in pages.glob("*.html"):
+        text = page.read_text()
+        (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
+        assert text.index(policy) < text.index("<title>")
+        rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+        assert rules["default-src"] == "'none'" and "unsafe-inline" not in rules["script-src"]
+        for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL):
+            assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in rules["script-src"]
+
+
+INJECTED = """<script>window.ran = "script"</script><img src="x" onerror="window.ran = 'handler'">
+<a id="bad" href="javascript:window.ran = 'link'">x</a><form id="send" action="https://example.org"></form></main>"""
+
+
+@pytest.mark.parametrize("name", ["sub-01.html", "index.html"])
+def test_markup_that_came_through_would_not_run(browser, pages, name):
+    hurt = pages / f"hurt-{name}"
+    try:
+        hurt.write_text((pages / name).read_text().replace("</main>", INJECTED))
+        browser.get(hurt.as_uri())
+        _click(browser, "#bad")
+        assert browser.execute_script("return window.ran") is None
+        assert browser.execute_script("return document.getElementById('export') !== null")
+        assert [e for e in _errors(browser) if "Content Security Policy" in e or "Content-Security-Policy" in e]
+    finally:
+        hurt.unlink()
 
 
 def test_the_page_says_what_was_found_and_done(pages):

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from bids_hypo.bids import find_scans, output_names, outputs_complete, sidecar
 from bids_hypo.bids.names import FIGURES
@@ -18,14 +19,17 @@ from bids_hypo.models.catalog import find_bundles
 from bids_hypo.segment.delineate import Delineation
 from bids_hypo.segment.pose import Pose
 from bids_hypo.workflow import drawing, participant
+from bids_hypo.workflow.reports import redraw
 from tests.finished import masks_of
 from tests.phantoms import make_bids_dataset
 
 AXES = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+TURNED = Rotation.from_rotvec([0.1234567, 0.2345678, 0.3456789]).as_matrix()  # more digits than the record has
 
 
 @pytest.fixture
-def scan_and_models(tmp_path, monkeypatch):
+def scan_and_models(request, tmp_path, monkeypatch):
+    axes = getattr(request, "param", AXES)
     make_bids_dataset(tmp_path / "raw", [{"sub": "01"}])
     (scan,), _ = find_scans(tmp_path / "raw", Selection())
     bundles = find_bundles()
@@ -35,7 +39,7 @@ def scan_and_models(tmp_path, monkeypatch):
         labels, icv = masks_of(volume.data.shape, volume.affine)
         left, right = (mask_volume_mm3(labels == side, 27.0) for side in (1, 2))
         probability = np.stack([labels == 1, labels == 2], -1).astype(np.float32)
-        pose = Pose(AXES, np.zeros(3), 1.0, 2.0, ())
+        pose = Pose(axes, np.zeros(3), 1.0, 2.0, ())
         delineation = Delineation(
             probability=probability, labels=labels, volumes_mm3=(left, right), volume_sd_mm3=None, region=volume.grid,
             touches_border=False,
@@ -63,6 +67,18 @@ def test_figures_and_what_they_need_are_written(scan_and_models):
     np.testing.assert_array_equal(read_head_axes(record), AXES)
     assert set(record["ImageQuality"]) == {"contrast", "contrast_to_noise", "ghosting", "removed_share"}
     assert all(v is None or math.isfinite(v) for v in record["ImageQuality"].values())
+
+
+@pytest.mark.parametrize("scan_and_models", [TURNED], indirect=True)
+def test_figures_that_are_drawn_again_are_the_same_bytes(scan_and_models):
+    names, process = scan_and_models
+    process()
+    figures = [names.figure(*figure) for figure in FIGURES.values()]
+    first = [path.read_bytes() for path in figures]
+    for path in figures:
+        path.unlink()
+    assert redraw(names.scan, names).error is None
+    assert [path.read_bytes() for path in figures] == first
 
 
 def test_a_failed_figure_costs_no_result(scan_and_models, monkeypatch):
