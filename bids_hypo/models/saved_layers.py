@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bids_hypo.errors import ModelError
+from bids_hypo.errors import ModelError, NoInputError
 from bids_hypo.models import keras_arrays
 
 MAX_BYTES = 2**30  # of weights; the largest encoder of segmentation-models has 0.46 GB
@@ -64,9 +64,11 @@ def read_layers(path: Path) -> list[SavedLayer]:
 
     Raises
     ------
-    ModelError
-        If it is no such file, or reading it crashes, takes too long or takes too much memory.
+    NoInputError, ModelError
+        If it is not there; if it is no such file, or reading it crashes, takes too long or takes too much memory.
     """
+    if not path.is_file():
+        raise NoInputError(f"{path}: there is no such file; expected a model saved as .h5.")
     with tempfile.TemporaryDirectory() as folder:
         out, said = Path(folder, "arrays.npz"), Path(folder, "said.txt")
         command = [*READER, str(path), str(out), str(MAX_BYTES), str(MEMORY_BYTES), str(SECONDS)]

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from bids_hypo.errors import ModelError
+from bids_hypo.errors import ModelError, NoInputError
 from bids_hypo.models import saved_layers
 from bids_hypo.models.saved_layers import read_layers
 
@@ -32,6 +32,11 @@ def test_the_numbers_come_back(tmp_path, root, split):
     assert layer.name == "conv"
     np.testing.assert_array_equal(layer.weights[0], kernel)
     assert layer.weights[1].dtype == np.float32
+
+
+def test_an_absent_file_is_no_input(tmp_path):
+    with pytest.raises(NoInputError, match=r"absent\.h5: there is no such file"):
+        read_layers(tmp_path / "absent.h5")
 
 
 class Layer:
