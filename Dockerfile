@@ -5,12 +5,13 @@
 #
 # How to run it: docs/container.md.
 
-ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+# The digest, not the tag, decides what is taken; `make base TAG=...` writes both (docs/container.md).
+ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:c425d915a89a6dcd3183b1797ad9bd8878caff5a417f6371c8df93c8ea8b727f
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
-COPY setup.cfg constraints.txt ./
-COPY container ./container
+COPY container/install.sh container/
+COPY container/locks container/locks
 
 FROM build AS package
 COPY . .
@@ -18,6 +19,11 @@ RUN sh container/install.sh package /package
 
 FROM build AS dependencies-cpu
 RUN sh container/install.sh dependencies cpu
+
+FROM dependencies-cpu AS sbom-cpu
+COPY --from=package /package /
+COPY container/sbom.py container/
+RUN sh container/install.sh sbom /sbom
 
 FROM ${PYTHON_IMAGE} AS runtime
 ARG VERSION=0.1.0
@@ -46,7 +52,9 @@ LABEL org.opencontainers.image.title="bids_hypo" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.licenses="Apache-2.0 AND GPL-3.0-only" \
-      org.opencontainers.image.base.name="docker.io/library/python:3.11.14-slim-bookworm"
+      org.opencontainers.image.base.name="docker.io/library/python:3.11.16-slim-bookworm" \
+      org.opencontainers.image.base.digest="sha256:c425d915a89a6dcd3183b1797ad9bd8878caff5a417f6371c8df93c8ea8b727f" \
+      bids_hypo.sbom="/opt/bids_hypo/share/bids_hypo.cdx.json"
 # The page of `bids_hypo gui`.
 EXPOSE 7860
 USER 1000:1000
@@ -56,12 +64,19 @@ CMD ["--help"]
 FROM runtime AS cpu
 COPY --from=dependencies-cpu /opt/bids_hypo /opt/bids_hypo
 COPY --from=package /package /
+COPY --from=sbom-cpu /sbom /
 
 FROM build AS dependencies-gpu
 RUN sh container/install.sh dependencies gpu
+
+FROM dependencies-gpu AS sbom-gpu
+COPY --from=package /package /
+COPY container/sbom.py container/
+RUN sh container/install.sh sbom /sbom
 
 FROM runtime AS gpu
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=dependencies-gpu /opt/bids_hypo /opt/bids_hypo
 COPY --from=package /package /
+COPY --from=sbom-gpu /sbom /

@@ -1,6 +1,8 @@
 # make demo   a synthetic dataset, segmented end to end      make test   lint, types, layers, tests, docs
 # make bench  seconds per stage                             make docs   the pages in docs/_build/html
 # make image  the container image of the cpu target, with its tests (needs docker or podman)
+# make lock   container/locks from setup.cfg and constraints.txt       make base TAG=...  the digest of the base image
+# make sbom   dist/bids_hypo.cdx.json: what is installed beside bids_hypo (CycloneDX)
 # Another interpreter: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
@@ -9,7 +11,7 @@ TEST_PROCESSES ?= 2
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --no-input --quiet -c constraints.txt
 
-.PHONY: demo test lint docs bench image clean distclean
+.PHONY: demo test lint docs bench image lock base sbom clean distclean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -62,6 +64,23 @@ bench: $(VENV)/.installed
 
 image: $(VENV)/.installed-dev
 	BIDS_HYPO_TEST_IMAGES=1 $(BIN)/python -m pytest -m container tests/container
+
+$(VENV)/.installed-supply: constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) uv cyclonedx-bom
+	@touch $@
+
+lock: $(VENV)/.installed-supply
+	$(BIN)/python container/lock.py
+
+# The digest is that of the index of all platforms, as the registry gives it now.
+base:
+	@test -n "$(TAG)" || { echo "Give the tag, such as: make base TAG=3.11.16-slim-bookworm"; exit 1; }
+	digest=$$(docker buildx imagetools inspect "python:$(TAG)" --format '{{.Manifest.Digest}}') && \
+	  $(PYTHON) container/base.py "$(TAG)" "$$digest"
+
+sbom: $(VENV)/.installed-supply
+	mkdir -p dist
+	$(BIN)/python -m cyclonedx_py requirements --output-reproducible -o dist/bids_hypo.cdx.json container/locks/cpu.txt
 
 clean:
 	rm -rf demo build dist docs/_build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \

@@ -3,27 +3,26 @@
 #
 #   install.sh dependencies cpu|gpu   every library into a virtual environment, without what only building and testing need
 #   install.sh package [ROOT]         bids_hypo itself into that environment, or below ROOT as a layer of its own
+#   install.sh sbom [ROOT]            what the environment and the system hold, as a list in it, or below ROOT
 set -eu
 
 prefix=/opt/bids_hypo
 
-install() {
-  [ -e "$prefix/bin/python" ] || python3 -m venv --without-pip "$prefix"
-  python3 -m pip --python "$prefix/bin/python" install --no-input --no-cache-dir --no-compile --quiet \
-    --no-warn-script-location -c constraints.txt -c container/constraints-gpu.txt "$@"
+environment() {
+  [ -e "$1/bin/python" ] || python3 -m venv --without-pip "$1"
 }
 
-# What setup.cfg asks for, with the extras that a user of the image may need; TensorFlow is chosen by the target.
-requirements() {
-  python3 - <<'P'
-import configparser, re
-config = configparser.ConfigParser()
-config.read("setup.cfg")
-extras = config["options.extras_require"]
-lines = "\n".join([config["options"]["install_requires"], extras["gui"], extras["cluster"]]).splitlines()
-names = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
-print("\n".join(name for name in names if not re.match(r"(tensorflow|tf_keras)\b", name)))
-P
+pip_in() {
+  where=$1
+  shift
+  python3 -m pip --python "$where/bin/python" --no-input --quiet "$@"
+}
+
+# Only files whose hash the lock knows; what a file is built with comes from a lock too, never from the network.
+install_locked() {
+  environment "$1"
+  pip_in "$1" install --no-cache-dir --no-compile --no-warn-script-location --no-deps --no-build-isolation \
+    --require-hashes -r "container/locks/$2.txt"
 }
 
 # Headers (268 MB), the compiler's library (62 MB) and tests (150 MB) are never imported.
@@ -41,20 +40,24 @@ compile() {
 
 case "${1-} ${2-}" in
   "dependencies cpu" | "dependencies gpu")
-    version=$(sed -n 's/^tensorflow==//p' constraints.txt)
-    if [ "$2" = cpu ]; then install "tensorflow-cpu==$version"; else install "tensorflow[and-cuda]==$version"; fi
-    install --no-deps tf_keras  # its dependency "tensorflow" would come on top of tensorflow-cpu
-    requirements >/tmp/requirements.txt
-    install -r /tmp/requirements.txt
+    install_locked "$prefix" build
+    install_locked "$prefix" "$2"
     trim
     compile "$prefix/lib"
     ;;
   "package "*)
-    install --no-deps --root "${2:-/}" .
+    install_locked /tmp/build build
+    pip_in /tmp/build wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheels .
+    environment "$prefix"
+    pip_in "$prefix" install --no-compile --no-warn-script-location --no-deps --no-index --root "${2:-/}" /tmp/wheels/*.whl
     compile "${2-}$prefix/lib"
     ;;
+  "sbom "*)
+    install_locked /tmp/sbom sbom
+    /tmp/sbom/bin/python container/sbom.py "$prefix/bin/python" "${2-}$prefix/share/bids_hypo.cdx.json"
+    ;;
   *)
-    sed -n '2,6p' "$0" >&2
+    sed -n '2,7p' "$0" >&2
     exit 2
     ;;
 esac

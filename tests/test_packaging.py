@@ -161,8 +161,6 @@ def test_constraints_pin_every_dependency(setup_cfg, constraints):
     for extra in ("test", "docs", "train", "gui", "cluster"):
         lines += setup_cfg["options.extras_require"][extra].split("\n")
     needed = [Requirement(line) for line in lines if line]
-    # The build tools come with a virtual environment; pinning them would fight with the interpreter's own.
-    needed = [item for item in needed if item.name not in {"setuptools", "wheel"}]
     assert len(needed) > 15
     for item in needed:
         pin = constraints.get(canonicalize_name(item.name), "")

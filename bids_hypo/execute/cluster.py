@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -58,6 +59,7 @@ def run_on_cluster(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanRe
     """
     patience = None if options.scheduler in QUEUES else NO_WORKER_SECONDS
     with _connected(options) as client, expectation(options.bids_dir, options.output_dir) as expected:
+        _warn_if_open(client.scheduler_info()["address"])
         _check_workers(client, expected)
         yield from _HandOut(client, todo, options, expected, patience).results()
 
@@ -80,16 +82,38 @@ def _connected(options: RunOptions) -> Iterator[Any]:
         raise UsageError(f"--scheduler {place}: there is no such file; expected one that dask scheduler has written.")
     how = {"scheduler_file": place} if of_file else {"address": place}
     if not of_file and "://" not in place:
-        raise UsageError(f"--scheduler {place}: expected tcp://HOST:PORT, a scheduler file or {', '.join(QUEUES)}.")
+        raise UsageError(
+            f"--scheduler {place}: expected tcp://HOST:PORT, tls://HOST:PORT, a scheduler file or {', '.join(QUEUES)}."
+        )
     try:
         client = Client(**how, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # TypeError: tls:// without certificates in Dask's configuration
         raise UsageError(
             f"--scheduler {place}: no Dask scheduler answers there ({error}); expected an address such as "
-            "tcp://host:8786."
+            "tcp://host:8786, or tls://host:8786 and certificates in Dask's configuration."
         ) from error
     with client:
         yield client
+
+
+def _warn_if_open(address: str) -> None:
+    """Warn of a scheduler that other machines can reach without a certificate: it runs whatever code it is sent."""
+    from distributed.comm import get_address_host, parse_address
+
+    protocol, _ = parse_address(address)
+    if protocol in ("tcp", "ws") and not _is_loopback(get_address_host(address)):
+        logger.warning(
+            "the Dask scheduler at %s asks nobody for a certificate: whoever reaches it, or a worker, can run programs "
+            "as you. Where others share the network, use TLS (tls://, see docs/clusters).",
+            address,
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _check_workers(client: Any, expected: Expected) -> None:

@@ -27,7 +27,8 @@ def read_job_file(path: Path) -> dict[str, Any]:
     ----------
     path : Path
         YAML with ``jobs`` (how many), ``cores``, ``memory`` and ``walltime`` of each; further keys are those of
-        dask-jobqueue, such as ``queue``, ``account``, ``job_extra_directives``.
+        dask-jobqueue, such as ``queue``, ``account``, ``job_extra_directives``; ``security`` may hold paths of
+        certificates, by the names of `distributed.Security`.
 
     Returns
     -------
@@ -91,8 +92,12 @@ def job_cluster(kind: str, config: Path | None) -> Iterator[Any]:
         raise UsageError(f"--scheduler {kind}: there is no {command} here; run it where jobs are handed in.")
     n_jobs = settings.pop("jobs")
     try:
+        if isinstance(settings.get("security"), dict):
+            from distributed import Security
+
+            settings["security"] = Security(**settings["security"])
         cluster = getattr(dask_jobqueue, class_name)(**settings)
-    except (TypeError, ValueError, RuntimeError, OSError) as error:
+    except (TypeError, ValueError, RuntimeError, OSError, ImportError) as error:  # security: true needs cryptography
         raise UsageError(f"{config}: dask-jobqueue cannot use it ({error}); correct the file.") from error
     with cluster:
         try:

@@ -1,4 +1,4 @@
-"""Reading U-Nets that segmentation-models saved as Keras ``.h5``."""
+"""Reading U-Nets that segmentation-models saved as Keras ``.h5``, whoever made the file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from bids_hypo.errors import ModelError
 from bids_hypo.models.network import build_unet
+from bids_hypo.models.saved_layers import SavedLayer, read_layers
 
 PAPER_BACKBONES = ("efficientnetb0", "vgg16", "resnet50", "inceptionv3")
 
@@ -36,8 +36,9 @@ def read_unet(path: Path, expected: dict[str, Any]) -> tuple[dict[str, Any], lis
     ModelError
         If the file cannot be read or is no U-Net of segmentation-models with a known backbone.
     """
-    kernels = _kernels(path)
-    decoder = {int(m[1]): k.shape[-1] for name, k in kernels.items() if (m := re.match(r"decoder_stage(\d)b", name))}
+    layers = read_layers(path)
+    kernels = {layer.name: w.shape for layer in layers for w in reversed(layer.weights) if w.ndim == 4}
+    decoder = {int(m[1]): shape[-1] for name, shape in kernels.items() if (m := re.match(r"decoder_stage(\d)b", name))}
     if "final_conv" not in kernels or not decoder:
         raise ModelError(
             f"{path}: found no decoder of a segmentation-models U-Net in it (layers {', '.join(list(kernels)[:4])} "
@@ -47,39 +48,26 @@ def read_unet(path: Path, expected: dict[str, Any]) -> tuple[dict[str, Any], lis
     architecture = {
         "type": "unet",
         "backbone": expected["backbone"],
-        "input_shape": [height, width, int(next(iter(kernels.values())).shape[2])],
-        "classes": int(kernels["final_conv"].shape[-1]),
+        "input_shape": [height, width, int(next(iter(kernels.values()))[2])],
+        "classes": int(kernels["final_conv"][-1]),
         "decoder_filters": [int(decoder[n]) for n in sorted(decoder)],
     }
     tried = dict.fromkeys((expected["backbone"], *PAPER_BACKBONES))
     for backbone in tried:
         model = build_unet({**architecture, "backbone": backbone})
-        try:
-            model.load_weights(str(path))
-        except (ValueError, KeyError):
-            continue
-        return {**architecture, "backbone": backbone}, model.get_weights()
+        if _fill(model, layers):
+            return {**architecture, "backbone": backbone}, model.get_weights()
     raise ModelError(
         f"{path}: its weights fit none of the encoders {', '.join(tried)}. Name the right one with --backbone."
     )
 
 
-def _kernels(path: Path) -> dict[str, np.ndarray]:
-    """The convolution kernel of each layer that has one, in the file's order; only shapes are read."""
+def _fill(model: Any, layers: list[SavedLayer]) -> bool:
+    """Give a network the weights of a file layer by layer, as Keras does; False if they are not those of such a one."""
+    own, saved = ([layer for layer in some if layer.weights] for some in (model.layers, layers))
     try:
-        with h5py.File(path) as file:
-            root = file.get("model_weights", file)
-            found: dict[str, np.ndarray] = {}
-            for layer in root.attrs["layer_names"]:
-                name = layer.decode() if isinstance(layer, bytes) else str(layer)
-                group = root[name]
-                for weight in group.attrs["weight_names"]:
-                    key = weight.decode() if isinstance(weight, bytes) else str(weight)
-                    if group[key].ndim == 4:
-                        found.setdefault(name, np.empty(group[key].shape, np.uint8))
-            return found
-    except (OSError, KeyError) as error:
-        raise ModelError(
-            f"{path}: not a Keras .h5 file with weights ({str(error).splitlines()[0]}). Save the model with "
-            "model.save('name.h5') of Keras 2."
-        ) from error
+        for layer, weights in zip(own, saved, strict=True):
+            weights.fill(layer)
+    except ValueError:
+        return False
+    return True

@@ -20,6 +20,7 @@ import numpy as np
 from bids_hypo.errors import ModelError, UsageError
 from bids_hypo.models.bundle import load_bundle
 from bids_hypo.models.quiet import LEVEL_VARIABLE, native_output_held, wants_everything
+from bids_hypo.models.saved_layers import read_layers
 
 # segmentation_models 1.0.1 needs Keras 2 (tf_keras) on TensorFlow 2.16 and later; both are read at import.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -139,10 +140,12 @@ def check_backbone(name: str) -> None:
 
 def _load_encoder(model: Any, path: Path) -> None:
     """Fill the layers that a Keras file knows by name; a file that knows none is an error."""
-    before = [w.copy() for w in model.get_weights()]
-    model.load_weights(str(path), by_name=True)
-    if all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)):
+    there = {layer.name: layer for layer in model.layers if layer.weights}
+    known = [saved for saved in read_layers(path) if saved.weights and saved.name in there]
+    if not known:
         raise ValueError("no layer of the file has the name of a layer of this encoder")
+    for saved in known:
+        saved.fill(there[saved.name])
 
 
 def _load_layers(model: Any, folder: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from packaging.utils import canonicalize_name
 
 from bids_hypo import __version__
 from tests.container.conftest import Apptainer, Engine, let_others_in
@@ -56,6 +58,19 @@ def test_it_is_small_and_says_what_it_is(engine, image, record_property):
     assert config["Entrypoint"] == ["/opt/bids_hypo/bin/bids_hypo"]
     assert config["Labels"]["org.opencontainers.image.version"] == __version__
     assert "PYTHONNOUSERSITE=1" in config["Env"]
+
+
+def test_it_holds_a_list_of_what_is_in_it(engine, image, data, tmp_path, repository):
+    """Checked against the schema while it was made; here against the lock."""
+    place = engine.inspect(image, '{{index .Config.Labels "bids_hypo.sbom"}}')
+    done = engine.run(image, data, tmp_path / "out", place, user=USERS[1], options="--entrypoint /usr/bin/cat")
+    components = json.loads(done.stdout)["components"]
+    found = {canonicalize_name(item["name"]): item["version"] for item in components if item["bom-ref"][:4] != "pkg:"}
+    assert found["bids-hypo"] == __version__
+    assert {"cpython", "libc6"} < {item["name"] for item in components if item["bom-ref"][:4] == "pkg:"}
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+) \\", (repository / "container/locks/cpu.txt").read_text(), re.M))
+    assert len(locked) > 100
+    assert {name: version for name, version in locked.items() if found.get(name) != version} == {}
 
 
 def test_it_has_no_compiler_no_pip_and_no_tests(engine, image, data, tmp_path):
