@@ -14,12 +14,12 @@ from typing import Any
 import pandas as pd
 
 from bids_hypo.bids.entities import MissingScan, Scan
-from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.names import RAW_LINK, crash_file
 from bids_hypo.bids.places import check_can_be_made
 from bids_hypo.bids.sidecars import LEFT_ABBREVIATION, RIGHT_ABBREVIATION, SOFTWARE_NAME
 from bids_hypo.bids.tsv import table_text
 from bids_hypo.errors import CannotCreateError
+from bids_hypo.files import read_json
 from bids_hypo.image.volume import write_bytes
 
 BIDS_VERSION = "1.11.0"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_hypo.bids.entities import PLAIN_SUFFIX, MissingScan, Scan, join_name, split_name
-from bids_hypo.bids.jsonfile import read_json
+from bids_hypo.files import read_json
 
 RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BIDS URIs refer to
 TABLE_DESC = "volumetric"

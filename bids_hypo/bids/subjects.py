@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.selection import Selection
 from bids_hypo.errors import InvalidBidsError, NoInputError
+from bids_hypo.files import read_json
 
 LOST = "a link to a folder that is not there"
 GET_CONTENT = "Get its content (datalad get), or remove the link."

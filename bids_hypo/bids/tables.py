@@ -12,13 +12,13 @@ import pandas as pd
 from bids_hypo.bids.checksums import table_flags
 from bids_hypo.bids.columns import fold, is_missing
 from bids_hypo.bids.entities import Scan, image_name, shorten
-from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, scan_of_table, sidecar
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import MORPH_COLUMNS
 from bids_hypo.bids.tsv import TableError, brief, lines_of_rows, read_rows, read_table
 from bids_hypo.bids.unmatched import unmatched
 from bids_hypo.errors import NoInputError, NothingSelectedError
+from bids_hypo.files import read_json
 
 GROUP_VOLUMES = "group_volumes.tsv"
 GROUP_STATISTICS = "group_statistics.tsv"

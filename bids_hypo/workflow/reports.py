@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.names import FIGURES, OutputNames, citation_file, closing_files, find_written, index_file, sidecar
 from bids_hypo.bids.query import Scan
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import read_record
 from bids_hypo.bids.tables import morph_numbers, read_volumes
 from bids_hypo.errors import BidsHypoError
+from bids_hypo.files import read_json
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.report.index_page import IndexEntry, write_index_page
