@@ -11,6 +11,7 @@ import numpy as np
 
 from bids_hypo.errors import UsageError
 from bids_hypo.image.volume import write_bytes
+from bids_hypo.models.archive import read_arrays
 from bids_hypo.models.bundle import ModelBundle, load_bundle, save_bundle
 from bids_hypo.train.card import Fold, model_card
 from bids_hypo.train.curves import Curves
@@ -76,10 +77,10 @@ def _averaged(weights: list[Path], folds: list[dict[str, Any]], other: ModelBund
         )
     made = []
     for path, (name, _) in zip(weights, other.weights, strict=True):
-        with np.load(path) as one, np.load(other.folder / name) as two:
-            if [one[k].shape for k in one.files] != [two[k].shape for k in two.files]:
-                raise UsageError(f"{other.folder / name}: not a network like {path}; the two have no mean.")
-            mean: dict[str, Any] = {k: ((one[k].astype(np.float32) + two[k]) / 2).astype(one[k].dtype) for k in one}
+        one, two = read_arrays(path), read_arrays(other.folder / name)
+        if [(k, one[k].shape) for k in one] != [(k, two[k].shape) for k in two]:
+            raise UsageError(f"{other.folder / name}: not a network like {path}; the two have no mean.")
+        mean: dict[str, Any] = {k: ((one[k].astype(np.float32) + two[k]) / 2).astype(one[k].dtype) for k in one}
         made.append(target / name)
         np.savez_compressed(made[-1], **mean)
     return made
