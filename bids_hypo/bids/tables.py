@@ -12,6 +12,7 @@ import pandas as pd
 from bids_hypo.bids.checksums import table_flags
 from bids_hypo.bids.columns import fold, is_missing
 from bids_hypo.bids.entities import Scan, image_name, shorten
+from bids_hypo.bids.folders import closed_folders
 from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, scan_of_table, sidecar
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import MORPH_COLUMNS
@@ -93,6 +94,9 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
             rows.append(_read_scan(path, scan, derivatives))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, TableError) as error:
             problems.append(f"{path}: left out, {_text(error).removeprefix(f'{path}: ')}")
+    labels = (folder.name.removeprefix("sub-") for folder in sorted(derivatives.glob("sub-*/")))
+    closed = closed_folders(derivatives, filter(selection.accepts_subject, labels))
+    problems += [f"{why} What is in it is left out." for why in closed.values()]
     if not selected and not problems:
         found = shorten({p.relative_to(derivatives).parts[0] for p in paths})
         raise NothingSelectedError(f"{derivatives}: no scan passes the filters. There are {found}.")

@@ -144,6 +144,6 @@ def _advice(voxels: int, needed_gb: float) -> str:
     if voxels > MOST_VOXELS:
         return "Is the header right? If so, cut the image to the head, or resample it."
     return (
-        f"It takes about {needed_gb:.0f} GB: give as much to --mem, or fewer scans at a time (--nprocs 1); or cut the "
-        "image to the head."
+        f"It takes about {needed_gb:.0f} GB: give it as much (--mem, a larger machine or container), process it alone "
+        "(--participant-label, --nprocs 1), or cut the image to the head."
     )

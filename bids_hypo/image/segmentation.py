@@ -173,8 +173,8 @@ def open_labels(path: Path) -> nib.Nifti1Image | nib.MGHImage:
         return type(image)(image.dataobj, check_placement(path, image.header, any_size=True).affine)
     try:
         open_file(path).close()
-        image = nib.MGHImage.from_filename(path)
+        of_freesurfer = nib.MGHImage.from_filename(path)
     except UNREADABLE as error:
         raise ScanReadError(f"{path}: not a readable MGH image ({error}). Fetch it again.") from error
-    check_size(path, image.shape)
-    return image
+    check_size(path, of_freesurfer.shape)
+    return of_freesurfer

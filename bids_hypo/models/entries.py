@@ -62,8 +62,8 @@ class Entries:
 
     def texts(self, name: str, least: int = 1) -> tuple[str, ...]:
         """A list of different texts, of `least` at least."""
-        value = self.content.get(name)
-        fits = isinstance(value, list) and all(isinstance(item, str) and item for item in value)
+        value = self._items(name)
+        fits = all(isinstance(item, str) and item for item in value)
         if not (fits and len(value) >= least and len(set(value)) == len(value)):
             self.refuse(name, f"a list of {least} or more different texts")
         return tuple(value)
@@ -77,19 +77,24 @@ class Entries:
 
     def numbers(self, name: str, n: int, low: float, high: float) -> tuple[float, ...]:
         """A list of so many numbers."""
-        value = self.content.get(name)
-        fits = isinstance(value, list) and len(value) == n and all(map(_is_number, value))
+        value = self._items(name)
+        fits = len(value) == n and all(map(_is_number, value))
         if not fits or not all(low <= item <= high for item in value):
             self.refuse(name, f"{n} numbers from {low:g} to {high:g}")
         return tuple(value)
 
     def whole_numbers(self, name: str, low: int, high: int, *, n: int | None = None) -> tuple[int, ...]:
         """A list of whole numbers: of `n`, or of one at least."""
-        value = self.content.get(name)
-        fits = isinstance(value, list) and value and all(isinstance(item, int) and _is_number(item) for item in value)
+        value = self._items(name)
+        fits = value and all(isinstance(item, int) and _is_number(item) for item in value)
         if not fits or n not in (None, len(value)) or not all(low <= item <= high for item in value):
             self.refuse(name, f"{'a list of' if n is None else n} whole numbers from {low} to {high}")
         return tuple(value)
+
+    def _items(self, name: str) -> list[Any]:
+        """The items of a list; none where there is something else."""
+        value = self.content.get(name)
+        return value if isinstance(value, list) else []
 
 
 def _is_number(value: Any) -> bool:
