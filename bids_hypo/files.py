@@ -10,6 +10,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError)
+"""What comes of a file that holds something else than its reader expects."""
 MOST_JSON_BYTES = 100_000_000
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 

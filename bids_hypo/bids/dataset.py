@@ -251,7 +251,7 @@ def write_crash(output_dir: str | Path, scan: Scan | MissingScan, text: str) -> 
     Path
     """
     path = crash_file(output_dir, scan)
-    write_bytes(path, (text.rstrip("\n") + "\n").encode())
+    write_bytes(path, (text.rstrip("\n") + "\n").encode(errors="backslashreplace"))  # names may be no UTF-8
     return path
 
 

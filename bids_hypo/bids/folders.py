@@ -68,7 +68,7 @@ def _why_closed(folder: Path) -> str | None:
     try:
         with os.scandir(folder):
             pass
-        (folder / ".").stat()
+        os.stat(f"{folder}/.")  # noqa: PTH116 - a Path would lose the dot, which asks whether it can be entered
     except OSError as error:
         return None if error.errno in _NOWHERE else str(error.strerror)
     return None

@@ -53,6 +53,7 @@ def ignore_patterns(subjects: Collection[str] | None, closed: Iterable[str] = ()
         re.compile(r"^/sub-[^/]+/(?!anat(?:/|$)|ses-[^/]+(?:/|$))"),
         re.compile(r"^/sub-[^/]+/ses-[^/]+/(?!anat(?:/|$))"),
         re.compile(rf"/anat/(?![^/]*_(?:{'|'.join(INPUT_SUFFIXES)})\.nii(?:\.gz)?$)"),
+        re.compile("[\ud800-\udfff]"),  # not in UTF-8: no name in BIDS, and sqlite cannot store it
         *(re.compile(rf"^/{re.escape(folder)}(?:/|$)") for folder in closed),
     ]
 

@@ -19,7 +19,7 @@ from bids_hypo.bids.sidecars import MORPH_COLUMNS
 from bids_hypo.bids.tsv import TableError, brief, lines_of_rows, read_rows, read_table
 from bids_hypo.bids.unmatched import unmatched
 from bids_hypo.errors import NoInputError, NothingSelectedError
-from bids_hypo.files import read_json
+from bids_hypo.files import DAMAGED, read_json
 
 GROUP_VOLUMES = "group_volumes.tsv"
 GROUP_STATISTICS = "group_statistics.tsv"
@@ -92,7 +92,7 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
                 continue
             selected += 1
             rows.append(_read_scan(path, scan, derivatives))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, TableError) as error:
+        except (TableError, *DAMAGED) as error:
             problems.append(f"{path}: left out, {_text(error).removeprefix(f'{path}: ')}")
     labels = (folder.name.removeprefix("sub-") for folder in sorted(derivatives.glob("sub-*/")))
     closed = closed_folders(derivatives, filter(selection.accepts_subject, labels))

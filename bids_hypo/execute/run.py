@@ -28,6 +28,7 @@ from bids_hypo.errors import BidsHypoError, ExitCode
 from bids_hypo.execute.cluster import run_on_cluster
 from bids_hypo.execute.local import at_a_time, run_here
 from bids_hypo.execute.worker import record_failure
+from bids_hypo.files import DAMAGED
 from bids_hypo.image.limits import limit_for, set_voxel_limit
 from bids_hypo.image.volume import check_scan
 from bids_hypo.models.bundle import ModelBundle
@@ -206,7 +207,7 @@ def _kept(scan: Scan, output_dir: Path) -> ScanResult:
     names = output_names(scan, output_dir)
     try:
         return read_result(names)
-    except (BidsHypoError, OSError, ValueError, LookupError) as error:
+    except (BidsHypoError, *DAMAGED) as error:
         return ScanResult(scan.name, "failed", error=f"{names.morph}: {error}. Give --overwrite to measure it again.")
 
 

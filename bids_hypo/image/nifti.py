@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import zlib
+from math import prod
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -167,13 +168,13 @@ def _read_image(path: Path, stream: BinaryIO, *, size: int | None, header_only: 
     offset = float(raw["vox_offset"])
     if not 0 <= offset <= _MAX_OFFSET_BYTES:
         raise ScanReadError(f"{path}: the header says that the voxels begin at byte {offset:g}. Save it again.")
+    shape, dtype = raw.get_data_shape(), raw.get_data_dtype()
+    expected = max(int(offset), n_header) + prod(int(n) for n in shape) * dtype.itemsize
+    if size is not None and size < expected:
+        raise ScanReadError(_short(path, size, shape, dtype, expected))
     payload = io.BytesIO(begin)
     if not header_only:
-        shape, dtype = raw.get_data_shape(), raw.get_data_dtype()
         check_size(path, shape)
-        expected = max(int(offset), n_header) + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        if size is not None and size < expected:
-            raise ScanReadError(_short(path, size, shape, dtype, expected))
         payload.seek(0, io.SEEK_END)
         _copy(stream, payload, expected - n_header)
         if payload.tell() < expected:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bids_hypo.errors import UsageError
+from bids_hypo.files import read_json
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.archive import read_arrays
 from bids_hypo.models.bundle import ModelBundle, load_bundle, save_bundle
@@ -48,10 +49,10 @@ def make_bundle(
     weights = [part / WEIGHTS for part in parts]
     if not weights or not (folder / "constants.json").is_file():
         raise UsageError(f"{folder}: no trained weights; run 'bids_hypo_train fit' with this work folder first.")
-    constants = json.loads((folder / "constants.json").read_text(encoding="utf-8"))
+    constants = _read_own(folder / "constants.json")
     people = None
     if (folder / DIVISION).is_file():
-        people = json.loads((folder / DIVISION).read_text(encoding="utf-8"))
+        people = _read_own(folder / DIVISION)
         if not whole:
             people["folds"] = [people["folds"][_fold_number(part) - 1] for part in parts]
     with tempfile.TemporaryDirectory() as scratch:
@@ -65,6 +66,17 @@ def make_bundle(
     card = model_card(recipe, measured, people, averaged=average_with is not None)
     write_bytes(target / "MODEL_CARD.md", card.encode())
     return bundle
+
+
+def _read_own(path: Path) -> dict[str, Any]:
+    """A JSON object that training wrote."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as JSON ({error}). Run 'bids_hypo_train fit' again.") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected an object. Run 'bids_hypo_train fit' again.")
+    return content
 
 
 def _averaged(weights: list[Path], folds: list[dict[str, Any]], other: ModelBundle, target: Path) -> list[Path]:
