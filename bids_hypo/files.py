@@ -61,10 +61,10 @@ def read_bytes(path: Path, *, at_most: int) -> bytes:
         See `open_file`; also for a file of more bytes.
     """
     with open_file(path) as file:
-        data = file.read(at_most + 1)
-    if len(data) > at_most:
-        raise OSError(errno.EFBIG, f"it has more than {at_most / 1e6:g} MB", str(path))
-    return data
+        size = os.fstat(file.fileno()).st_size  # to read takes memory for as much as is asked for
+        if size > at_most:
+            raise OSError(errno.EFBIG, f"it has more than {at_most / 1e6:g} MB", str(path))
+        return file.read(size)
 
 
 def read_json(path: Path, *, pipe_allowed: bool = False) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 LOST = "a link to a folder that is not there"
 GET_CONTENT = "Get its content (datalad get), or remove the link."
 CHECK_PERMISSIONS = "Check its permissions."
-_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def leads_nowhere(place: Path | os.DirEntry[str]) -> bool:
     try:
         Path(place).stat()
     except OSError as error:
-        return error.errno in _NOWHERE
+        return error.errno in NOWHERE
     return False
 
 
@@ -47,7 +47,7 @@ def closed_folders(root: Path, labels: Iterable[str]) -> dict[Path, str]:
     """
     closed: dict[Path, str] = {}
     for label in labels:
-        for folder in (subject := root / f"sub-{label}", *_sessions_in(subject)):
+        for folder in (subject := root / f"sub-{label}", *sessions_in(subject)):
             for place in (folder, folder / "anat"):
                 why = _why_closed(place) if folder not in closed else None
                 if why is not None:
@@ -55,7 +55,8 @@ def closed_folders(root: Path, labels: Iterable[str]) -> dict[Path, str]:
     return closed
 
 
-def _sessions_in(subject: Path) -> list[Path]:
+def sessions_in(subject: Path) -> list[Path]:
+    """The folders of a subject's sessions; none where they cannot be listed."""
     try:
         with os.scandir(subject) as entries:
             return [Path(entry.path) for entry in entries if entry.name.startswith("ses-")]
@@ -70,7 +71,7 @@ def _why_closed(folder: Path) -> str | None:
             pass
         os.stat(f"{folder}/.")  # noqa: PTH116 - a Path would lose the dot, which asks whether it can be entered
     except OSError as error:
-        return None if error.errno in _NOWHERE else str(error.strerror)
+        return None if error.errno in NOWHERE else str(error.strerror)
     return None
 
 
@@ -80,7 +81,7 @@ def tell_folders(root: Path, labels: Iterable[str]) -> dict[Path, str]:
     for reason in closed.values():
         _log.warning("%s Its images are not measured.", reason)
     for label in labels:
-        for folder in (subject := root / f"sub-{label}", *_sessions_in(subject)):
+        for folder in (subject := root / f"sub-{label}", *sessions_in(subject)):
             places = [folder / "anat"] if folder == subject else [folder, folder / "anat"]
             for place in places:
                 if folder not in closed and leads_nowhere(place):

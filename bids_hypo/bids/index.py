@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_hypo.bids.entities import IMAGE_EXTENSIONS, INPUT_SUFFIXES, PLAIN_SUFFIX
-from bids_hypo.bids.folders import closed_folders
+from bids_hypo.bids.folders import NOWHERE, closed_folders, sessions_in
 from bids_hypo.bids.places import check_can_be_made
 from bids_hypo.bids.subjects import subjects_in
 from bids_hypo.errors import CannotCreateError, InvalidBidsError, UsageError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DATABASE_FILE = "layout_index.sqlite"
 INDEX_VERSION = 2  # of what we index; an index of version 1 (which sqlite calls 0) holds T1w images only
+_IMAGE = re.compile(rf"sub-[^/]+_(?:{'|'.join(INPUT_SUFFIXES)})\.nii(?:\.gz)?")
 _FOLDERS = re.compile(r"sub-[^/]+(?:/ses-[^/]+)?/anat")
 _PLAIN_PATH = re.compile(r"[\w/.,:=@~+ -]*")  # what pybids can make the address of a database of
 _NO_CONFIG = ".bids_hypo-none"  # pybids would take settings from a file of any folder
@@ -121,10 +122,11 @@ def image_paths(
     CannotCreateError
         If there is no index and `database_dir` cannot be made or written.
     """
+    subjects = [label for label in subjects if label.isprintable()]  # sqlite cannot store names that are no UTF-8
     if not subjects:
         return []
     if database_dir is None:
-        return _images_in(build_index(bids_dir, subjects))
+        return _looked_up(bids_dir, subjects)
     if not (database_dir / DATABASE_FILE).exists():
         check_can_be_made(database_dir, f"--bids-database-dir {database_dir}")
     stored, made_ns = _stored_images(bids_dir, database_dir, subjects, keep_index=keep_index)
@@ -142,8 +144,29 @@ def image_paths(
         )  # fmt: skip
     found = [path for label in known.keys() - set(afresh) for path in known[label]]
     if afresh:
-        found += _images_in(build_index(bids_dir, afresh))
+        found += _looked_up(bids_dir, afresh)
     return sorted(found)
+
+
+def _looked_up(bids_dir: Path, subjects: Collection[str]) -> list[Path]:
+    """The images of some subjects by pybids; where it stumbles over a link that nobody may follow, by their folders."""
+    try:
+        return _images_in(build_index(bids_dir, subjects))
+    except InvalidBidsError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        _log.info("%s", error)
+    places = [folder / "anat" for label in subjects for folder in (bids_dir / f"sub-{label}",
+              *sessions_in(bids_dir / f"sub-{label}"))]  # fmt: skip
+    return sorted(path for place in places for path in _images_below(place))
+
+
+def _images_below(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries if _IMAGE.fullmatch(entry.name)]
+    except OSError:  # absent, or closed, which is told elsewhere
+        return []
 
 
 def _changed(folder: Path, since_ns: int) -> bool:
@@ -160,8 +183,10 @@ def _changed(folder: Path, since_ns: int) -> bool:
 def _mtime_ns(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
+    except OSError as error:
+        if error.errno in NOWHERE:
+            return 0
+        raise
 
 
 def _images_in(layout: BIDSLayout, subjects: Collection[str] | None = None) -> list[Path]:
@@ -186,10 +211,16 @@ def _stored_images(
         images = _read_stored(bids_dir, database_dir, folder, few)
         if images is None and not keep_index:
             return [], made_ns
-        if images is None:
+        if images is not None:
+            return images, made_ns
+        try:
             made_ns = _build_stored(bids_dir, database_dir)
-            images = _images_in(build_index(bids_dir, None, database_dir=folder), few)
-        return images, made_ns
+            return _images_in(build_index(bids_dir, None, database_dir=folder), few), made_ns
+        except InvalidBidsError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            _log.warning("%s The index is not kept.", error)
+            return [], made_ns
 
 
 def _build_stored(bids_dir: Path, database_dir: Path) -> int:

@@ -24,6 +24,7 @@ MOST_VOXELS = 600_000_000  # a whole head at 0.25 mm has 880 x 880 x 640 = 496 m
 ALWAYS_VOXELS = 32_000_000  # a whole head at 0.7 mm has 26 million: no ordinary scan is refused for want of memory
 _SHARE = 0.9  # of a machine: other programs run on it too
 _GB = 1e9
+_CGROUP_ROOT, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,9 @@ def machine_memory() -> tuple[float, str]:
 
 def _cgroup_files() -> list[Path]:
     """Files that may hold a limit on memory: of this control group and those above it, version 2 and 1."""
-    root, files = Path("/sys/fs/cgroup"), []
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+    root, files = _CGROUP_ROOT, []
+    with contextlib.suppress(OSError, ValueError):
+        for line in _OWN_CGROUPS.read_text().splitlines():
             _, controllers, name = line.split(":", 2)
             base, file = (root, "memory.max") if not controllers else (root / "memory", "memory.limit_in_bytes")
             if controllers and "memory" not in controllers.split(","):

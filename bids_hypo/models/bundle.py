@@ -172,11 +172,11 @@ def _preprocessing(entries: Entries) -> Preprocessing:
 def _architecture(entries: Entries, pre: Preprocessing, n_labels: int) -> dict[str, Any]:
     """What a network is made of, which has to take the slices and give the labels that the rest of the file names."""
     entries.text("backbone")
-    filters = {"decoder_filters": 5, "detail_filters": None}
-    for name, n in filters.items():
-        if name in entries.content:
-            entries.whole_numbers(name, 1, 10_000, n=n)
-    entries.number("spread_dark", 0.0, 1e6, default=0.0)
+    entries.whole_numbers("decoder_filters", 1, 10_000, n=5)
+    if entries.content.get("detail_filters"):
+        entries.whole_numbers("detail_filters", 1, 10_000)
+    if entries.content.get("spread_dark") is not None:
+        entries.number("spread_dark", 0.0, 1e6)
     height, width = pre.shape[0], pre.shape[2]
     if pre.slice_orientation[0] in "SI":
         height, width = width, height
