@@ -152,9 +152,13 @@ def _announce(plan: Plan, options: RunOptions) -> list[ScanResult]:
     if not options.scheduler:  # else other machines do the work, with memory of their own
         n_processes, n_scans = at_a_time(max(len(plan.todo), 1), options)
         set_voxel_limit(limit_for(options.memory_gb, n_processes=n_processes, n_scans=n_scans))
+    try:
+        foreseen = [_foreseen(scan) for scan in plan.todo]
+    finally:
+        set_voxel_limit(None)
     return [
         *(ScanResult(scan.name, "kept") for scan in plan.kept),
-        *(_foreseen(scan) for scan in plan.todo),
+        *foreseen,
         *(ScanResult(missing.name, "missing", error=missing.reason) for missing in plan.missing),
     ]
 
