@@ -168,7 +168,10 @@ def _read_image(path: Path, stream: BinaryIO, *, size: int | None, header_only: 
     offset = float(raw["vox_offset"])
     if not 0 <= offset <= _MAX_OFFSET_BYTES:
         raise ScanReadError(f"{path}: the header says that the voxels begin at byte {offset:g}. Save it again.")
-    shape, dtype = raw.get_data_shape(), raw.get_data_dtype()
+    try:
+        shape, dtype = raw.get_data_shape(), raw.get_data_dtype()
+    except KeyError as error:
+        raise ImageFileError(f"its header gives the voxels a type with the unknown number {error}") from error
     expected = max(int(offset), n_header) + prod(int(n) for n in shape) * dtype.itemsize
     if size is not None and size < expected:
         raise ScanReadError(_short(path, size, shape, dtype, expected))

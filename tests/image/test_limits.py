@@ -105,6 +105,14 @@ def test_no_image_has_a_negative_size(tmp_path, shape):
         read_volume(tmp_path / "a.nii")
 
 
+def test_an_unknown_type_of_voxels_is_named(tmp_path):
+    raw = bytearray(_bytes_of((20, 20, 20), 8000))
+    raw[70:72] = (32767).to_bytes(2, "little")
+    (tmp_path / "a.nii").write_bytes(raw)
+    with pytest.raises(ScanReadError, match="unknown number 32767"):
+        read_volume(tmp_path / "a.nii")
+
+
 def test_a_file_packed_again_and_again_is_refused(tmp_path):
     packed = _bytes_of((20, 20, 20), 8000)
     for _ in range(5):
