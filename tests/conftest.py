@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("BIDS_HYPO_SHARED") or ROOT.parent / "shared" / "data")
+_CAPABILITIES_V3, _DAC = 0x20080522, 0b110  # of <linux/capability.h>: DAC_OVERRIDE and DAC_READ_SEARCH
 NO_SHARED_DATA = f"the real scans are not at {SHARED_DATA}; set BIDS_HYPO_SHARED to the folder that holds ds000011/"
 
 
@@ -41,3 +44,36 @@ def shared_data() -> Path:
 def repository() -> Path:
     """The root of the source tree."""
     return ROOT
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Capabilities(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+@pytest.fixture
+def permissions_hold(tmp_path: Path) -> Iterator[Path]:
+    """A folder for tests of permissions, in which they hold for the superuser too (CAP_DAC_* are put aside)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, found = _CapabilityHeader(_CAPABILITIES_V3, 0), (_Capabilities * 2)()
+    superuser = os.geteuid() == 0
+    before = 0
+    if superuser:
+        assert libc.capget(ctypes.byref(header), found) == 0
+        before = found[0].effective
+        found[0].effective = before & ~_DAC
+        assert libc.capset(ctypes.byref(header), found) == 0
+    try:
+        yield tmp_path
+    finally:
+        if superuser:
+            found[0].effective = before
+            assert libc.capset(ctypes.byref(header), found) == 0
+        for folder, _, _ in os.walk(tmp_path):  # from above, so that pytest can remove them
+            Path(folder).chmod(0o700)
+            for entry in os.scandir(folder):
+                if entry.is_dir(follow_symlinks=False):
+                    Path(entry.path).chmod(0o700)

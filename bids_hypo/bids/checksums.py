@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bids_hypo.errors import ScanReadError
+from bids_hypo.files import open_file
 
 TABLE_CHANGED = "table_changed"  # the flag of a table that is not the one that participant level wrote
 
@@ -46,7 +48,7 @@ class SourceRecord:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal; read in pieces."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -56,9 +58,10 @@ def stamp_of(path: Path) -> Stamp | None:
     That is a dangling link, or the few words that git-annex and Git LFS leave in place of a file that is not fetched.
     """
     try:
-        status = path.stat()
-        if status.st_size < _POINTER_BYTES and path.read_bytes().startswith(_POINTERS):
-            return None
+        with open_file(path) as file:
+            status = os.fstat(file.fileno())
+            if status.st_size < _POINTER_BYTES and file.read(_POINTER_BYTES).startswith(_POINTERS):
+                return None
     except OSError:
         return None
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)

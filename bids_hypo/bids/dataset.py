@@ -14,13 +14,13 @@ from typing import Any
 import pandas as pd
 
 from bids_hypo.bids.entities import MissingScan, Scan
-from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import LOGS, RAW_LINK, crash_file, sidecar
 from bids_hypo.bids.places import check_can_be_made
 from bids_hypo.bids.sidecars import LEFT_ABBREVIATION, RIGHT_ABBREVIATION, SOFTWARE_NAME, write_json
 from bids_hypo.bids.tsv import formula_like, table_text
 from bids_hypo.errors import CannotCreateError
+from bids_hypo.files import read_json
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.untrusted import visible
 

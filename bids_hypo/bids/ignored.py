@@ -8,7 +8,10 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from bids_hypo.files import read_bytes
+
 IGNORE_FILE = ".bidsignore"
+_MOST_BYTES = 10_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ def read_bidsignore(root: Path) -> GitIgnoreSpec:
     """
     path = root / IGNORE_FILE
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, at_most=_MOST_BYTES)
     except FileNotFoundError:
         data = b""
     except OSError as error:

@@ -8,32 +8,40 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_hypo.bids.entities import IMAGE_EXTENSIONS, INPUT_SUFFIXES, PLAIN_SUFFIX
+from bids_hypo.bids.folders import NOWHERE, closed_folders, sessions_in
 from bids_hypo.bids.places import check_can_be_made
+from bids_hypo.bids.subjects import subjects_in
 from bids_hypo.errors import CannotCreateError, InvalidBidsError, UsageError
+from bids_hypo.files import open_file
 
 if TYPE_CHECKING:
     from bids.layout import BIDSLayout
 
 DATABASE_FILE = "layout_index.sqlite"
 INDEX_VERSION = 2  # of what we index; an index of version 1 (which sqlite calls 0) holds T1w images only
+_IMAGE = re.compile(rf"sub-[^/]+_(?:{'|'.join(INPUT_SUFFIXES)})\.nii(?:\.gz)?")
+_FOLDERS = re.compile(r"sub-[^/]+(?:/ses-[^/]+)?/anat")
 _PLAIN_PATH = re.compile(r"[\w/.,:=@~+ -]*")  # what pybids can make the address of a database of
+_NO_CONFIG = ".bids_hypo-none"  # pybids would take settings from a file of any folder
 _FEW = 20  # subjects that are asked for by name; a query of more is slower than one of all
 _log = logging.getLogger(__name__)
 
 
-def ignore_patterns(subjects: Collection[str] | None) -> list[re.Pattern[str]]:
+def ignore_patterns(subjects: Collection[str] | None, closed: Iterable[str] = ()) -> list[re.Pattern[str]]:
     """What pybids must not walk into: other subjects, other folders of the dataset, other kinds of data.
 
     Parameters
     ----------
     subjects : collection of str or None
         Labels to index, without ``sub-``; None for all.
+    closed : iterable of str
+        Folders that cannot be looked into, relative to the dataset; pybids would end with an error.
 
     Returns
     -------
@@ -46,6 +54,8 @@ def ignore_patterns(subjects: Collection[str] | None) -> list[re.Pattern[str]]:
         re.compile(r"^/sub-[^/]+/(?!anat(?:/|$)|ses-[^/]+(?:/|$))"),
         re.compile(r"^/sub-[^/]+/ses-[^/]+/(?!anat(?:/|$))"),
         re.compile(rf"/anat/(?![^/]*_(?:{'|'.join(INPUT_SUFFIXES)})\.nii(?:\.gz)?$)"),
+        re.compile("[\ud800-\udfff]"),  # not in UTF-8: no name in BIDS, and sqlite cannot store it
+        *(re.compile(rf"^/{re.escape(folder)}(?:/|$)") for folder in closed),
     ]
 
 
@@ -72,7 +82,9 @@ def build_index(bids_dir: Path, subjects: Collection[str] | None, *, database_di
     """
     from bids.layout import BIDSLayout, BIDSLayoutIndexer
 
-    indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore_patterns(subjects))
+    closed = closed_folders(bids_dir, subjects_in(bids_dir) if subjects is None else subjects)
+    ignore = ignore_patterns(subjects, [place.relative_to(bids_dir).as_posix() for place in closed])
+    indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore, config_filename=_NO_CONFIG)
     database = None if database_dir is None else str(database_dir)
     try:
         return BIDSLayout(str(bids_dir), validate=False, indexer=indexer, database_path=database)
@@ -110,10 +122,11 @@ def image_paths(
     CannotCreateError
         If there is no index and `database_dir` cannot be made or written.
     """
+    subjects = [label for label in subjects if label.isprintable()]  # sqlite cannot store names that are no UTF-8
     if not subjects:
         return []
     if database_dir is None:
-        return _images_in(build_index(bids_dir, subjects))
+        return _looked_up(bids_dir, subjects)
     if not (database_dir / DATABASE_FILE).exists():
         check_can_be_made(database_dir, f"--bids-database-dir {database_dir}")
     stored, made_ns = _stored_images(bids_dir, database_dir, subjects, keep_index=keep_index)
@@ -131,22 +144,49 @@ def image_paths(
         )  # fmt: skip
     found = [path for label in known.keys() - set(afresh) for path in known[label]]
     if afresh:
-        found += _images_in(build_index(bids_dir, afresh))
+        found += _looked_up(bids_dir, afresh)
     return sorted(found)
+
+
+def _looked_up(bids_dir: Path, subjects: Collection[str]) -> list[Path]:
+    """The images of some subjects by pybids; where it stumbles over a link that nobody may follow, by their folders."""
+    try:
+        return _images_in(build_index(bids_dir, subjects))
+    except InvalidBidsError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        _log.info("%s", error)
+    places = [folder / "anat" for label in subjects for folder in (bids_dir / f"sub-{label}",
+              *sessions_in(bids_dir / f"sub-{label}"))]  # fmt: skip
+    return sorted(path for place in places for path in _images_below(place))
+
+
+def _images_below(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries if _IMAGE.fullmatch(entry.name)]
+    except OSError:  # absent, or closed, which is told elsewhere
+        return []
 
 
 def _changed(folder: Path, since_ns: int) -> bool:
     """Whether files may have come or gone where the images of a subject lie."""
-    sessions = [Path(entry.path) for entry in os.scandir(folder) if entry.name.startswith("ses-")]
-    places = [folder, folder / "anat", *sessions, *(session / "anat" for session in sessions)]
-    return any(_mtime_ns(place) > since_ns for place in places)
+    try:
+        with os.scandir(folder) as entries:
+            sessions = [Path(entry.path) for entry in entries if entry.name.startswith("ses-")]
+        places = [folder, folder / "anat", *sessions, *(session / "anat" for session in sessions)]
+        return any(_mtime_ns(place) > since_ns for place in places)
+    except OSError:
+        return True
 
 
 def _mtime_ns(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
+    except OSError as error:
+        if error.errno in NOWHERE:
+            return 0
+        raise
 
 
 def _images_in(layout: BIDSLayout, subjects: Collection[str] | None = None) -> list[Path]:
@@ -168,13 +208,19 @@ def _stored_images(
     if stored.exists() and not os.access(database_dir, os.W_OK):  # one that cannot be used cannot be replaced either
         keep_index = False
     with _plain_name(database_dir) as folder:
-        layout = _opened(bids_dir, database_dir, folder)
-        if layout is None and not keep_index:
+        images = _read_stored(bids_dir, database_dir, folder, few)
+        if images is None and not keep_index:
             return [], made_ns
-        if layout is None:
+        if images is not None:
+            return images, made_ns
+        try:
             made_ns = _build_stored(bids_dir, database_dir)
-            layout = build_index(bids_dir, None, database_dir=folder)
-        return _images_in(layout, few), made_ns
+            return _images_in(build_index(bids_dir, None, database_dir=folder), few), made_ns
+        except InvalidBidsError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            _log.warning("%s The index is not kept.", error)
+            return [], made_ns
 
 
 def _build_stored(bids_dir: Path, database_dir: Path) -> int:
@@ -219,29 +265,48 @@ def _plain_name(folder: Path) -> Iterator[Path]:
         yield link
 
 
-def _opened(bids_dir: Path, database_dir: Path, folder: Path) -> BIDSLayout | None:
-    """The index of `database_dir`, which pybids reaches as `folder`; None if there is none that can be used."""
+def _read_stored(
+    bids_dir: Path, database_dir: Path, folder: Path, subjects: Collection[str] | None
+) -> list[Path] | None:
+    """The images by the index of `database_dir`, which pybids reaches as `folder`; None if it cannot be used.
+
+    Anybody may have written there: an index that pybids cannot read, or that lists a file elsewhere, is none.
+    """
     from bids.layout import BIDSLayout
-    from sqlalchemy.exc import SQLAlchemyError
 
     stored = database_dir / DATABASE_FILE
-    if not stored.exists():
+    if not os.path.lexists(stored):
         return None
     try:
+        open_file(stored).close()
         if not _holds_all_kinds(stored):
             _log.info("%s: made by an earlier version, for T1w images only; it is built again.", stored)
             return None
         layout = BIDSLayout(str(bids_dir), validate=False, database_path=str(folder))
-    except (SQLAlchemyError, sqlite3.Error, AttributeError, TypeError, ValueError) as error:
-        _log.debug("%s: %s", stored, error)
-        _log.warning("%s: not a usable pybids index; it is built again.", stored)
+        root, images = Path(layout.root), _images_in(layout, subjects)
+    except Exception:  # noqa: BLE001 - pybids and SQLAlchemy raise many kinds for what they did not expect
+        in_full = _log.isEnabledFor(logging.DEBUG)
+        _log.warning("%s: not a usable pybids index; it is built again.", stored, exc_info=in_full)
         return None
-    if Path(layout.root) != bids_dir:
+    if root != bids_dir:
         raise UsageError(
-            f"{database_dir}: this pybids index was made for {layout.root}, not for {bids_dir}. Give another "
+            f"{database_dir}: this pybids index was made for {root}, not for {bids_dir}. Give another "
             "--bids-database-dir, or delete the folder to have it built again."
         )
-    return layout
+    elsewhere = [path for path in images if not _is_place_of_image(path, bids_dir)]
+    if elsewhere:
+        _log.warning("%s: lists %s, which is no place of an image in %s; it is built again.", stored, elsewhere[0],
+                     bids_dir)  # fmt: skip
+        return None
+    return images
+
+
+def _is_place_of_image(path: Path, bids_dir: Path) -> bool:
+    """Whether a path is that of a file in a folder of images, by its name; links are the user's own."""
+    if not path.is_relative_to(bids_dir):
+        return False
+    folders = path.relative_to(bids_dir).parts[:-1]
+    return bool(_FOLDERS.fullmatch("/".join(folders)))
 
 
 def _holds_all_kinds(stored: Path) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_hypo.bids.entities import PLAIN_SUFFIX, MissingScan, Scan, join_name, split_name
-from bids_hypo.bids.jsonfile import read_json
+from bids_hypo.files import DAMAGED, read_json
 from bids_hypo.untrusted import visible
 
 RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BIDS URIs refer to
@@ -164,7 +164,7 @@ def find_written(output_dir: str | Path, dataset_root: str | Path) -> list[Outpu
         try:
             source = read_json(path)["Sources"][0]
             entities, suffix, _ = split_name(source.rpartition("/")[2])
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except DAMAGED:
             continue  # half a set: the scan will be done again
         scan = Scan(root / source.removeprefix(f"bids:{RAW_LINK}:"), entities, suffix, root)
         found.append(output_names(scan, output_dir))

@@ -10,9 +10,9 @@ import pandas as pd
 
 from bids_hypo.bids.columns import fold, fold_categories
 from bids_hypo.bids.entities import shorten
-from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.tsv import TableError, check_named, read_table
 from bids_hypo.errors import NoInputError
+from bids_hypo.files import read_json
 
 USUAL_NAMES = ("age", "sex", "gender", "acq_time")
 _log = logging.getLogger(__name__)

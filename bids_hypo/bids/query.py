@@ -17,10 +17,11 @@ from bids_hypo.bids.entities import (
     shorten,
     split_name,
 )
+from bids_hypo.bids.folders import GET_CONTENT, LOST, inside, tell_folders
 from bids_hypo.bids.ignored import IGNORE_FILE, read_bidsignore, split_ignored
 from bids_hypo.bids.index import image_paths
 from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
-from bids_hypo.bids.subjects import GET_CONTENT, LOST, check_dataset, select_subjects, subjects_in, tell_lost_folders
+from bids_hypo.bids.subjects import check_dataset, select_subjects, subjects_in
 from bids_hypo.bids.unmatched import near_labels, unmatched
 from bids_hypo.errors import NothingSelectedError
 
@@ -93,8 +94,9 @@ def find_scans(
     scans : list of Scan
         Every session, run, acquisition, reconstruction and echo on its own, sorted by path.
     missing : list of MissingScan
-        Subjects asked for by label that do not exist or have nothing that passes the filters, and subjects
-        without any image to measure. A subject of which .bidsignore lists all images is missing only if asked for.
+        Subjects asked for by label that do not exist or have nothing that passes the filters, subjects without any
+        image to measure, and subjects with a folder that cannot be looked into; the scans in their other folders are
+        found. A subject of which .bidsignore lists all images is missing only if asked for.
 
     Raises
     ------
@@ -103,16 +105,29 @@ def find_scans(
     """
     root = Path(os.path.abspath(bids_dir))
     subjects = select_subjects(root, selection)
-    tell_lost_folders(root, subjects)
+    closed = {place: why for place, why in tell_folders(root, subjects).items() if _is_wanted(place, root, selection)}
     database = None if database_dir is None else Path(os.path.abspath(database_dir))
-    found = _sort_out(image_paths(root, subjects, database_dir=database, keep_index=keep_index), root, subjects)
+    paths = image_paths(root, subjects, database_dir=database, keep_index=keep_index)
+    found = _sort_out([path for path in paths if not inside(path, closed)], root, subjects)
     scans = [scan for scan in found.scans if selection.accepts(scan)]
-    if not scans:
+    if not scans and not closed:
         raise NothingSelectedError(_nothing_message(root, selection, subjects, found))
-    others = replace(selection, participant_labels=())  # participants are told as missing
-    for sentence in unmatched(others, (scan.entities for scan in found.scans), root):
+    anybody = replace(selection, participant_labels=())  # participants are told as missing
+    for sentence in unmatched(anybody, (scan.entities for scan in found.scans), root):
         _log.warning("%s", sentence)
-    return scans, _missing(root, selection, subjects, found, scans)
+    shut: dict[str, list[str]] = {}
+    for place, why in closed.items():
+        shut.setdefault(place.relative_to(root).parts[0].removeprefix("sub-"), []).append(why)
+    missing = [m for m in _missing(root, selection, subjects, found, scans) if m.subject not in shut]
+    missing += [MissingScan(label, " ".join(reasons)) for label, reasons in shut.items()]
+    return scans, sorted(missing, key=lambda one: one.subject)
+
+
+def _is_wanted(folder: Path, root: Path, selection: Selection) -> bool:
+    """Whether a folder may hold scans of the sessions that were asked for by label."""
+    _, *below = folder.relative_to(root).parts
+    session = below[0].removeprefix("ses-") if below and below[0].startswith("ses-") else None
+    return session is None or not selection.session_labels or session in selection.session_labels
 
 
 def _sort_out(paths: Iterable[Path], root: Path, subjects: Iterable[str]) -> _Found:

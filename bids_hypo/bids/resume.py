@@ -84,7 +84,7 @@ def find_doubt(
         return away
     closing = _record_or_none(sidecar(names.morph))
     if closing is None:
-        if not sidecar(names.morph).exists():
+        if not os.path.lexists(sidecar(names.morph)):  # also where nobody may look: writing will say so
             return Doubt(NOT_DONE, f"there is no {sidecar(names.morph).name}")
         return Doubt(RESULTS, f"{sidecar(names.morph).name} cannot be read")
     files = recorded_checksums(closing) or {}

@@ -17,6 +17,7 @@ from bids_hypo.bids.entities import (
     sort_entities,
     split_name,
 )
+from bids_hypo.bids.folders import closed_folders
 from bids_hypo.errors import NoInputError, UsageError
 
 _log = logging.getLogger(__name__)
@@ -115,6 +116,8 @@ def find_segmentations(folder: str | Path, pattern: str | None = None) -> list[S
     if not root.is_dir():
         state = "it is a file" if root.exists() else "it does not exist"
         raise NoInputError(f"{root}: expected a folder of segmentations, but {state}. Check the path.")
+    for why in closed_folders(root, (entry.name.removeprefix("sub-") for entry in root.glob("sub-*/"))).values():
+        _log.warning("%s Segmentations in it are not used.", why)
     if pattern is not None:
         matching = _by_pattern(root, pattern)
         if not matching:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bids_hypo.bids.entities import INPUT_SUFFIXES, LABEL_PATTERN, SHORT_NAMES, Scan, labels_equal, shorten
-from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.tsv import MISSING, read_lines, read_table
 from bids_hypo.errors import NoInputError, UsageError
+from bids_hypo.files import read_json
 
 _log = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ def read_filter_file(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = read_json(path)
+        content = read_json(path, pipe_allowed=True)
     except OSError as error:
         raise NoInputError(f"{path}: the filter file cannot be read ({error}).") from error
     except ValueError as error:

@@ -13,8 +13,8 @@ import numpy as np
 
 from bids_hypo.bids.checksums import SourceRecord, checksums, source_fields, source_times
 from bids_hypo.bids.entities import Scan
-from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.names import bids_uri
+from bids_hypo.files import read_json
 from bids_hypo.image.volume import write_bytes
 
 SOFTWARE_NAME = "bids_hypo"

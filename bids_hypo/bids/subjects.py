@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
-from bids_hypo.bids.jsonfile import read_json
+from bids_hypo.bids.folders import GET_CONTENT, LOST, leads_nowhere, may_be_folder
 from bids_hypo.bids.selection import Selection
 from bids_hypo.errors import InvalidBidsError, NoInputError
-
-LOST = "a link to a folder that is not there"
-GET_CONTENT = "Get its content (datalad get), or remove the link."
+from bids_hypo.files import read_json
 
 _log = logging.getLogger(__name__)
 
@@ -62,31 +59,16 @@ def check_dataset(bids_dir: str | Path, *, validate: bool = True) -> None:
 
 def subjects_in(bids_dir: Path, *, there: bool = True) -> list[str]:
     """Labels of the subjects that have a folder; if not `there`, of those that only have a link that leads nowhere."""
-    if not bids_dir.is_dir():
-        found = "it is a file" if bids_dir.exists() else "it does not exist"
-        raise NoInputError(f"{bids_dir}: expected the folder of a BIDS dataset, but {found}. Check the path.")
     try:
+        if not bids_dir.is_dir():
+            found = "it is a file" if bids_dir.exists() else "it does not exist"
+            raise NoInputError(f"{bids_dir}: expected the folder of a BIDS dataset, but {found}. Check the path.")
         with os.scandir(bids_dir) as entries:
             named = [entry for entry in entries if entry.name.startswith("sub-")]
-            kept = [entry for entry in named if (entry.is_dir() if there else _leads_nowhere(entry))]
+            kept = [entry for entry in named if (may_be_folder(entry) if there else leads_nowhere(entry))]
             return sorted(entry.name.removeprefix("sub-") for entry in kept)
     except OSError as error:
         raise NoInputError(f"{bids_dir}: the folder cannot be listed ({error}). Check its permissions.") from error
-
-
-def _leads_nowhere(place: Path | os.DirEntry[str]) -> bool:
-    return place.is_symlink() and not Path(place).exists()
-
-
-def tell_lost_folders(root: Path, subjects: Iterable[str]) -> None:
-    """Say which sessions and folders of images of some subjects (labels) are links that lead nowhere."""
-    for label in subjects:
-        folder = root / f"sub-{label}"
-        with os.scandir(folder) as entries:
-            sessions = [Path(entry.path) for entry in entries if entry.name.startswith("ses-")]
-        for place in (folder / "anat", *sessions, *(session / "anat" for session in sessions)):
-            if _leads_nowhere(place):
-                _log.warning("%s: %s, so its images are not measured. %s", place, LOST, GET_CONTENT)
 
 
 def select_subjects(bids_dir: str | Path, selection: Selection) -> list[str]:

@@ -12,13 +12,14 @@ import pandas as pd
 from bids_hypo.bids.checksums import table_flags
 from bids_hypo.bids.columns import fold, is_missing
 from bids_hypo.bids.entities import Scan, image_name, shorten
-from bids_hypo.bids.jsonfile import read_json
+from bids_hypo.bids.folders import closed_folders
 from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, scan_of_table, sidecar
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import MORPH_COLUMNS
 from bids_hypo.bids.tsv import TableError, brief, lines_of_rows, read_rows, read_table
 from bids_hypo.bids.unmatched import unmatched
 from bids_hypo.errors import NoInputError, NothingSelectedError
+from bids_hypo.files import DAMAGED, read_json
 
 GROUP_VOLUMES = "group_volumes.tsv"
 GROUP_STATISTICS = "group_statistics.tsv"
@@ -90,8 +91,11 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
                 continue
             selected += 1
             rows.append(_read_scan(path, scan, derivatives))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, TableError) as error:
+        except (TableError, *DAMAGED) as error:
             problems.append(f"{path}: left out, {_text(error).removeprefix(f'{path}: ')}")
+    labels = (folder.name.removeprefix("sub-") for folder in sorted(derivatives.glob("sub-*/")))
+    closed = closed_folders(derivatives, filter(selection.accepts_subject, labels))
+    problems += [f"{why} What is in it is left out." for why in closed.values()]
     if not selected and not problems:
         found = shorten({p.relative_to(derivatives).parts[0] for p in paths})
         raise NothingSelectedError(f"{derivatives}: no scan passes the filters. There are {found}.")

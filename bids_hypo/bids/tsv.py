@@ -14,10 +14,12 @@ import pandas as pd
 
 from bids_hypo.bids.entities import shorten
 from bids_hypo.errors import BidsHypoError, ExitCode
+from bids_hypo.files import read_bytes
 
 _log = logging.getLogger(__name__)
 
 MISSING = "n/a"
+MOST_BYTES = 500_000_000  # of a file
 LONGEST_FIELD = 50_000  # characters; more is no table, or a quote of another program that was never closed
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -113,7 +115,7 @@ def read_lines(path: Path) -> list[str]:
         If it cannot be read or is in another encoding than UTF-8, UTF-16 or UTF-32; the message shows where.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, at_most=MOST_BYTES)
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror or error}).") from error
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")

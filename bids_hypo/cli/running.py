@@ -47,6 +47,8 @@ def run_command(
         An `ExitCode`, 130 after an interruption, or 141 if nobody reads what is printed any more (``| head``).
     """
     _open_closed_streams()
+    with suppress(AttributeError):  # not a file; names that are no UTF-8 are printed with their bytes spelled out
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         code = _run(parser, argv, work, quiet)
         for stream in (sys.stdout, sys.stderr):

@@ -20,6 +20,7 @@ from bids_hypo.demo.head import TYPICAL_T1W, Head, Tissue, build_head, t1w_inten
 from bids_hypo.demo.scanner import acquire, resample_to_grid, scan_grid
 from bids_hypo.demo.subjects import Subject, draw_subjects, region_volume_mm3, scan_centre_mm, subject_deformations
 from bids_hypo.errors import CannotCreateError, UsageError
+from bids_hypo.files import read_json
 from bids_hypo.image.grid import Grid
 from bids_hypo.image.volume import write_bytes, write_nifti
 
@@ -203,7 +204,7 @@ def _sizes(root: Path) -> dict[str, int]:
 
 def _is_complete(folder: Path, settings: DemoSettings) -> bool:
     try:
-        record = json.loads((folder / RECORD).read_text())
+        record = read_json(folder / RECORD)
         files = record.pop("files")
         if record != _record(settings):
             return False

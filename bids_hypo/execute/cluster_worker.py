@@ -27,7 +27,7 @@ PACKAGES = ("bids_hypo", "numpy", "scipy", "nibabel", "tensorflow", "tf_keras", 
 # Errors of the system that come back however often one tries; every other one may be gone elsewhere or later.
 _LASTING = frozenset(
     {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
-     errno.EROFS, errno.EINVAL, errno.ELOOP}
+     errno.EROFS, errno.EINVAL, errno.ELOOP, errno.EFBIG}
 )  # fmt: skip
 
 # Several threads of a worker would load the networks twice and share one TensorFlow: a scan at a time per process.

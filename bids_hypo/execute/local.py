@@ -11,6 +11,7 @@ from multiprocessing import get_context
 
 from bids_hypo.bids.query import Scan
 from bids_hypo.execute.worker import models_for, record_failure, remove_half_written, work
+from bids_hypo.image.limits import limit_for
 from bids_hypo.models.device import has_gpu_driver, n_cores, parse_device
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.participant import ScanResult
@@ -34,12 +35,19 @@ def run_here(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanResult]:
         if models_for(shared).device != "cpu":
             yield from overlapping(todo, shared)
             return
-    if options.memory_gb is not None:
-        n_procs = min(n_procs, int(options.memory_gb // MEMORY_PER_PROCESS_GB))
+    n_procs, overlap = at_a_time(len(todo), options)
     if n_procs > 1:
         yield from _in_processes(todo, options, n_procs)
     else:
-        yield from overlapping(todo, replace(options, overlap=_affordable(min(OVERLAP, len(todo)), options)))
+        yield from overlapping(todo, replace(options, overlap=overlap))
+
+
+def at_a_time(n_scans: int, options: RunOptions) -> tuple[int, int]:
+    """How many processes work on the CPU for so many scans, and how many scans are in work in each."""
+    n_procs = min(options.n_procs, n_scans)
+    if options.memory_gb is not None:
+        n_procs = min(n_procs, int(options.memory_gb // MEMORY_PER_PROCESS_GB))
+    return (n_procs, 1) if n_procs > 1 else (1, _affordable(min(OVERLAP, n_scans), options))
 
 
 def may_have_gpu(options: RunOptions) -> bool:
@@ -67,6 +75,7 @@ def overlapping(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanResul
     ScanResult
         As they finish.
     """
+    options = replace(options, voxel_limit=limit_for(options.memory_gb, n_scans=options.overlap))
     models_for(options)  # here, not in a thread: an unusable device or model ends the run, not each scan
     with ThreadPoolExecutor(options.overlap, thread_name_prefix="scan") as pool:
         futures = [pool.submit(work, scan, options) for scan in todo]
@@ -82,6 +91,7 @@ def _in_processes(todo: Sequence[Scan], options: RunOptions, n_procs: int) -> It
     """Share scans among processes; one that dies (out of memory, killed) costs its scan, not the run."""
     if options.omp_nthreads is None:  # otherwise each TensorFlow would take all cores
         options = replace(options, omp_nthreads=max(1, n_cores() // n_procs))
+    options = replace(options, voxel_limit=limit_for(options.memory_gb, n_processes=n_procs))
     waiting = list(todo)
     while waiting:
         broken = []

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from bids_hypo.bids.names import output_names
 from bids_hypo.bids.query import Scan
 from bids_hypo.errors import BidsHypoError
+from bids_hypo.files import DAMAGED
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.workflow.edited import take_edited
 from bids_hypo.workflow.options import RunOptions
@@ -58,7 +59,7 @@ def finish_reports(
     try:
         subset = None if options.reports_only else {scan.name for scan in undrawn} | _done(of.values())
         problems = write_pages(options.output_dir, options.bids_dir, bundles, subset=subset)
-    except (BidsHypoError, OSError, ValueError, LookupError) as error:
+    except (BidsHypoError, *DAMAGED) as error:
         logger.warning("the pages could not be written: %s", error)
         problems = {scan.name: f"the pages could not be written: {error}" for scan in complete}
     for name, text in problems.items():
@@ -78,7 +79,7 @@ def _with_edited(scan: Scan, result: ScanResult, options: RunOptions) -> ScanRes
         if not take_edited(names):
             return result
         return replace(read_result(names), status="edited")
-    except (BidsHypoError, OSError, ValueError) as error:
+    except (BidsHypoError, *DAMAGED) as error:
         logger.error("%s", error)
         return ScanResult(scan.name, "failed", error=str(error))
 

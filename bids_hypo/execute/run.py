@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,11 @@ from bids_hypo.bids.resume import (
 )
 from bids_hypo.errors import BidsHypoError, ExitCode
 from bids_hypo.execute.cluster import run_on_cluster
-from bids_hypo.execute.local import run_here
+from bids_hypo.execute.local import at_a_time, run_here
+from bids_hypo.execute.worker import record_failure
+from bids_hypo.files import DAMAGED
+from bids_hypo.image.limits import limit_for, set_voxel_limit
+from bids_hypo.image.volume import check_scan
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.models.catalog import find_bundles
 from bids_hypo.models.device import parse_device
@@ -91,14 +95,13 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
     plan = make_plan(scans, missing, bundles, options)
     if options.dry_run:
         check_output(options.output_dir, options.bids_dir)
-        return ExitCode.OK, _announce(plan)
+        return ExitCode.OK, _announce(plan, options)
     prepare_output(options.output_dir, options.bids_dir, command_version=__version__)
-    for former, names in plan.adopted:
-        take_over(former, names)
+    lost = _take_over_all(plan.adopted)
     for scan in plan.kept:
         refresh_source_times(output_names(scan, options.output_dir))
     results = [_record_missing(m, options.output_dir) for m in plan.missing]
-    results += [_kept(s, options.output_dir) for s in plan.kept]
+    results += [lost.get(s.name) or _kept(s, options.output_dir) for s in plan.kept]
     if options.reports_only:
         results += [_not_drawn(s, plan.doubts[s.name]) for s in plan.todo]
     elif plan.todo:
@@ -147,13 +150,28 @@ def make_plan(
     return Plan(tuple(todo), tuple(kept), tuple(adopted), tuple(missing), doubts)
 
 
-def _announce(plan: Plan) -> list[ScanResult]:
-    """What a dry run tells of each scan."""
+def _announce(plan: Plan, options: RunOptions) -> list[ScanResult]:
+    """What a dry run tells of each scan; of each file to be read it looks at the header."""
+    if not options.scheduler:  # else other machines do the work, with memory of their own
+        n_processes, n_scans = at_a_time(max(len(plan.todo), 1), options)
+        set_voxel_limit(limit_for(options.memory_gb, n_processes=n_processes, n_scans=n_scans))
+    try:
+        foreseen = [_foreseen(scan) for scan in plan.todo]
+    finally:
+        set_voxel_limit(None)
     return [
         *(ScanResult(scan.name, "kept") for scan in plan.kept),
-        *(ScanResult(scan.name, "to do") for scan in plan.todo),
+        *foreseen,
         *(ScanResult(missing.name, "missing", error=missing.reason) for missing in plan.missing),
     ]
+
+
+def _foreseen(scan: Scan) -> ScanResult:
+    try:
+        check_scan(scan.path)
+    except BidsHypoError as error:
+        return ScanResult(scan.name, "will fail", error=str(error))
+    return ScanResult(scan.name, "to do")
 
 
 def _warn_of_other_images(scans: list[Scan], bundles: tuple[ModelBundle, ...]) -> None:
@@ -179,12 +197,24 @@ def _tell(doubts: Mapping[str, Doubt]) -> None:
         logger.warning("%d scans are done again, they were %s: %s.", len(scans), kind, shorten(scans))
 
 
+def _take_over_all(adopted: Iterable[tuple[OutputNames, OutputNames]]) -> dict[str, ScanResult]:
+    """Copy what is complete in other folders; returns the failures, by the names of the scans."""
+    failed = {}
+    for former, names in adopted:
+        try:
+            take_over(former, names)
+        except OSError as error:
+            text = f"{names.scan.name}: cannot be taken over from {former.output_dir} ({error})."
+            failed[names.scan.name] = record_failure(names.scan, names.output_dir, text)
+    return failed
+
+
 def _kept(scan: Scan, output_dir: Path) -> ScanResult:
     """What was written for a scan before; a table that cannot be read makes it a failed one."""
     names = output_names(scan, output_dir)
     try:
         return read_result(names)
-    except (BidsHypoError, OSError, ValueError, LookupError) as error:
+    except (BidsHypoError, *DAMAGED) as error:
         return ScanResult(scan.name, "failed", error=f"{names.morph}: {error}. Give --overwrite to measure it again.")
 
 

@@ -14,6 +14,7 @@ from bids_hypo.bids.names import output_names
 from bids_hypo.bids.query import Scan
 from bids_hypo.bids.resume import outputs_complete, remove_outputs
 from bids_hypo.errors import BidsHypoError
+from bids_hypo.image.limits import set_voxel_limit
 from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS, ICV, find_bundles
 from bids_hypo.models.device import parse_device
 from bids_hypo.workflow.options import RunOptions
@@ -41,6 +42,7 @@ def work(
         With status ``done``, ``failed``, or ``kept`` if another job finished the scan in the meantime.
     """
     models = models_for(options)
+    set_voxel_limit(options.voxel_limit)
     try:
         names = output_names(scan, options.output_dir)
         digests = [bundle.weights_sha256 for bundle in models.bundles.values()]

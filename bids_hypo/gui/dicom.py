@@ -9,11 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nibabel as nib
-
 from bids_hypo.errors import ScanReadError
 from bids_hypo.gui.texts import text
-from bids_hypo.image.nifti import UNREADABLE
+from bids_hypo.image.nifti import open_image
 
 MAX_SECONDS = 300
 MR = "MR"
@@ -100,8 +98,8 @@ def _about(image: Path) -> dict:
 def _is_scan(image: Path) -> bool:
     """Whether it is a 3-D volume of some thickness: no localizer, no time series."""
     try:
-        shape: tuple[int, ...] = getattr(nib.load(image), "shape", ())
-    except UNREADABLE:
+        shape = open_image(image, header_only=True).shape
+    except ScanReadError:
         return False
     return len(shape) == 3 and min(shape) >= 16
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
-from nibabel.wrapstruct import WrapStructError
 
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.grid import Grid, as_shape
-from bids_hypo.image.nifti import GZIP, UNREADABLE, check_numeric, kind_of, open_image
+from bids_hypo.image.nifti import UNREADABLE, check_numeric, open_image
 from bids_hypo.image.placement import check_placement
 from bids_hypo.image.values import near_whole
 
-_HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
-_MAX_OFFSET_BYTES = 2**24  # of the voxels: notes of other programs stand before them
 _TOLERANCE_MM = 1e-2
 
 
@@ -49,36 +44,16 @@ def read_drawn(path: Path, like: Path, allowed: tuple[int, ...]) -> np.ndarray:
         If it cannot be read, lies on another grid, holds other labels or is empty.
     """
     grid = grid_of(like)
+    header = open_image(path, header_only=True).header
+    check_numeric(path, header.get_data_dtype())
+    _check_grid(path, header, grid, like.name)
     try:
-        with _opened(path) as stream:
-            header = _header(path, stream.read(_HEADER_BYTES))
-            _check_grid(path, header, grid, like.name)
-            n_bytes = int(np.prod(header.get_data_shape(), dtype=np.int64)) * header.get_data_dtype().itemsize
-            stream.seek(0)
-            payload = stream.read(int(header["vox_offset"]) + n_bytes)
-            stream.read(_MAX_OFFSET_BYTES)  # to the end, where gzip has its checksum
-        data = np.asarray(kind_of(payload[:4]).from_bytes(payload).dataobj).reshape(grid.shape)
-    except (*UNREADABLE, WrapStructError) as error:
+        data = np.asarray(open_image(path).dataobj).reshape(grid.shape)
+    except UNREADABLE as error:
         raise ScanReadError(f"{path}: not a readable NIfTI image ({error}). Save it again.") from error
     labels = near_whole(data)
     _check_labels(path, labels, allowed)
     return labels.astype(np.uint8)
-
-
-def _opened(path: Path) -> BinaryIO:
-    with path.open("rb") as file:
-        compressed = file.read(2) == GZIP
-    return cast(BinaryIO, gzip.open(path) if compressed else path.open("rb"))
-
-
-def _header(path: Path, raw: bytes) -> nib.Nifti1Header:
-    kind = kind_of(raw[:4]).header_class
-    header = kind(raw[: kind.template_dtype.itemsize])
-    check_numeric(path, header.get_data_dtype())
-    offset = float(header["vox_offset"])
-    if not 0 <= offset <= _MAX_OFFSET_BYTES:
-        raise ScanReadError(f"{path}: the header says that the voxels begin at byte {offset:g}. Save it again.")
-    return header
 
 
 def _check_grid(path: Path, header: nib.Nifti1Header, grid: Grid, like: str) -> None:

@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 
 from bids_hypo.errors import ScanReadError
+from bids_hypo.files import open_file
+from bids_hypo.image.limits import check_size
 from bids_hypo.image.nifti import UNREADABLE, check_numeric, open_image
 from bids_hypo.image.parts import BOTH, LEFT, RIGHT, Parts, cropped
 from bids_hypo.image.placement import check_placement
@@ -143,7 +145,7 @@ def _numbers(path: Path, data: np.ndarray, labels: Labels | None) -> Labels:
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Data (X, Y, Z[, K]) float32 and affine, axes flipped and swapped to be nearest to RAS."""
     try:
-        image = nib.as_closest_canonical(_opened(path))
+        image = nib.as_closest_canonical(open_labels(path))
         check_numeric(path, image.get_data_dtype())
         data = np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32))
         affine = np.asarray(image.affine, dtype=float)
@@ -158,9 +160,21 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return data, affine
 
 
-def _opened(path: Path) -> nib.Nifti1Image | nib.MGHImage:
-    """A NIfTI image by the affine that its header agrees on, in millimetres; or an image of FreeSurfer."""
-    if path.exists() and path.suffix in _FREESURFER:
-        return nib.MGHImage.from_filename(path)
-    image = open_image(path)
-    return type(image)(image.dataobj, check_placement(path, image.header, any_size=True).affine)
+def open_labels(path: Path) -> nib.Nifti1Image | nib.MGHImage:
+    """A NIfTI image by the affine that its header agrees on, in millimetres; or an image of FreeSurfer.
+
+    Raises
+    ------
+    ScanReadError
+        If it cannot be read, or is too large.
+    """
+    if path.suffix not in _FREESURFER:
+        image = open_image(path)
+        return type(image)(image.dataobj, check_placement(path, image.header, any_size=True).affine)
+    try:
+        open_file(path).close()
+        of_freesurfer = nib.MGHImage.from_filename(path)
+    except UNREADABLE as error:
+        raise ScanReadError(f"{path}: not a readable MGH image ({error}). Fetch it again.") from error
+    check_size(path, of_freesurfer.shape)
+    return of_freesurfer

@@ -39,7 +39,7 @@ def read_values(path: Path, image: nib.Nifti1Image) -> np.ndarray:
     check_numeric(path, image.get_data_dtype())
     try:
         with np.errstate(all="ignore"):
-            data = np.array(image.dataobj, dtype=np.float32)
+            data = _as_float32(image)
             if data.any() and _fits(data):
                 return data
             wide = np.array(image.dataobj, dtype=np.float64)
@@ -51,6 +51,14 @@ def read_values(path: Path, image: nib.Nifti1Image) -> np.ndarray:
     shift = middle if 0 < spread < _MIN_RESOLUTION * size else 0.0
     with np.errstate(all="ignore"):
         return np.ldexp(wide - shift, -int(np.log2(spread if shift else size))).astype(np.float32)
+
+
+def _as_float32(image: nib.Nifti1Image) -> np.ndarray:
+    """The data as float32, a slice after the other: whole, an image with a scale would be in memory as float64 too."""
+    data = np.empty(image.shape, np.float32, order="F")
+    for z in range(image.shape[2]):
+        data[:, :, z] = image.dataobj[:, :, z]
+    return data
 
 
 def _fits(data: np.ndarray) -> bool:

@@ -15,9 +15,10 @@ import numpy as np
 
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.background import Background, above_background
-from bids_hypo.image.grid import Grid, as_shape
-from bids_hypo.image.nifti import open_image
-from bids_hypo.image.placement import check_placement
+from bids_hypo.image.grid import Grid, Shape, as_shape
+from bids_hypo.image.limits import check_size
+from bids_hypo.image.nifti import check_numeric, open_image
+from bids_hypo.image.placement import Placement, check_placement
 from bids_hypo.image.values import UNDEFINED, finite, read_values
 
 COMPRESSION = 2  # most of a mask is empty: higher levels take twice the time for files that are hardly smaller
@@ -76,7 +77,42 @@ def read_volume(path: str | Path) -> Volume:
         are too small or too large, or a header without an affine or that contradicts itself.
     """
     path = Path(path)
+    data, place = _values_of(path)
+    sizes = Grid(as_shape(data.shape), place.affine).voxel_sizes_mm
+    data, undefined, holes = finite(path, data, float(np.prod(sizes)))
+    data, background = above_background(data, undefined, voxel_sizes_mm=tuple(sizes))
+    doubts = (*place.doubts, *background.doubts, *((UNDEFINED,) if holes else ()))
+    return Volume(data, place.affine, background, doubts)
+
+
+def check_scan(path: str | Path) -> None:
+    """Refuse an image that `read_volume` would refuse by its header alone, or for its size, without reading further.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    ScanReadError
+    """
+    path = Path(path)
+    image = open_image(path, header_only=True)
+    check_size(path, image.shape)
+    _shape_of_scan(path, image)
+    check_numeric(path, image.get_data_dtype())
+    check_placement(path, image.header)
+
+
+def _values_of(path: Path) -> tuple[np.ndarray, Placement]:
+    """Values as float32 and the place of an image; the bytes of the file are in memory only while this works."""
     image = open_image(path)
+    shape = _shape_of_scan(path, image)
+    place = check_placement(path, image.header)
+    return read_values(path, image).reshape(shape, order="F"), place
+
+
+def _shape_of_scan(path: Path, image: nib.Nifti1Image) -> Shape:
     shape = image.shape
     if all(n == 1 for n in shape[3:]):
         shape = shape[:3]
@@ -90,12 +126,7 @@ def read_volume(path: str | Path) -> Volume:
             f"{path}: found only {min(shape)} voxels along one axis (shape {shape}); expected a whole-head "
             "volume of at least 16 in each direction. Is this a localizer?"
         )
-    place = check_placement(path, image.header)
-    sizes = Grid(as_shape(shape), place.affine).voxel_sizes_mm
-    data, undefined, holes = finite(path, read_values(path, image).reshape(shape), float(np.prod(sizes)))
-    data, background = above_background(data, undefined, voxel_sizes_mm=tuple(sizes))
-    doubts = (*place.doubts, *background.doubts, *((UNDEFINED,) if holes else ()))
-    return Volume(data, place.affine, background, doubts)
+    return as_shape(shape)
 
 
 def write_nifti(path: str | Path, data: np.ndarray, affine: np.ndarray, *, like: str | Path | None = None) -> None:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bids_hypo.errors import ModelError
+from bids_hypo.files import open_file, read_json
+from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.volume import write_bytes
+from bids_hypo.models.archive import Shape, array_shapes
+from bids_hypo.models.entries import Entries
 
 DESCRIPTION = "bundle.json"
+SLICE_AXES = ("coronal",)
+_ORIENTATIONS = {"RS", "LS", "IR", "IL"}  # their letters in alphabetical order
+_MOST_VOXELS_OF_A_SIDE, _MOST_VOXELS, _MOST_CHANNELS = 4096, 500_000_000, 100
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_NO_FIT = "The weights and bundle.json do not belong together: fetch or train the model again."
 
 
 @dataclass(frozen=True)
@@ -101,42 +111,102 @@ def load_bundle(folder: Path) -> ModelBundle:
     Raises
     ------
     ModelError
-        If the description is missing or incomplete, or a weights file is missing or altered.
+        If the description is missing or something in it cannot be; if a file of weights is missing, altered, outside of
+        the folder, or cannot be that of the network described.
     """
     path = folder / DESCRIPTION
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        pre = raw["preprocessing"]
-        bundle = ModelBundle(
-            name=raw["name"],
-            version=raw["version"],
-            folder=folder,
-            suffixes=tuple(raw["suffixes"]),
-            labels=tuple(raw["labels"]),
-            architecture=raw["architecture"],
-            preprocessing=Preprocessing(
-                tuple(pre["spacing_mm"]),
-                tuple(pre["shape"]),
-                pre["slice_axis"],
-                tuple(pre["slice_offsets"]),
-                pre["intensity"],
-                pre.get("slice_orientation", "RS"),
-            ),
-            weights=tuple((w["file"], w["sha256"]) for w in raw["weights"]),
-            constants=raw["constants"],
-            licence=raw["licence"],
-            citation=raw["citation"],
-            mixed_precision=bool(raw.get("mixed_precision", False)),
-        )
+        content = read_json(path)
     except FileNotFoundError as error:
         raise ModelError(f"{path}: not found; expected a model bundle (bundle.json with its weights).") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: not valid JSON ({error}). Install the model again.") from error
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"{path}: the entry {error} is missing or malformed. Install the model again.") from error
-    for name, digest in bundle.weights:
-        _check_weights(folder / name, digest)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: not valid JSON in UTF-8 ({error}). Install the model again.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: found a {type(content).__name__}; expected an object. Install the model again.")
+    bundle = _described(folder, Entries(path, content))
+    shapes = [_check_weights(folder, name, digest) for name, digest in bundle.weights]
+    _check_fit(bundle, shapes)
     return bundle
+
+
+def _described(folder: Path, entries: Entries) -> ModelBundle:
+    labels = entries.texts("labels", least=2)
+    preprocessing = _preprocessing(entries.object("preprocessing"))
+    mixed = entries.content.get("mixed_precision", False)
+    if not isinstance(mixed, bool):
+        entries.refuse("mixed_precision", "true or false")
+    return ModelBundle(
+        name=entries.text("name"),
+        version=entries.text("version"),
+        folder=folder,
+        suffixes=entries.texts("suffixes"),
+        labels=labels,
+        architecture=_architecture(entries.object("architecture"), preprocessing, len(labels)),
+        preprocessing=preprocessing,
+        weights=tuple(_weights_entry(entry) for entry in entries.objects("weights")),
+        constants=_constants(entries.object("constants")),
+        licence=entries.text("licence"),
+        citation=entries.text("citation"),
+        mixed_precision=mixed,
+    )
+
+
+def _preprocessing(entries: Entries) -> Preprocessing:
+    x, y, z = entries.numbers("spacing_mm", 3, 0.01, 20.0)
+    i, j, k = entries.whole_numbers("shape", 1, _MOST_VOXELS_OF_A_SIDE, n=3)
+    if i * j * k > _MOST_VOXELS:
+        entries.refuse("shape", f"at most {_MOST_VOXELS} voxels")
+    if (axis := entries.text("slice_axis")) not in SLICE_AXES:
+        entries.refuse("slice_axis", " or ".join(SLICE_AXES))
+    if (intensity := entries.text("intensity")) not in INTENSITY_RULES:
+        entries.refuse("intensity", f"one of {', '.join(INTENSITY_RULES)}")
+    orientation = entries.text("slice_orientation", "RS")
+    if len(orientation) != 2 or "".join(sorted(orientation)) not in _ORIENTATIONS:
+        entries.refuse("slice_orientation", "one letter of R and L and one of S and I, such as RS")
+    offsets = entries.whole_numbers("slice_offsets", -1000, 1000)
+    if len(offsets) > _MOST_CHANNELS:
+        entries.refuse("slice_offsets", f"at most {_MOST_CHANNELS} numbers")
+    return Preprocessing((x, y, z), (i, j, k), axis, offsets, intensity, orientation)
+
+
+def _architecture(entries: Entries, pre: Preprocessing, n_labels: int) -> dict[str, Any]:
+    """What a network is made of, which has to take the slices and give the labels that the rest of the file names."""
+    entries.text("backbone")
+    entries.whole_numbers("decoder_filters", 1, 10_000, n=5)
+    if entries.content.get("detail_filters"):
+        entries.whole_numbers("detail_filters", 1, 10_000)
+    if entries.content.get("spread_dark") is not None:
+        entries.number("spread_dark", 0.0, 1e6)
+    height, width = pre.shape[0], pre.shape[2]
+    if pre.slice_orientation[0] in "SI":
+        height, width = width, height
+    expected = (height, width, len(pre.slice_offsets))
+    if entries.whole_numbers("input_shape", 1, _MOST_VOXELS_OF_A_SIDE, n=3) != expected:
+        entries.refuse("input_shape", f"{list(expected)}, as preprocessing.shape and slice_offsets have it")
+    if entries.number("classes", 1, 1e6) != n_labels:
+        entries.refuse("classes", f"{n_labels}, the number of labels")
+    return dict(entries.content)
+
+
+def _constants(entries: Entries) -> dict[str, Any]:
+    """What was measured on the training data: of what is known by name, the kind is checked."""
+    if "region_centre_mm" in entries.content:
+        entries.numbers("region_centre_mm", 3, -1000.0, 1000.0)
+    entries.number("icv_threshold", 0.0, 1.0, default=0.5)
+    if "pose_template_mm" in entries.content:
+        template = entries.object("pose_template_mm")
+        for name in template.content:
+            template.numbers(name, 3, -1000.0, 1000.0)
+    return dict(entries.content)
+
+
+def _weights_entry(entries: Entries) -> tuple[str, str]:
+    name, digest = entries.text("file"), entries.text("sha256")
+    if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+        entries.refuse("file", "the name of a file in the folder of the bundle")
+    if not _SHA256.fullmatch(digest):
+        entries.refuse("sha256", "64 hexadecimal digits")
+    return name, digest.lower()
 
 
 def save_bundle(folder: Path, description: dict[str, Any], weights: list[Path]) -> ModelBundle:
@@ -161,12 +231,38 @@ def save_bundle(folder: Path, description: dict[str, Any], weights: list[Path]) 
     return load_bundle(folder)
 
 
-def _check_weights(path: Path, expected: str) -> None:
-    if not path.is_file():
-        raise ModelError(f"{path}: the weights are missing. Install the model again.")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+def _check_weights(folder: Path, name: str, expected: str) -> dict[str, Shape]:
+    """The shapes of the arrays in a file of weights that is the one meant, and lies in the folder."""
+    path = folder / name
+    try:
+        if not path.is_file():
+            raise ModelError(f"{path}: the weights are missing. Install the model again.")
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ModelError(
+                f"{path}: leads to {path.resolve()}; expected a file in the folder of the bundle. Copy it there."
+            )
+        with open_file(path) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: the weights cannot be read ({error.strerror}). Install the model again.") from error
     if found != expected:
         raise ModelError(
             f"{path}: the weights have SHA-256 {found[:12]}..., bundle.json expects {expected[:12]}...: the file is "
             "damaged or does not belong to this bundle. Install the model again."
         )
+    return array_shapes(path)
+
+
+def _check_fit(bundle: ModelBundle, shapes: list[dict[str, Shape]]) -> None:
+    """Refuse weights that cannot be those of the network described, as far as its first and last layer tell."""
+    channels, classes = len(bundle.preprocessing.slice_offsets), len(bundle.labels)
+    channels *= 2 if bundle.architecture.get("spread_dark") else 1
+    for (name, _), arrays in zip(bundle.weights, shapes, strict=True):
+        path, every = bundle.folder / name, list(arrays.values())
+        if every != list(shapes[0].values()):
+            raise ModelError(f"{path}: its arrays are not like those of {bundle.weights[0][0]}. {_NO_FIT}")
+        kernels = [shape for shape in every if len(shape) == 4]
+        if every[-1][-1:] != (classes,):
+            raise ModelError(f"{path}: the last array is {every[-1]}; expected {classes} labels. {_NO_FIT}")
+        if kernels and kernels[0][2] != channels:
+            raise ModelError(f"{path}: the first kernel is {kernels[0]}; expected {channels} channels. {_NO_FIT}")

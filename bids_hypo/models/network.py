@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from bids_hypo.errors import ModelError, UsageError
+from bids_hypo.models.archive import read_arrays
 from bids_hypo.models.bundle import load_bundle
 from bids_hypo.models.quiet import LEVEL_VARIABLE, native_output_held, wants_everything
 from bids_hypo.models.saved_layers import read_layers
@@ -201,8 +202,7 @@ def read_weights(model: Any, path: Path) -> list[np.ndarray]:
     ModelError
         If they are not those of a network like this one.
     """
-    with np.load(path) as stored:
-        weights = [stored[name].astype(np.float32) for name in sorted(stored.files)]
+    weights = [array.astype(np.float32) for array in read_arrays(path).values()]
     found, expected = [w.shape for w in weights], [tuple(w.shape) for w in model.weights]
     if found != expected:
         raise ModelError(

@@ -10,7 +10,8 @@ from typing import Any
 
 from sklearn.model_selection import StratifiedGroupKFold
 
-from bids_hypo.errors import UsageError
+from bids_hypo.errors import ModelError, UsageError
+from bids_hypo.files import DAMAGED, read_json
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import DESCRIPTION, load_bundle
 from bids_hypo.train.labelled import LabelledScan
@@ -21,7 +22,16 @@ DIVISION = "division.json"  # in a training folder and in its bundle: who traine
 def read_folds(folder: Path) -> list[dict[str, list[str]]]:
     """Names of the scans that trained and validated in each fold of a bundle; empty if it does not say."""
     path = folder / DIVISION
-    return json.loads(path.read_text(encoding="utf-8"))["folds"] if path.is_file() else []
+    if not path.is_file():
+        return []
+    try:
+        return [{"training": list(fold["training"]), "validation": list(fold["validation"])} for fold in
+                read_json(path)["folds"]]  # fmt: skip
+    except DAMAGED as error:
+        raise ModelError(
+            f"{path}: cannot be read as a division into folds ({error}); expected an object with 'folds', a list of "
+            "objects with 'training' and 'validation'. Install the model again."
+        ) from error
 
 
 def set_aside(items: Sequence[LabelledScan], people: dict[str, list[str]]) -> list[LabelledScan]:

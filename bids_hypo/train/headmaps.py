@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from bids_hypo.image.segmentation import open_labels
 from bids_hypo.segment.cleanup import largest_component
 from bids_hypo.train.deform import smooth_field
 
@@ -230,7 +231,7 @@ def load_head_maps(path: Path, varied_fluid: Sequence[np.random.Generator] = ())
     tuple of HeadMap
         The map as it is, then the copies.
     """
-    image = nib.as_closest_canonical(nib.load(path))
+    image = nib.as_closest_canonical(open_labels(path))
     labels = np.asanyarray(image.dataobj).astype(np.int16)
     labels = np.pad(labels[_box(labels > 0)], 2)
     icv, name = intracranial_mask(labels), path.name.split(".")[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_hypo.errors import NoInputError, UsageError
+from bids_hypo.files import read_json
 from bids_hypo.train.regions import SUBJECTS_PER_CHUNK
 from bids_hypo.untrusted import plain_name
 
@@ -40,7 +41,12 @@ def load_recipe(name: str, *, backbone: str | None = None, changes: Sequence[str
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.json")))
         raise NoInputError(f"{path}: no such recipe; shipped ones are: {known}. Or name a .json file.")
-    recipe: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        recipe: dict[str, Any] = read_json(path)
+        if not isinstance(recipe, dict):
+            raise ValueError("it holds no object")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as a recipe in JSON ({error}). Correct the file.") from error
     plain_name(recipe.get("name"), f"{path}: 'name'")
     for phase in recipe.get("phases", []):
         plain_name(phase.get("name"), f"{path}: 'name' of a phase")

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from bids_hypo.errors import UsageError
+from bids_hypo.files import read_json
 from bids_hypo.image.volume import write_bytes
+from bids_hypo.models.archive import read_arrays
 from bids_hypo.models.bundle import ModelBundle, load_bundle, save_bundle
 from bids_hypo.train.card import Fold, model_card
 from bids_hypo.train.curves import Curves
@@ -47,10 +49,10 @@ def make_bundle(
     weights = [part / WEIGHTS for part in parts]
     if not weights or not (folder / "constants.json").is_file():
         raise UsageError(f"{folder}: no trained weights; run 'bids_hypo_train fit' with this work folder first.")
-    constants = json.loads((folder / "constants.json").read_text(encoding="utf-8"))
+    constants = _read_own(folder / "constants.json")
     people = None
     if (folder / DIVISION).is_file():
-        people = json.loads((folder / DIVISION).read_text(encoding="utf-8"))
+        people = _read_own(folder / DIVISION)
         if not whole:
             people["folds"] = [people["folds"][_fold_number(part) - 1] for part in parts]
     with tempfile.TemporaryDirectory() as scratch:
@@ -66,6 +68,17 @@ def make_bundle(
     return bundle
 
 
+def _read_own(path: Path) -> dict[str, Any]:
+    """A JSON object that training wrote."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as JSON ({error}). Run 'bids_hypo_train fit' again.") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected an object. Run 'bids_hypo_train fit' again.")
+    return content
+
+
 def _averaged(weights: list[Path], folds: list[dict[str, Any]], other: ModelBundle, target: Path) -> list[Path]:
     """Files with the mean of each network's weights and those of the same fold of another bundle."""
     ours, theirs = ([sorted(fold["validation"]) for fold in each] for each in (folds, read_folds(other.folder)))
@@ -76,10 +89,10 @@ def _averaged(weights: list[Path], folds: list[dict[str, Any]], other: ModelBund
         )
     made = []
     for path, (name, _) in zip(weights, other.weights, strict=True):
-        with np.load(path) as one, np.load(other.folder / name) as two:
-            if [one[k].shape for k in one.files] != [two[k].shape for k in two.files]:
-                raise UsageError(f"{other.folder / name}: not a network like {path}; the two have no mean.")
-            mean: dict[str, Any] = {k: ((one[k].astype(np.float32) + two[k]) / 2).astype(one[k].dtype) for k in one}
+        one, two = read_arrays(path), read_arrays(other.folder / name)
+        if [(k, one[k].shape) for k in one] != [(k, two[k].shape) for k in two]:
+            raise UsageError(f"{other.folder / name}: not a network like {path}; the two have no mean.")
+        mean: dict[str, Any] = {k: ((one[k].astype(np.float32) + two[k]) / 2).astype(one[k].dtype) for k in one}
         made.append(target / name)
         np.savez_compressed(made[-1], **mean)
     return made

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_hypo.bids.query import Selection
+from bids_hypo.image.limits import VoxelLimit
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class RunOptions:
         Slices per call of a network.
     overlap : int
         Scans in work at a time in one process; decided by the run.
+    voxel_limit : VoxelLimit or None
+        How large a scan may be; decided by the run, from ``memory_gb`` and the scans in work at a time. None where it
+        follows from the memory of the machine that works.
     scheduler : str or None
         Address of a Dask scheduler to work on, or the kind of queue to start one for (slurm, pbs, sge).
     scheduler_config : Path or None
@@ -62,6 +66,7 @@ class RunOptions:
     device: str = "auto"
     batch_size: int = 16
     overlap: int = 1
+    voxel_limit: VoxelLimit | None = None
     scheduler: str | None = None
     scheduler_config: Path | None = None
 

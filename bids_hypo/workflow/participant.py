@@ -122,7 +122,8 @@ class ScanResult:
     ----------
     name : str
     status : str
-        ``done``, ``kept`` (complete before) or ``failed``; of a dry run ``to do``, ``kept`` or ``missing``.
+        ``done``, ``kept`` (complete before) or ``failed``; of a dry run ``to do``, ``kept``, ``will fail`` (by what can
+        be told without reading the image) or ``missing``.
     left_mm3, right_mm3, icv_mm3 : float or None
     flags : tuple of str
     seconds : dict of str to float

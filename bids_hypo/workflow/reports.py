@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from bids_hypo.bids.jsonfile import read_json
 from bids_hypo.bids.names import (
     FIGURES,
     FIGURES_RECORD,
@@ -27,6 +26,7 @@ from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import read_record
 from bids_hypo.bids.tables import morph_numbers, read_volumes
 from bids_hypo.errors import BidsHypoError
+from bids_hypo.files import DAMAGED, read_json
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.report.index_page import IndexEntry, write_index_page
@@ -50,7 +50,7 @@ def redraw(scan: Scan, names: OutputNames) -> ScanResult:
     try:
         draw_figures(names, *read_counted(names))
         return replace(read_result(names), status="redrawn")
-    except (BidsHypoError, OSError, ValueError) as error:
+    except (BidsHypoError, *DAMAGED) as error:
         text = str(error)
         return ScanResult(scan.name, "failed", error=text if str(scan.path) in text else f"{scan.path}: {text}")
 

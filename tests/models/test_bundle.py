@@ -1,13 +1,21 @@
 """A bundle is checked when it is loaded, and found where it should be."""
 
+import hashlib
+import io
 import json
+import os
+import pickle
+import tracemalloc
+import zipfile
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 from bids_hypo.errors import ModelError, UsageError
+from bids_hypo.models import archive
 from bids_hypo.models.bundle import load_bundle, save_bundle
-from bids_hypo.models.catalog import find_bundle
+from bids_hypo.models.catalog import find_bundle, find_bundles
 from bids_hypo.models.device import DeviceRequest, parse_device
 
 DESCRIPTION = {
@@ -15,7 +23,8 @@ DESCRIPTION = {
     "version": "9.9.9",
     "suffixes": ["T1w"],
     "labels": ["background", "left", "right"],
-    "architecture": {"backbone": "efficientnetb0", "input_shape": [32, 32, 3], "classes": 3},
+    "architecture": {"backbone": "efficientnetb0", "input_shape": [32, 32, 3], "classes": 3,
+                     "decoder_filters": [8, 8, 8, 8, 8]},
     "preprocessing": {"spacing_mm": [1, 1, 1], "shape": [32, 8, 32], "slice_axis": "coronal",
                       "slice_offsets": [-1, 0, 1], "intensity": "zscore"},
     "constants": {"region_centre_mm": [0, 0, 0]},
@@ -108,3 +117,149 @@ def test_devices(text, expected):
 def test_unknown_devices(text):
     with pytest.raises(UsageError, match="--device"):
         parse_device(text)
+
+
+def _changed(folder, where, value):
+    """Change an entry of bundle.json, or take it away."""
+    path = folder / "hypothalamus" / "bundle.json"
+    content = json.loads(path.read_text())
+    *parents, key = where.split(".")
+    place = content
+    for parent in parents:
+        place = place[int(parent) if parent.isdigit() else parent]
+    if value is GONE:
+        del place[key]
+    else:
+        place[key] = value
+    path.write_text(json.dumps(content))
+
+
+GONE = object()
+WRONG_ENTRIES = [
+    ("weights", []), ("weights", "weights-0.npz"), ("weights", [5]), ("weights.0.file", 5), ("weights.0.file", ""),
+    ("weights.0.file", "../weights-0.npz"), ("weights.0.file", "/etc/passwd"), ("weights.0.file", "a\0b"),
+    ("weights.0.sha256", "abc"), ("preprocessing.spacing_mm", "abc"), ("preprocessing.spacing_mm", [1, 1]),
+    ("preprocessing.spacing_mm", [1, 1, 0]), ("preprocessing.spacing_mm", [1, 1, float("nan")]),
+    ("preprocessing.spacing_mm", [True, 1, 1]), ("preprocessing.shape", [32, -8, 32]),
+    ("preprocessing.shape", [32, 0, 32]), ("preprocessing.shape", [32, 8.5, 32]),
+    ("preprocessing.shape", [10**12, 8, 32]), ("preprocessing.shape", [4000, 4000, 4000]),
+    ("preprocessing.slice_axis", "axial"), ("preprocessing.slice_offsets", []),
+    ("preprocessing.slice_offsets", list(range(200))), ("preprocessing.intensity", "magic"),
+    ("preprocessing.slice_orientation", "RL"), ("preprocessing", []), ("labels", ["background"]),
+    ("labels", ["background", "left", "left"]), ("labels", ["background", "left"]), ("labels", {"a": 1}),
+    ("suffixes", "T1w"), ("name", 5), ("version", None), ("licence", GONE), ("constants", []),
+    ("constants.region_centre_mm", [0, 0]), ("constants.icv_threshold", "high"), ("constants.pose_template_mm", [1]),
+    ("constants.pose_template_mm", {"brainstem": [0, 1e400, 0]}), ("architecture", "unet"),
+    ("architecture.backbone", GONE), ("architecture.classes", 4), ("architecture.classes", -1),
+    ("architecture.input_shape", [32, 32, 5]), ("architecture.input_shape", [64, 32, 3]),
+    ("architecture.decoder_filters", [8, 8]), ("architecture.decoder_filters", GONE),
+    ("architecture.detail_filters", [10**9]), ("architecture.spread_dark", "much"), ("mixed_precision", "yes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("where", "value"), WRONG_ENTRIES)
+def test_a_wrong_entry_is_named_with_what_was_found_and_expected(folder, where, value):
+    _changed(folder, where, value)
+    with pytest.raises(ModelError, match=r"bundle\.json: the entry .*; expected ") as caught:
+        load_bundle(folder / "hypothalamus")
+    assert where.rpartition(".")[2] in str(caught.value) or where == "labels"
+    assert len(str(caught.value)) < 800
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe", b'{"a": ' * 100_000, b"[1]", b"5"])
+def test_a_description_of_any_content_is_an_error_of_the_model(folder, content):
+    (folder / "hypothalamus" / "bundle.json").write_bytes(content)
+    with pytest.raises(ModelError, match=r"bundle\.json"):
+        find_bundle("hypothalamus", folder)
+
+
+class _Evil:
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+def _archive(path, name, payload, compression=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr(name, payload)
+
+
+def _header(shape, dtype="<f4"):
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(out, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return out.getvalue()
+
+
+WRONG_WEIGHTS = {
+    "pickle": lambda path: np.savez(path, a=np.array([_Evil()], dtype=object)),
+    "pickle as it is": lambda path: path.write_bytes(pickle.dumps(_Evil())),
+    "text": lambda path: path.write_text("weights"),
+    "empty": lambda path: path.write_bytes(b""),
+    "no array": lambda path: _archive(path, "a.npy", b"text"),
+    "nothing inside": lambda path: zipfile.ZipFile(path, "w").close(),
+    "huge by its header": lambda path: _archive(path, "a.npy", _header((10**12, 3)) + bytes(100)),
+    "negative": lambda path: _archive(path, "a.npy", _header((-1, 3)) + bytes(100)),
+    "bomb": lambda path: _archive(path, "a.npy", _header((30_000_000,)) + bytes(120_000_000)),
+    "long header": lambda path: _archive(path, "a.npy", b"\x93NUMPY\x02\x00" + (10**8).to_bytes(4, "little")),
+    "words": lambda path: np.savez(path, a=np.array(["a", "b", "c"])),
+    "other labels": lambda path: np.savez(path, a=np.zeros(4)),
+    "other channels": lambda path: np.savez(path, a=np.zeros((3, 3, 7, 4)), b=np.zeros(3)),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_WEIGHTS)
+def test_wrong_weights_are_refused_before_they_are_read(folder, kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(archive, "MOST_BYTES", 100_000_000)
+    path = folder / "hypothalamus" / "weights-0.npz"
+    WRONG_WEIGHTS[kind](path)
+    _changed(folder, "weights.0.sha256", hashlib.sha256(path.read_bytes()).hexdigest())
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match=r"weights-0\.npz"):
+            load_bundle(folder / "hypothalamus")
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(ModelError, match=r"weights-0\.npz") if "other" not in kind else nullcontext():
+        archive.read_arrays(path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_weights_of_the_folds_have_to_be_alike(folder, tmp_path):
+    np.savez(tmp_path / "v.npz", a=np.ones((2, 3)))
+    with pytest.raises(ModelError, match=r"weights-1\.npz: its arrays are not like"):
+        save_bundle(tmp_path / "two", DESCRIPTION, [tmp_path / "w.npz", tmp_path / "v.npz"])
+
+
+def test_weights_must_not_lead_out_of_the_folder_but_the_folder_may_be_a_link(folder, tmp_path):
+    whole = folder / "hypothalamus"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "hypothalamus").symlink_to(whole)
+    assert find_bundle("hypothalamus", tmp_path / "models").version == "9.9.9"
+    (whole / "weights-0.npz").rename(tmp_path / "elsewhere.npz")
+    (whole / "weights-0.npz").symlink_to(tmp_path / "elsewhere.npz")
+    with pytest.raises(ModelError, match="expected a file in the folder of the bundle"):
+        load_bundle(whole)
+
+
+@pytest.mark.parametrize("what", ["weights-0.npz", "bundle.json"])
+@pytest.mark.parametrize("kind", ["loop", "pipe", "dangling"])
+def test_a_broken_bundle_is_not_replaced_by_ours_without_a_word(folder, what, kind):
+    save_bundle(folder / "other", DESCRIPTION, [folder.parent / "w.npz"])
+    path = folder / "hypothalamus" / what
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(what if kind == "loop" else "nothing")
+    with pytest.raises(ModelError, match=what):
+        find_bundles(folder)
+
+
+def test_a_bundle_has_what_its_name_promises(folder):
+    _changed(folder, "constants", {})
+    with pytest.raises(ModelError, match=r"constants\.region_centre_mm is missing"):
+        find_bundle("hypothalamus", folder)
+    (folder / "hypothalamus").rename(folder / "icv")
+    with pytest.raises(ModelError, match=r"found 3 labels; expected 2 to 2"):
+        find_bundles(folder)

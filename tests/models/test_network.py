@@ -221,7 +221,7 @@ def test_weights_that_were_exchanged_by_half_are_not_used(trained, tmp_path, mon
 
 def test_weights_of_another_network_are_refused(trained, tmp_path):
     folder, *_ = trained
-    description = {**DESCRIPTION, "architecture": {**ARCHITECTURE, "classes": 4}}
+    description = {**DESCRIPTION, "architecture": {**ARCHITECTURE, "decoder_filters": [8, 8, 8, 8, 8]}}
     odd = save_bundle(tmp_path / "odd", description, [folder / "weights.npz"])
     with pytest.raises(ModelError, match=r"weights-0.npz: found .* not those of the network that bundle.json"):
         inference.load_networks(odd)
