@@ -1,6 +1,7 @@
 # make demo   a synthetic dataset, segmented end to end      make test   lint, types, layers, tests, docs
 # make bench  seconds per stage                             make docs   the pages in docs/_build/html
 # make image  the container image of the cpu target, with its tests (needs docker or podman)
+# make torture  kills, full disks and crowds, against the command; about a quarter of an hour
 # Another interpreter: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ TEST_PROCESSES ?= 2
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --no-input --quiet -c constraints.txt
 
-.PHONY: demo test lint docs bench image clean distclean
+.PHONY: demo test torture lint docs bench image clean distclean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -51,6 +52,9 @@ lint: $(VENV)/.installed-dev
 test: lint
 	$(BIN)/python -m pytest --cov --cov-report=term -n $(TEST_PROCESSES) --dist loadfile
 	$(MAKE) docs
+
+torture: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.torture
 
 docs: $(VENV)/.installed-dev
 	rm -rf docs/_build
