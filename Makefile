@@ -3,6 +3,7 @@
 # make image  the container image of the cpu target, with its tests (needs docker or podman)
 # make lock   container/locks from setup.cfg and constraints.txt       make base TAG=...  the digest of the base image
 # make sbom   dist/bids_hypo.cdx.json: what is installed beside bids_hypo (CycloneDX)
+# make torture  kills, full disks and crowds, against the command; about a quarter of an hour
 # Another interpreter: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ TEST_PROCESSES ?= 2
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --no-input --quiet -c constraints.txt
 
-.PHONY: demo test lint docs bench image lock base sbom clean distclean
+.PHONY: demo test torture lint docs bench image lock base sbom clean distclean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -53,6 +54,9 @@ lint: $(VENV)/.installed-dev
 test: lint
 	$(BIN)/python -m pytest --cov --cov-report=term -n $(TEST_PROCESSES) --dist loadfile
 	$(MAKE) docs
+
+torture: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.torture
 
 docs: $(VENV)/.installed-dev
 	rm -rf docs/_build

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,7 @@ from bids_hypo.bids.entities import IMAGE_EXTENSIONS, INPUT_SUFFIXES, PLAIN_SUFF
 from bids_hypo.bids.folders import NOWHERE, closed_folders, sessions_in
 from bids_hypo.bids.places import check_can_be_made
 from bids_hypo.bids.subjects import subjects_in
+from bids_hypo.ending import temporary_folder
 from bids_hypo.errors import CannotCreateError, InvalidBidsError, UsageError
 from bids_hypo.files import open_file
 
@@ -225,17 +224,17 @@ def _stored_images(
 
 def _build_stored(bids_dir: Path, database_dir: Path) -> int:
     """Build the index beside and rename it, so that parallel jobs never read half of one; returns its time in ns."""
-    try:
-        database_dir.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=".building-", dir=database_dir))
-        begun_ns = _mtime_ns(building)  # by the clock of the file system
-    except OSError as error:
-        raise CannotCreateError(
-            f"{database_dir}: the folder for the pybids index cannot be written ({error}). Choose another "
-            "--bids-database-dir, or leave the option out."
-        ) from error
-    made = building / DATABASE_FILE
-    try:
+    with ExitStack() as stack:
+        try:
+            database_dir.mkdir(parents=True, exist_ok=True)
+            building = stack.enter_context(temporary_folder(".building-", database_dir))
+            begun_ns = _mtime_ns(building)  # by the clock of the file system
+        except OSError as error:
+            raise CannotCreateError(
+                f"{database_dir}: the folder for the pybids index cannot be written ({error}). Choose another "
+                "--bids-database-dir, or leave the option out."
+            ) from error
+        made = building / DATABASE_FILE
         with _plain_name(building) as folder:
             layout = build_index(bids_dir, None, database_dir=folder)
             layout.connection_manager.session.close()
@@ -243,8 +242,6 @@ def _build_stored(bids_dir: Path, database_dir: Path) -> int:
             database.execute(f"PRAGMA user_version = {INDEX_VERSION}")
         os.utime(made, ns=(begun_ns, begun_ns))
         os.replace(made, database_dir / DATABASE_FILE)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return begun_ns
 
 
@@ -254,13 +251,13 @@ def _plain_name(folder: Path) -> Iterator[Path]:
     if _PLAIN_PATH.fullmatch(str(folder)):
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="bids_hypo-") as place:
-        if not _PLAIN_PATH.fullmatch(place):
+    with temporary_folder() as place:
+        if not _PLAIN_PATH.fullmatch(str(place)):
             raise UsageError(
                 f"--bids-database-dir {folder}: pybids keeps no index in a folder with such signs (?, %, #) in its "
                 "path; choose another."
             )
-        link = Path(place) / "index"
+        link = place / "index"
         link.symlink_to(folder)
         yield link
 

@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from bids_hypo.bids.claims import lock_file
 from bids_hypo.bids.links import check_writes_stay, way_out
 from bids_hypo.bids.names import OutputNames, bids_uri, sidecar
 from bids_hypo.bids.sidecars import read_record, write_json
+from bids_hypo.ending import undone_at_end
 from bids_hypo.errors import ScanReadError
-from bids_hypo.image.volume import write_bytes
+from bids_hypo.image.volume import PART_PATTERN, write_bytes
 from bids_hypo.untrusted import is_plain_name
 
 # Kinds of doubt.
@@ -243,8 +245,24 @@ def remove_outputs(names: OutputNames) -> None:
     check_writes_stay(names.anat_dir, names.output_dir)
     for path in reversed(names.files):
         path.unlink(missing_ok=True)
-        for part in names.anat_dir.glob(f".{path.name}.*.part"):  # left by a run that was killed
+        for part in names.anat_dir.glob(f".{path.name}{PART_PATTERN[1:]}"):  # left by a run that was killed
             part.unlink(missing_ok=True)
+
+
+def remove_unfinished(names: OutputNames) -> None:
+    """Remove the derivatives of a scan if the file that closes the set is not among them.
+
+    Parameters
+    ----------
+    names : OutputNames
+
+    Raises
+    ------
+    OSError
+        If a file cannot be removed.
+    """
+    if not sidecar(names.morph).exists():
+        remove_outputs(names)
 
 
 def take_over(former: OutputNames, names: OutputNames) -> None:
@@ -265,10 +283,11 @@ def take_over(former: OutputNames, names: OutputNames) -> None:
     OSError
         If a file cannot be read or written.
     """
-    remove_outputs(names)
     edited = [(old, new) for old, new in zip(former.edited, names.edited, strict=True) if not new.exists()]
     pairs = [(sidecar(old), sidecar(new)) for old, new in edited] + edited
-    for source, target in [*pairs, *zip(former.files, names.files, strict=True)]:
-        if source.is_file():
-            write_bytes(target, source.read_bytes())
+    with undone_at_end(partial(remove_unfinished, names)):
+        remove_outputs(names)
+        for source, target in [*pairs, *zip(former.files, names.files, strict=True)]:
+            if source.is_file():
+                write_bytes(target, source.read_bytes())
     _log.info("%s: taken over from %s", names.scan.name, former.output_dir)

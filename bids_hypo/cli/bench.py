@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from bids_hypo.cli.parser import Parser
+from bids_hypo.ending import end_with_parent, temporary_folder
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,9 +23,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--n-scans", type=int, default=6)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as folder:
-        bids_dir = args.bids_dir or _demo(Path(folder) / "data", args.n_scans)
-        _run(bids_dir.resolve(), Path(folder) / "out", args.n_scans, args.device)
+    with temporary_folder() as folder:
+        bids_dir = args.bids_dir or _demo(folder / "data", args.n_scans)
+        _run(bids_dir.resolve(), folder / "out", args.n_scans, args.device)
     return 0
 
 
@@ -50,7 +50,7 @@ def _run(bids_dir: Path, out: Path, n_scans: int, device: str) -> None:
 
 def _in_a_process(work: Callable[..., SimpleNamespace], *args: object) -> SimpleNamespace:
     """Run in a fresh process: TensorFlow is set up once, and the peak of memory belongs to this work alone."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         return pool.submit(work, *args).result()
 
 

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import select
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -14,13 +15,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bids_hypo.cli.scratch import choose_scratch
+from bids_hypo.ending import ending_on_signals, exit_status
 from bids_hypo.errors import BidsHypoError, ExitCode
 from bids_hypo.models.quiet import LEVEL_VARIABLE
 from bids_hypo.untrusted import visible
 
 logger = logging.getLogger("bids_hypo")
 
-INTERRUPTED = 130
 NOBODY_READS = 141  # as a program that SIGPIPE ends
 
 
@@ -44,13 +45,15 @@ def run_command(
     Returns
     -------
     int
-        An `ExitCode`, 130 after an interruption, or 141 if nobody reads what is printed any more (``| head``).
+        An `ExitCode`, 130 after an interruption, or 141 if nobody reads what is printed any more (``| head``). After
+        Ctrl-C (130), SIGTERM (143) and SIGHUP (129) the process ends at once, with nothing half written.
     """
     _open_closed_streams()
     with suppress(AttributeError):  # not a file; names that are no UTF-8 are printed with their bytes spelled out
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code = _run(parser, argv, work, quiet)
+        with ending_on_signals(_tell_of_signal):
+            code = _run(parser, argv, work, quiet)
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
@@ -79,9 +82,9 @@ def _run(
     except BidsHypoError as error:
         logger.error("%s", error)
         return int(error.exit_code)
-    except KeyboardInterrupt:
-        logger.error("interrupted; what was finished is kept, run the same command again to go on")
-        return INTERRUPTED
+    except KeyboardInterrupt:  # of a caller that is no command, or not in its main thread
+        _tell_of_signal(signal.SIGINT)
+        return exit_status(signal.SIGINT)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -103,6 +106,11 @@ class _OneLine(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         return textwrap.indent(visible(super().formatException(ei), keep="\n"), "    ")
+
+
+def _tell_of_signal(number: int) -> None:
+    what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+    logger.error("%s; what was finished is kept, run the same command again to go on", what)
 
 
 def _set_up_logging(quiet: int, verbose: int) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import atexit
 import os
-import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from bids_hypo.cli.checks import check_new_folder
+from bids_hypo.ending import temporary_folder
+
+_for_this_run = ExitStack()
+atexit.register(_for_this_run.close)
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -49,8 +53,7 @@ def choose_scratch(work_dir: Path | None, output_dir: Path | None) -> Path | Non
     place = next((p for p in places if _can_write(p)), None)
     if place is None:
         return None  # nothing can be written at all: the run itself says so
-    scratch = Path(tempfile.mkdtemp(prefix=".bids_hypo-", dir=place))
-    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    scratch = _for_this_run.enter_context(temporary_folder(".bids_hypo-", place))
     if usual is None:
         _use_for_temporary_files(scratch)
     os.environ.setdefault("MPLCONFIGDIR", str(scratch))

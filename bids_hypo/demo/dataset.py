@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from bids_hypo.demo.deform import CENTRES_MM, Deformation, reference_mask, templ
 from bids_hypo.demo.head import TYPICAL_T1W, Head, Tissue, build_head, t1w_intensity
 from bids_hypo.demo.scanner import acquire, resample_to_grid, scan_grid
 from bids_hypo.demo.subjects import Subject, draw_subjects, region_volume_mm3, scan_centre_mm, subject_deformations
+from bids_hypo.ending import undone_at_end
 from bids_hypo.errors import CannotCreateError, UsageError
 from bids_hypo.files import read_json
 from bids_hypo.image.grid import Grid
@@ -80,16 +82,18 @@ def write_demo_dataset(folder: str | Path, settings: DemoSettings | None = None)
         return False
     _check_free(folder)
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        part.mkdir(parents=True)
-        _write_all(part, settings)
-        os.replace(part, folder)
-    except OSError as error:
-        raise CannotCreateError(
-            f"{folder}: the demo dataset cannot be written here ({error}). Choose a folder that you may write to."
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    remove_part = partial(shutil.rmtree, part, ignore_errors=True)
+    with undone_at_end(remove_part):
+        try:
+            part.mkdir(parents=True)
+            _write_all(part, settings)
+            os.replace(part, folder)
+        except OSError as error:
+            raise CannotCreateError(
+                f"{folder}: the demo dataset cannot be written here ({error}). Choose a folder that you may write to."
+            ) from error
+        finally:
+            remove_part()
     return True
 
 

@@ -15,6 +15,7 @@ from secrets import token_hex
 from typing import Any
 
 from bids_hypo.bids.query import Scan
+from bids_hypo.ending import undone_at_end
 from bids_hypo.errors import UsageError
 from bids_hypo.execute.cluster_jobs import QUEUES, job_cluster
 from bids_hypo.execute.cluster_worker import Attempt, Expected, attempt, expectation, why_unfit
@@ -161,22 +162,29 @@ class _HandOut:
 
     def results(self) -> Iterator[ScanResult]:
         """Hand out and collect until every scan has its result."""
-        try:
-            while self.waiting or self.running:
-                workers = self._workers()
-                if workers is None:
-                    yield from self._give_up("the connection to the Dask scheduler was lost")
-                    return
-                if self._too_long_without(workers):
-                    yield from self._give_up(f"the cluster had no worker for {self.patience_seconds:g} s")
-                    return
-                self._submit(workers)
-                result = self._next_result()
-                if result is not None:
-                    yield result
-        finally:
-            if self.running and self.client.status == "running":
-                self.client.cancel(list(self.running))
+        with undone_at_end(self._cancel):
+            try:
+                yield from self._collected()
+            finally:
+                self._cancel()
+
+    def _cancel(self) -> None:
+        if self.running and self.client.status == "running":
+            self.client.cancel(list(self.running))
+
+    def _collected(self) -> Iterator[ScanResult]:
+        while self.waiting or self.running:
+            workers = self._workers()
+            if workers is None:
+                yield from self._give_up("the connection to the Dask scheduler was lost")
+                return
+            if self._too_long_without(workers):
+                yield from self._give_up(f"the cluster had no worker for {self.patience_seconds:g} s")
+                return
+            self._submit(workers)
+            result = self._next_result()
+            if result is not None:
+                yield result
 
     def _workers(self) -> list[str] | None:
         """Addresses of the workers that may be used; None without a scheduler."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bids_hypo.ending import undone_at_end
 from bids_hypo.errors import NoInputError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def job_cluster(kind: str, config: Path | None) -> Iterator[Any]:
         cluster = getattr(dask_jobqueue, class_name)(**settings)
     except (TypeError, ValueError, RuntimeError, OSError, ImportError) as error:  # security: true needs cryptography
         raise UsageError(f"{config}: dask-jobqueue cannot use it ({error}); correct the file.") from error
-    with cluster:
+    with cluster, undone_at_end(cluster.close):
         try:
             cluster.scale(jobs=n_jobs)
             cluster.sync(_settled, cluster)

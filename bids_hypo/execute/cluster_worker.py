@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import errno
+import os
 import platform
 import socket
 import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from secrets import token_hex
 
+from bids_hypo.bids.claims import PROBE
 from bids_hypo.bids.names import LOGS
 from bids_hypo.bids.query import Scan
+from bids_hypo.ending import undone_at_end
 from bids_hypo.execute.worker import work
+from bids_hypo.image.held import NoLocksError, open_held
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.participant import ScanResult
 
@@ -89,14 +94,24 @@ class Attempt:
 def expectation(bids_dir: Path, output_dir: Path) -> Iterator[Expected]:
     """Put a probe file in the output folder for as long as workers may look for it."""
     token = token_hex(8)
-    probe = output_dir / LOGS / f".probe-{token}"
+    probe = output_dir / LOGS / f"{PROBE}{token}"
     probe.parent.mkdir(parents=True, exist_ok=True)
-    probe.write_text(token, encoding="utf-8")
-    try:
-        yield Expected(probe, token, bids_dir, versions_here())
-    finally:
-        for mark in probe.parent.glob(f"{probe.name}*"):
-            mark.unlink(missing_ok=True)
+    remove = partial(_remove_probe, probe)
+    with undone_at_end(remove), ExitStack() as held:
+        with suppress(NoLocksError):
+            handle = open_held(probe)  # until the end, so that no other run takes it for one that was left
+            if handle is not None:
+                held.callback(os.close, handle)
+        probe.write_text(token, encoding="utf-8")
+        try:
+            yield Expected(probe, token, bids_dir, versions_here())
+        finally:
+            remove()
+
+
+def _remove_probe(probe: Path) -> None:
+    for mark in probe.parent.glob(f"{probe.name}*"):
+        mark.unlink(missing_ok=True)
 
 
 def versions_here() -> tuple[tuple[str, str], ...]:

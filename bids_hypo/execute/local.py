@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
-from multiprocessing import get_context
+from functools import partial
 
 from bids_hypo.bids.query import Scan
+from bids_hypo.execute.processes import Died, in_processes
 from bids_hypo.execute.worker import models_for, record_failure, remove_half_written, work
 from bids_hypo.image.limits import limit_for
 from bids_hypo.models.device import has_gpu_driver, n_cores, parse_device
@@ -88,32 +88,26 @@ def overlapping(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanResul
 
 
 def _in_processes(todo: Sequence[Scan], options: RunOptions, n_procs: int) -> Iterator[ScanResult]:
-    """Share scans among processes; one that dies (out of memory, killed) costs its scan, not the run."""
+    """Share scans among processes; one that dies (out of memory, killed) costs its scan, not the run.
+
+    Such a scan is done once more at the end, alone: another one may have taken the memory, and those that kill whatever
+    works on them hold up nobody.
+    """
     if options.omp_nthreads is None:  # otherwise each TensorFlow would take all cores
         options = replace(options, omp_nthreads=max(1, n_cores() // n_procs))
     options = replace(options, voxel_limit=limit_for(options.memory_gb, n_processes=n_procs))
-    waiting = list(todo)
-    while waiting:
-        broken = []
-        with ProcessPoolExecutor(n_procs, mp_context=get_context("spawn")) as pool:
-            futures = {pool.submit(work, scan, options): scan for scan in waiting}
-            try:
-                for future in as_completed(futures):
-                    try:
-                        result = future.result()
-                    except BrokenProcessPool:
-                        broken.append(futures[future])
-                    else:
-                        yield result
-            finally:  # as in `overlapping`
-                pool.shutdown(cancel_futures=True)
-        if not broken:
-            return
-        if n_procs > 1:  # all unfinished scans are in doubt: one at a time from here, so that the culprit stands alone
-            logger.warning("a worker process died; going on with one process for %d scans", len(broken))
-            n_procs, waiting = 1, broken
+    do = partial(work, options=options)
+    in_doubt = []
+    for scan, result in in_processes(do, todo, n_procs):
+        if isinstance(result, Died):
+            logger.warning("%s: %s. It is done once more at the end, alone.", scan.path, result.how)
+            in_doubt.append(scan)
         else:
-            text = f"{broken[0].path}: the worker process died while processing it (out of memory?)."
-            remove_half_written(broken[0], options.output_dir)
-            yield record_failure(broken[0], options.output_dir, text)
-            waiting = broken[1:]
+            yield result
+    for scan, result in in_processes(do, in_doubt, 1):
+        if isinstance(result, Died):
+            remove_half_written(scan, options.output_dir)
+            text = f"{scan.path}: {result.how}. It did so twice, the second time with no other scan beside."
+            yield record_failure(scan, options.output_dir, text)
+        else:
+            yield result

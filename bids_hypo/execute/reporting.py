@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 
 from tqdm import tqdm
 
-from bids_hypo.bids.names import output_names
+from bids_hypo.bids.names import OutputNames, output_names
 from bids_hypo.bids.query import Scan
 from bids_hypo.errors import BidsHypoError
+from bids_hypo.execute.processes import Died, in_processes
 from bids_hypo.files import DAMAGED
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.workflow.edited import take_edited
@@ -95,6 +94,13 @@ def _redraw_all(scans: Sequence[Scan], options: RunOptions) -> list[ScanResult]:
     if n_procs < 2:
         return [redraw(*pair) for pair in tqdm(list(zip(scans, names, strict=True)), unit="scan", desc="figures",
                                                dynamic_ncols=True, disable=not scans)]  # fmt: skip
-    with ProcessPoolExecutor(n_procs, mp_context=get_context("spawn")) as pool:
-        return list(tqdm(pool.map(redraw, scans, names), total=len(scans), unit="scan", desc="figures",
-                         dynamic_ncols=True))  # fmt: skip
+    drawn = in_processes(_redraw_pair, list(zip(scans, names, strict=True)), n_procs)
+    return [
+        ScanResult(scan.name, "failed", error=f"{scan.path}: no figures, {result.how}.")
+        if isinstance(result, Died) else result
+        for (scan, _), result in tqdm(drawn, total=len(scans), unit="scan", desc="figures", dynamic_ncols=True)
+    ]  # fmt: skip
+
+
+def _redraw_pair(pair: tuple[Scan, OutputNames]) -> ScanResult:
+    return redraw(*pair)

@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from bids_hypo import __version__
+from bids_hypo.bids.claims import clear_left_over
 from bids_hypo.bids.dataset import check_output, prepare_output, write_crash
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.names import OutputNames, output_names
@@ -97,6 +98,7 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
         check_output(options.output_dir, options.bids_dir)
         return ExitCode.OK, _announce(plan, options)
     prepare_output(options.output_dir, options.bids_dir, command_version=__version__)
+    clear_left_over(options.output_dir, (output_names(scan, options.output_dir) for scan in scans))
     lost = _take_over_all(plan.adopted)
     for scan in plan.kept:
         refresh_source_times(output_names(scan, options.output_dir))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from bids_hypo.ending import on_signal
 from bids_hypo.errors import CannotCreateError, ExitCode, UsageError
 from bids_hypo.gui.door import Door
 from bids_hypo.gui.leftovers import clear_abandoned, make_folder, remove_folder
@@ -121,10 +123,6 @@ def _launch(runner: Any, options: GuiOptions, started: Callable[[str], None]) ->
 
 def _stay() -> None:
     """Wait until the program is interrupted."""
-    import signal
-    import threading
-
     asked = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked.set())
+    on_signal(asked.set)
     asked.wait()

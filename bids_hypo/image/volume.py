@@ -8,19 +8,23 @@ import io
 import os
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
+from bids_hypo.ending import undone_at_end, unless_ending
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.background import Background, above_background
 from bids_hypo.image.grid import Grid, Shape, as_shape
+from bids_hypo.image.held import NoLocksError, open_held
 from bids_hypo.image.limits import check_size
 from bids_hypo.image.nifti import check_numeric, open_image
 from bids_hypo.image.placement import Placement, check_placement
 from bids_hypo.image.values import UNDEFINED, finite, read_values
 
+PART_PATTERN = ".*.part"  # names of files that `write_bytes` has not finished
 COMPRESSION = 2  # most of a mask is empty: higher levels take twice the time for files that are hardly smaller
 _PLACE_FIELDS = (
     "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "srow_x",
@@ -181,20 +185,33 @@ def write_bytes(path: str | Path, payload: bytes | memoryview) -> None:
     """Write bytes beside the target, then rename over it (atomic on one file system).
 
     The bytes are on the disk before the name is, and the name before this returns: after a power cut the file is whole
-    or absent, and what was written before it is there.
+    or absent, and what was written before it is there. A process that is ended meanwhile leaves nothing beside it; one
+    that is killed leaves a half that nobody holds, and the next run removes it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        _sync_folder(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
+    remove_part = partial(part.unlink, missing_ok=True)
+    with undone_at_end(remove_part):
+        try:
+            with os.fdopen(_open_part(part), "wb") as file:
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+                with unless_ending():
+                    os.replace(part, path)
+            _sync_folder(path.parent)
+        finally:
+            remove_part()
+
+
+def _open_part(part: Path) -> int:
+    with unless_ending():
+        try:
+            handle = open_held(part)
+        except NoLocksError:
+            handle = None
+        return os.open(part, os.O_RDWR | os.O_CREAT, 0o666) if handle is None else handle
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bids_hypo.ending import end_with_parent
 from bids_hypo.errors import NoInputError
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.slices import stack_neighbours
@@ -109,5 +111,5 @@ def load_training_heads(folder: Path, left_out: list[str], *, n_varied: int = 0)
         raise NoInputError(f"{folder}: found no label maps (*.nii.gz); expected FreeSurfer-numbered head maps of 1 mm.")
     numbers = range(1, n_varied + 1)
     copies = [[np.random.default_rng([head, number]) for number in numbers] for head in range(len(paths))]
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         return tuple(head for heads in pool.map(load_head_maps, paths, copies) for head in heads)

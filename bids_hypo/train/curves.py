@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from bids_hypo.image.volume import write_bytes
 
 COLUMNS = ("step", "loss", "validation_loss", "validation_iou")
 
@@ -32,7 +35,8 @@ class Curves:
         """Add a checkpoint and write the file."""
         values = [np.nan if v is None else float(v) for v in (step, loss, validation_loss, validation_iou)]
         self.table.loc[len(self.table)] = values
-        self.table.astype({"step": int}).to_csv(self._folder / "curves.csv", index=False, float_format="%.5f")
+        text = self.table.astype({"step": int}).to_csv(index=False, float_format="%.5f")
+        write_bytes(self._folder / "curves.csv", text.encode())
 
     @property
     def best_step(self) -> int:
@@ -60,4 +64,6 @@ class Curves:
             axes.set(xlabel="step", ylabel=name)
             axes.legend(frameon=False, fontsize=8)
             axes.spines[["top", "right"]].set_visible(False)
-        figure.savefig(self._folder / "curves.png", dpi=110)
+        payload = io.BytesIO()
+        figure.savefig(payload, dpi=110)
+        write_bytes(self._folder / "curves.png", payload.getbuffer())

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from bids_hypo.ending import end_with_parent
 from bids_hypo.train.curves import Curves
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ _source: BatchSource | None = None
 
 
 def _adopt(source: BatchSource) -> None:
+    end_with_parent()
     global _source  # one source per worker process, set once at its start
     _source = source
 

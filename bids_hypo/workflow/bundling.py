@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bids_hypo.ending import temporary_folder
 from bids_hypo.errors import UsageError
 from bids_hypo.files import read_json
 from bids_hypo.image.volume import write_bytes
@@ -55,10 +55,10 @@ def make_bundle(
         people = _read_own(folder / DIVISION)
         if not whole:
             people["folds"] = [people["folds"][_fold_number(part) - 1] for part in parts]
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder() as scratch:
         if average_with is not None:
             folds = people["folds"] if people else []
-            weights = _averaged(weights, folds, load_bundle(average_with), Path(scratch))
+            weights = _averaged(weights, folds, load_bundle(average_with), scratch)
         bundle = save_bundle(target, bundle_description(recipe, constants), weights)
     if people:
         write_bytes(target / DIVISION, (json.dumps(people, indent=2) + "\n").encode())

@@ -17,6 +17,7 @@ from bids_hypo.bids.names import OutputNames, sidecar
 from bids_hypo.bids.resume import source_change
 from bids_hypo.bids.sidecars import edited_sidecar, read_head_axes, read_record, write_json
 from bids_hypo.bids.tables import morph_numbers
+from bids_hypo.ending import unless_ending
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.drawn import grid_of, read_drawn
 from bids_hypo.image.volume import Volume, read_labels, read_volume
@@ -220,12 +221,13 @@ def _write(
         _write_sidecar(names, names.edited_dseg, names.dseg)
     if ICV in state:
         _write_sidecar(names, names.edited_icv_mask, names.icv_mask)
-    write_tsv(names.morph, table)
     kept = {key: value for key, value in record.items() if key not in ("Manual", "Edited", "Automatic")}
-    if isinstance(kept.get("Files"), dict):  # earlier versions recorded no checksums
-        kept["Files"] = kept["Files"] | checksums([names.morph])
     manual = {"Manual": True, "Edited": state, "Automatic": automatic} if state else {}
-    write_json(sidecar(names.morph), kept | manual)
+    with unless_ending():  # a table without its checksum would be measured anew
+        write_tsv(names.morph, table)
+        if isinstance(kept.get("Files"), dict):  # earlier versions recorded no checksums
+            kept["Files"] = kept["Files"] | checksums([names.morph])
+        write_json(sidecar(names.morph), kept | manual)
 
 
 def _own_record(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from bids_hypo.bids.checksums import SourceRecord, record_source, stamp_of
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.names import OutputNames, sidecar
 from bids_hypo.bids.query import Scan
-from bids_hypo.bids.resume import remove_outputs
+from bids_hypo.bids.resume import remove_outputs, remove_unfinished
 from bids_hypo.bids.sidecars import (
     Provenance,
     dseg_sidecar,
@@ -26,6 +27,7 @@ from bids_hypo.bids.sidecars import (
     read_head_axes,
     write_json,
 )
+from bids_hypo.ending import undone_at_end
 from bids_hypo.image.volume import Volume, read_volume, write_nifti
 from bids_hypo.measure.image_quality import ImageQuality, image_quality
 from bids_hypo.measure.quality import (
@@ -147,6 +149,8 @@ class ScanResult:
 def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, settings: dict) -> ScanResult:
     """Segment a scan and write its derivatives; on failure nothing of them stays.
 
+    Those of an earlier run are replaced once the scan is segmented; a process that ends before leaves them.
+
     Parameters
     ----------
     scan : Scan
@@ -167,19 +171,20 @@ def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, 
         See the stages.
     """
     watch = Stopwatch()
-    remove_outputs(names)
-    try:
-        with watch.stage("read"):
-            untouched = stamp_of(scan.path)
-            volume = read_volume(scan.path)
-            source = record_source(scan.path, untouched)
-        found = segment_volume(volume, models, fast=fast, what=str(scan.path), watch=watch)
-        with watch.stage("write"):
-            write_images(scan, names, volume, found)
-        record = write_records(scan, names, volume, found, provenance(models, watch, settings, source))
-    except BaseException:
-        remove_outputs(names)
-        raise
+    with undone_at_end(partial(remove_unfinished, names)):
+        try:
+            with watch.stage("read"):
+                untouched = stamp_of(scan.path)
+                volume = read_volume(scan.path)
+                source = record_source(scan.path, untouched)
+            found = segment_volume(volume, models, fast=fast, what=str(scan.path), watch=watch)
+            remove_outputs(names)
+            with watch.stage("write"):
+                write_images(scan, names, volume, found)
+            record = write_records(scan, names, volume, found, provenance(models, watch, settings, source))
+        except BaseException:
+            remove_outputs(names)
+            raise
     from bids_hypo.workflow.drawing import try_to_draw  # seconds that planning a run need not pay
 
     with watch.stage("draw"):  # after the records: a figure that fails costs no result

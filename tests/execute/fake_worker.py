@@ -1,7 +1,8 @@
 """Preloaded into Dask workers by test_cluster.py: no network, but real files, deaths and errors, told by the subject.
 
 ``killsonce``, ``kills``: the worker kills itself in the middle of writing; ``ioonce``, ``io``: an input/output error;
-``bad``: data that cannot be used; ``slow``: takes a while. Every call is noted in ``calls/`` beside the dataset.
+``bad``: data that cannot be used; ``slow``: takes a while; ``hangs``: for ever, in a file half
+written. Every call is noted in ``calls/`` beside the dataset.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def fake_process(scan, names, *_args, **_kwargs):
     kind = scan.subject.rstrip("0123456789")
     if kind == "slow":
         time.sleep(1.5)
+    if kind == "hangs":
+        os.fsync = lambda _: time.sleep(600)  # in the middle of writing
     if kind == "bad":
         raise ScanReadError(f"{scan.path}: a bad scan")
     if kind == "io" or (kind == "ioonce" and first):

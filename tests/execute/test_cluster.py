@@ -413,3 +413,43 @@ def test_the_command_line_uses_the_cluster_and_makes_the_pages(data, scheduler, 
     assert main(arguments) == 1
     assert "a bad scan" in capsys.readouterr().err
     assert "sub-01_T1w" in (options.output_dir / "index.html").read_text()
+
+
+def _command(options: RunOptions, *more: object) -> subprocess.Popen[str]:
+    arguments = [options.bids_dir, options.output_dir, "participant", "--device", "cpu", *more]
+    return subprocess.Popen(
+        [sys.executable, "-m", "bids_hypo", *map(str, arguments)], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def _begun(options: RunOptions) -> bool:
+    calls = options.bids_dir.parent / "calls"
+    return calls.exists() and bool(list(calls.iterdir()))
+
+
+@needs_jobqueue
+def test_a_command_that_is_ended_takes_its_jobs_with_it(data, tmp_path, monkeypatch):
+    config = _fake_queue(tmp_path, monkeypatch, works=True)
+    options, _ = data("slow1", "slow2", "slow3", "slow4")
+    command = _command(options, "--scheduler", "slurm", "--scheduler-config", config)
+    _wait_for(lambda: _begun(options))
+    (job,) = (tmp_path / "jobs").read_text().split()
+    command.terminate()
+    assert command.wait(20) == 143, command.communicate()[0]
+    _wait_for(lambda: subprocess.run(["pgrep", "-g", job], capture_output=True, check=False).returncode, 20)
+    assert not list((options.output_dir / "logs").glob(".probe*"))
+    assert sum(_calls(options).values()) < 4
+
+
+def test_a_command_that_is_ended_cancels_what_waits(data, scheduler):
+    options, scans = data(*(f"slow{n}" for n in range(8)), scheduler=scheduler)
+    command = _command(options, "--scheduler", scheduler)
+    _wait_for(lambda: _begun(options))
+    command.terminate()
+    assert command.wait(20) == 143, command.communicate()[0]
+    assert not list((options.output_dir / "logs").glob(".probe*"))
+    _wait_for(lambda: not list((options.output_dir / "logs").glob(".*.lock")))  # what is being done goes on to its end
+    assert sum(_calls(options).values()) <= 4
+    begun = set(_calls(options))
+    assert {f"sub-{scan.subject}" for scan in scans if _complete(options, scan)} == begun

@@ -121,7 +121,7 @@ def test_a_process_that_dies_costs_its_scan_and_leaves_nothing_half(processes, t
     results = list(local.run_here(scans, processes))
     assert len(results) == len(scans)
     (failed,) = [r for r in results if r.status == "failed"]
-    assert failed.name == scans[1].name and "died" in failed.error
+    assert failed.name == scans[1].name and "SIGKILL" in failed.error and results[-1] is failed
     assert not list(tmp_path.glob("sub-01/anat/*")) and len(list((tmp_path / "logs").iterdir())) == 1
 
 

@@ -16,9 +16,11 @@ import pytest
 
 from bids_hypo.bids import claims as claims_module
 from bids_hypo.bids import find_scans, output_names, prepare_output
-from bids_hypo.bids.claims import claim
+from bids_hypo.bids.claims import claim, clear_left_over, lock_file
 from bids_hypo.bids.query import Selection
 from bids_hypo.cli.main import main
+from bids_hypo.execute.cluster_worker import expectation
+from bids_hypo.image import held
 from bids_hypo.workflow import reports
 from bids_hypo.workflow.reports import write_pages
 from tests.conftest import ROOT
@@ -90,6 +92,64 @@ def test_a_killed_job_leaves_its_scan_to_the_next(tmp_path, fakes):
     assert _left_over(out) == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n_procs", ["1", "2"])
+def test_a_job_that_is_ended_leaves_nothing_half_and_no_worker(tmp_path, fakes, n_procs):
+    raw, out = _dataset(tmp_path, "hangs1", "hangs2", "hangs3")
+    job = _job(raw, out, fakes, "--nprocs", n_procs)
+    deadline = time.monotonic() + 120
+    while len(list(out.rglob("*.part"))) < 2:  # two scans are in work, and in the middle of a file
+        assert time.monotonic() < deadline and job.poll() is None, "waited in vain"
+        time.sleep(0.05)
+    workers = {int(p.name.split(".")[1]) for p in (raw.parent / "calls").iterdir()}
+    assert len(workers) == int(n_procs) and len(list(out.glob("logs/.*.lock"))) == 2
+    job.terminate()
+    told = job.communicate(timeout=60)[0]
+    assert job.returncode == 143 and "ended by SIGTERM" in told and "Traceback" not in told
+    assert _left_over(out) == [] and not list(out.glob("sub-*/anat/*"))
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+@pytest.mark.slow
+def test_a_scan_that_kills_its_worker_leaves_the_others_their_processes(tmp_path, fakes):
+    raw, out = _dataset(tmp_path, "kills", "killsonce", "slow1", "slow2", "slow3", "slow4")
+    job = _job(raw, out, fakes, "--nprocs", "2", "--no-reports")
+    told = job.communicate(timeout=300)[0]
+    assert job.returncode == 1 and "SIGKILL" in told and "--mem" in told
+    calls = [p.name.split("_T1w.")[0] + " " + p.name.split(".")[1] for p in (raw.parent / "calls").iterdir()]
+    assert sorted(call.split()[0] for call in calls) == [
+        "sub-kills", "sub-kills", "sub-killsonce", "sub-killsonce", "sub-slow1", "sub-slow2", "sub-slow3", "sub-slow4",
+    ]  # fmt: skip
+    assert len({call.split()[1] for call in calls if "slow" in call}) == 2
+    assert [p.name for p in out.glob("logs/*")] == ["crash-sub-kills_T1w.txt"]
+    assert len(list(out.glob("sub-*/anat/*_dseg.nii.gz"))) == 5 and _left_over(out) == []
+
+
+def test_the_next_run_clears_away_what_a_killed_one_left_and_nothing_that_is_held(tmp_path):
+    """A run that is killed after a scan is complete leaves a lock that nobody asks for again."""
+    _, out, (names, other) = finished_dataset(tmp_path, [{"sub": "01"}, {"sub": "02"}])
+    left = [
+        lock_file(names), out / ".index.html.1-a.part", out / "logs/.crash.txt.1-a.part",
+        names.anat_dir / ".a.json.1-b.part", out / "logs" / ".probe-1", out / "logs" / ".probe-1-sub-01_T1w.2a",
+    ]  # fmt: skip
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    with claim(other), expectation(tmp_path / "raw", out) as living:
+        living.note_start(other.scan)
+        before = set(out.rglob("*"))
+        clear_left_over(out, [names, other])
+        assert before - set(out.rglob("*")) == set(left)
+
+
+def test_a_run_begins_by_clearing_away(tmp_path):
+    raw, out, (names,) = finished_dataset(tmp_path, [{"sub": "01"}])
+    lock_file(names).parent.mkdir(exist_ok=True)
+    lock_file(names).touch()
+    assert main([str(raw), str(out), "participant", "--no-reports"]) == 0
+    assert _left_over(out) == []
+
+
 def _scan_names(tmp_path):
     raw, out = _dataset(tmp_path, "01")
     return output_names(find_scans(raw, Selection())[0][0], out)
@@ -127,7 +187,7 @@ def test_a_lock_file_that_another_machine_removed_is_made_anew(tmp_path, monkeyp
             raise OSError(errno.ESTALE, "Stale file handle")
         return original(handle)
 
-    monkeypatch.setattr(claims_module.os, "fstat", fstat)
+    monkeypatch.setattr(held.os, "fstat", fstat)
     with claim(names):
         assert not stale and names.crash.with_name(f".{names.scan.name}.lock").exists()
     assert list((names.output_dir / "logs").iterdir()) == []
@@ -139,7 +199,7 @@ def test_without_locks_on_the_file_system_the_work_goes_on(tmp_path, monkeypatch
     def none(*_):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(claims_module.fcntl, "flock", none)
+    monkeypatch.setattr(held.fcntl, "flock", none)
     with claim(names), claim(names):
         pass
     assert list((names.output_dir / "logs").iterdir()) == []

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from bids_hypo.bids import find_scans, output_names, outputs_complete, sidecar
 from bids_hypo.bids.names import FIGURES
+from bids_hypo.bids.resume import remove_unfinished
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import read_head_axes
 from bids_hypo.errors import ScanReadError
@@ -116,3 +117,22 @@ def test_a_scan_that_is_replaced_while_it_is_read_leaves_no_wrong_record(scan_an
     with pytest.raises(ScanReadError, match="while it was being read"):
         process()
     assert not any(p.exists() for p in names.files)
+
+
+def test_results_of_an_earlier_run_stay_until_there_are_new_ones(scan_and_models, monkeypatch):
+    """A process that is ended while it segments must not have taken away what was complete."""
+    names, process = scan_and_models
+    process()
+    segment, seen = participant.segment_volume, []
+
+    def looks(*arguments, **options):
+        seen.append(_complete(names))
+        remove_unfinished(names)  # as at such an end
+        seen.append(_complete(names))
+        return segment(*arguments, **options)
+
+    monkeypatch.setattr(participant, "segment_volume", looks)
+    assert process().status == "done" and seen == [True, True]
+    sidecar(names.morph).unlink()
+    remove_unfinished(names)
+    assert not any(path.exists() for path in names.files)
