@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -88,3 +90,22 @@ def _quoted(word: str) -> str:
 
 def _bytes(character: str) -> bytes:
     return character.encode("utf-8", "surrogateescape")
+
+
+class OneLine(logging.Formatter):
+    """Each message on one line, so that no name in it looks like another message; tracebacks below it, indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
+        """Write out what hides in the message."""
+        record.message = visible(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Write out what hides in the traceback, but for its line ends."""
+        return textwrap.indent(visible(super().formatException(ei), keep="\n"), "    ")
+
+
+def log_on_one_line() -> None:
+    """Make all handlers of this process's log write `OneLine` messages, with the level before them."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(OneLine("%(levelname)s: %(message)s"))

@@ -8,17 +8,16 @@ import os
 import select
 import signal
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from bids_hypo.cli.scratch import choose_scratch
 from bids_hypo.ending import ending_on_signals, exit_status
 from bids_hypo.errors import BidsHypoError, ExitCode
 from bids_hypo.models.quiet import LEVEL_VARIABLE
-from bids_hypo.untrusted import visible
+from bids_hypo.untrusted import log_on_one_line, visible
 
 logger = logging.getLogger("bids_hypo")
 
@@ -97,17 +96,6 @@ def say(text: object, *, table: bool = False, file: TextIO | None = None) -> Non
     print(visible(str(text), keep="\n" if table else ""), file=file)
 
 
-class _OneLine(logging.Formatter):
-    """Each message on one line, so that no name in it looks like another message; tracebacks below it, indented."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
-        record.message = visible(record.message)
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802
-        return textwrap.indent(visible(super().formatException(ei), keep="\n"), "    ")
-
-
 def _tell_of_signal(number: int) -> None:
     what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
     logger.error("%s; what was finished is kept, run the same command again to go on", what)
@@ -120,8 +108,8 @@ def _set_up_logging(quiet: int, verbose: int) -> None:
     logging.captureWarnings(True)  # those of Python count as lines of other packages
     others = logging.WARNING if verbose > 1 else logging.ERROR
     logging.basicConfig(level=level, stream=sys.stderr, force=True)
+    log_on_one_line()
     for handler in logging.getLogger().handlers:
-        handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
         handler.addFilter(lambda record: record.name.partition(".")[0] == "bids_hypo" or record.levelno >= others)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 import traceback
@@ -16,6 +17,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
 
 from bids_hypo.ending import end_with_parent, exit_status, undone_at_end, unless_ending
+from bids_hypo.untrusted import log_on_one_line
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -92,7 +94,8 @@ def in_processes(call: Callable[[T], R], items: Sequence[T], n_procs: int) -> It
 def _start(call: Callable[[T], R], workers: list[_Worker]) -> _Worker:
     spawn = get_context("spawn")  # a fork of TensorFlow's threads would hang
     ours, theirs = spawn.Pipe()
-    worker = _Worker(spawn.Process(target=_serve, args=(theirs, call), daemon=False), ours)
+    level = logging.getLogger().getEffectiveLevel()
+    worker = _Worker(spawn.Process(target=_serve, args=(theirs, call, level), daemon=False), ours)
     with unless_ending(), theirs:  # our copy of their end is closed, so that ours tells when they are gone
         worker.process.start()
         workers.append(worker)
@@ -141,9 +144,11 @@ def _terminate(workers: list[_Worker]) -> None:
         worker.process.kill()
 
 
-def _serve(pipe: Connection, call: Callable[[Any], Any]) -> None:
+def _serve(pipe: Connection, call: Callable[[Any], Any], level: int) -> None:
     """What the process does: answer each item with whether it went well, and the result or the error."""
     end_with_parent()
+    logging.basicConfig(level=max(level, logging.WARNING))  # the main process tells of what goes well
+    log_on_one_line()
     while True:
         try:
             item = pipe.recv()

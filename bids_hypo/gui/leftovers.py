@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
@@ -10,13 +9,15 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from bids_hypo.image.held import NoLocksError, open_held
+
 logger = logging.getLogger(__name__)
 
 PREFIX = "bids_hypo_gui-"
 LOCK = ".in-use"
 
 
-def make_folder(parent: Path) -> tuple[Path, int]:
+def make_folder(parent: Path) -> tuple[Path, int | None]:
     """A folder that nobody else may read, and that `clear_abandoned` leaves alone while this process lives.
 
     Parameters
@@ -26,8 +27,9 @@ def make_folder(parent: Path) -> tuple[Path, int]:
     Returns
     -------
     folder : Path
-    lock : int
-        An open file; closing it, as the end of the process does, gives the folder up.
+    lock : int or None
+        An open file; closing it, as the end of the process does, gives the folder up. None where the file system has no
+        locks: nobody can lock it there, nor take it for abandoned.
 
     Raises
     ------
@@ -36,9 +38,9 @@ def make_folder(parent: Path) -> tuple[Path, int]:
     """
     # Named at last: another server must never see it unlocked and take it for abandoned.
     new = Path(tempfile.mkdtemp(prefix=f".new-{PREFIX}", dir=parent))
-    lock = os.open(new / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with suppress(OSError):  # a file system without locks; nobody can lock it then, nor take it for abandoned
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lock = None
+    with suppress(NoLocksError):
+        lock = open_held(new / LOCK)
     folder = parent / (PREFIX + new.name.removeprefix(f".new-{PREFIX}"))
     new.rename(folder)
     return folder, lock
@@ -69,15 +71,13 @@ def clear_abandoned(parent: Path) -> None:
             about = folder.lstat()
             if about.st_uid != os.geteuid() or not folder.is_dir() or folder.is_symlink():
                 continue
-            lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:  # no server of ours made it
+            if not (folder / LOCK).is_file() or (folder / LOCK).is_symlink():  # no server of ours made it
+                continue
+            lock = open_held(folder / LOCK)
+        except OSError:  # closed to us, or the file system has no locks
             continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # its server lives, or the file system knows no locks
+        if lock is None:  # its server lives
             continue
-        else:
-            remove_folder(folder)
-            logger.warning("%s: deleted what a server that was killed had left", folder)
-        finally:
-            os.close(lock)
+        remove_folder(folder)
+        logger.warning("%s: deleted what a server that was killed had left", folder)
+        os.close(lock)

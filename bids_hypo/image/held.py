@@ -20,6 +20,7 @@ def open_held(path: Path) -> int | None:
     Parameters
     ----------
     path : Path
+        A link that somebody put there is not followed but removed.
 
     Returns
     -------
@@ -33,7 +34,13 @@ def open_held(path: Path) -> int | None:
         If it cannot be opened; a `NoLocksError` where the file system has no locks.
     """
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno != errno.ELOOP or not path.is_symlink():
+                raise
+            path.unlink(missing_ok=True)
+            continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_still(handle, path):

@@ -11,6 +11,7 @@ from bids_hypo.cli import bench, demo, evaluate, gui, train
 from bids_hypo.cli.arguments import build_parser, spell_options
 from bids_hypo.cli.main import main
 from bids_hypo.cli.parser import Parser, suggestions
+from tests.phantoms import make_bids_dataset
 
 WHERE = ["data", "out", "participant"]
 
@@ -58,11 +59,10 @@ def test_a_list_can_be_given_in_pieces(action):
 
 
 def test_repeated_labels_all_count(tmp_path, capsys):
-    for label in ("01", "02", "03"):
-        (tmp_path / f"sub-{label}" / "anat").mkdir(parents=True)
-        (tmp_path / f"sub-{label}" / "anat" / f"sub-{label}_T1w.nii.gz").touch()
-    out = str(tmp_path / "derivatives/bids_hypo")
-    command = [str(tmp_path), out, "participant", "--dry-run", "--skip-bids-validation"]
+    data = tmp_path / "data"
+    make_bids_dataset(data, [{"sub": label} for label in ("01", "02", "03")])
+    out = str(data / "derivatives/bids_hypo")
+    command = [str(data), out, "participant", "--dry-run", "--skip-bids-validation"]
     for labels in (["--participant-label", "01", "--participant-label", "sub-03"], ["--participant-label", "01,03"]):
         assert main([*command, *labels]) == 0
         told = capsys.readouterr().out

@@ -373,3 +373,17 @@ def test_preparing_one_folder_from_many_threads(tmp_path):
         list(pool.map(prepare, range(32)))
     assert len((out / ".bidsignore").read_text().splitlines()) == len(set((out / ".bidsignore").read_text().split()))
     assert not list(out.glob(".*.part"))
+
+
+def test_a_link_in_place_of_a_lock_is_not_followed(tmp_path):
+    raw, out = _dataset(tmp_path, "01")
+    (scan,), _ = find_scans(raw, Selection())
+    names = output_names(scan, out)
+    lock_file(names).parent.mkdir(parents=True)
+    for target in (tmp_path / "absent", tmp_path / "theirs"):
+        lock_file(names).symlink_to(target)
+        with claim(names):
+            assert lock_file(names).is_file() and not lock_file(names).is_symlink()
+        assert not (tmp_path / "absent").exists()
+        (tmp_path / "theirs").write_text("not ours")
+    assert (tmp_path / "theirs").read_text() == "not ours"

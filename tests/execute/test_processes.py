@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -108,3 +109,12 @@ def test_processes_end_with_the_one_that_started_them_and_undo_what_is_half_done
             assert program.stdout.read() == told
         finally:
             program.kill()
+
+
+def _warns(text: str) -> None:
+    logging.getLogger("bids_hypo").warning("found %s", text)
+
+
+def test_a_name_makes_no_line_of_the_log_of_a_process(capfd):
+    assert [item for item, _ in in_processes(_warns, ["a\nERROR: forged\x1b[2J"], 1)]
+    assert "WARNING: found a\\nERROR: forged\\x1b[2J\n" in capfd.readouterr().err
