@@ -287,7 +287,7 @@ def test_another_environment_or_folder_is_refused(data, tmp_path, monkeypatch):
 def test_workers_that_do_not_share_the_folder_end_the_run_at_once(data, scheduler, monkeypatch):
     options, scans = data("01", scheduler=scheduler)
     monkeypatch.setattr(cluster_worker, "token_hex", lambda n: "0" * n)
-    monkeypatch.setattr(cluster_worker.Path, "write_text", lambda *_a, **_k: None, raising=False)
+    monkeypatch.setattr(cluster_worker.Path, "write_text", lambda path, *_a, **_k: path.unlink(), raising=False)
     with pytest.raises(UsageError, match="does not see or cannot write the output folder"):
         list(run_on_cluster(scans, options))
 
