@@ -38,10 +38,10 @@ sys.exit(code)
 
 
 def write_large_dataset(root: Path, n_subjects: int) -> None:
-    """Write valid scans of 8 voxels, all of them links to one file."""
+    """Write scans whose headers are those of real ones, all of them links to one file."""
     root.mkdir()
     (root / "dataset_description.json").write_text(json.dumps({"Name": "large", "BIDSVersion": "1.10.0"}))
-    image = nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4))
+    image = nib.Nifti1Image(np.zeros((192, 192, 192), np.uint8), np.eye(4))
     image.set_qform(np.eye(4), 1)
     first = root.parent / "first.nii.gz"
     first.write_bytes(gzip.compress(image.to_bytes(), mtime=0))
