@@ -14,13 +14,10 @@ from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any, TypeVar
+from typing import Any
 
 from bids_hypo.ending import end_with_parent, exit_status, undone_at_end, unless_ending
 from bids_hypo.untrusted import log_on_one_line
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _END_SECONDS = 3.0  # for a process to undo what it has half done
 
@@ -47,7 +44,7 @@ class _Worker:
     item: Any = None
 
 
-def in_processes(call: Callable[[T], R], items: Sequence[T], n_procs: int) -> Iterator[tuple[T, R | Died]]:
+def in_processes(call: Callable[[Any], Any], items: Sequence[Any], n_procs: int) -> Iterator[tuple[Any, Any]]:
     """Call a function for each of several items, in processes of their own, which end with this one.
 
     When a process dies (killed, out of memory, a crash in a library) the others go on, and a new one takes its place.
@@ -91,7 +88,7 @@ def in_processes(call: Callable[[T], R], items: Sequence[T], n_procs: int) -> It
                 _dismiss(worker)
 
 
-def _start(call: Callable[[T], R], workers: list[_Worker]) -> _Worker:
+def _start(call: Callable[[Any], Any], workers: list[_Worker]) -> _Worker:
     spawn = get_context("spawn")  # a fork of TensorFlow's threads would hang
     ours, theirs = spawn.Pipe()
     level = logging.getLogger().getEffectiveLevel()
