@@ -19,9 +19,11 @@ from pathlib import Path
 from bids_hypo.errors import ScanReadError
 
 BYTES_PER_VOXEL = 14  # of working memory; measured, see docs/accuracy.md
+BYTES_PER_WIDE_VOXEL = 35  # the same of an image of 64-bit numbers
 PROCESS_GB = 1.5  # a process with its networks, before it has read a scan
 MOST_VOXELS = 600_000_000  # a whole head at 0.25 mm has 880 x 880 x 640 = 496 million
 ALWAYS_VOXELS = 32_000_000  # a whole head at 0.7 mm has 26 million: no ordinary scan is refused for want of memory
+_NARROW = 4  # bytes; wider numbers are copied once more while they are read
 _SHARE = 0.9  # of a machine: other programs run on it too
 _GB = 1e9
 _CGROUP_ROOT, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
@@ -115,7 +117,7 @@ def _bytes_in(path: Path) -> int | None:
         return None
 
 
-def check_size(path: Path, shape: Sequence[int]) -> None:
+def check_size(path: Path, shape: Sequence[int], itemsize: int) -> None:
     """Refuse an image that is too large for the memory that there is.
 
     Parameters
@@ -124,6 +126,8 @@ def check_size(path: Path, shape: Sequence[int]) -> None:
         Named in the error.
     shape : sequence of int
         As its header declares it.
+    itemsize : int
+        Bytes of a number in the file.
 
     Raises
     ------
@@ -132,12 +136,16 @@ def check_size(path: Path, shape: Sequence[int]) -> None:
     limit, voxels = voxel_limit(), prod(int(n) for n in shape)
     if min(shape, default=0) < 0:
         raise ScanReadError(f"{path}: the header says that its shape is {tuple(shape)}. Convert it again.")
-    if voxels > limit.voxels:
+    each, most, kind = BYTES_PER_VOXEL, limit.voxels, ""
+    if itemsize > _NARROW:
+        each, kind = BYTES_PER_WIDE_VOXEL, f" of {8 * itemsize} bits"
+        most = max(most * BYTES_PER_VOXEL // each, min(most, ALWAYS_VOXELS))
+    if voxels > most:
         sizes = " x ".join(str(int(n)) for n in shape)
-        needed_gb = voxels * BYTES_PER_VOXEL / _GB + PROCESS_GB
+        needed_gb = voxels * each / _GB + PROCESS_GB
         raise ScanReadError(
             f"{path}: too large: {sizes} voxels, {voxels / 1e6:.0f} million; expected at most "
-            f"{limit.voxels / 1e6:.0f} million ({limit.reason}). {_advice(voxels, needed_gb)}"
+            f"{most / 1e6:.0f} million{kind} ({limit.reason}). {_advice(voxels, needed_gb)}"
         )
 
 

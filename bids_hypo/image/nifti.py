@@ -177,7 +177,7 @@ def _read_image(path: Path, stream: BinaryIO, *, size: int | None, header_only: 
         raise ScanReadError(_short(path, size, shape, dtype, expected))
     payload = io.BytesIO(begin)
     if not header_only:
-        check_size(path, shape)
+        check_size(path, shape, dtype.itemsize)
         payload.seek(0, io.SEEK_END)
         _copy(stream, payload, expected - n_header)
         if payload.tell() < expected:

@@ -176,5 +176,5 @@ def open_labels(path: Path) -> nib.Nifti1Image | nib.MGHImage:
         of_freesurfer = nib.MGHImage.from_filename(path)
     except UNREADABLE as error:
         raise ScanReadError(f"{path}: not a readable MGH image ({error}). Fetch it again.") from error
-    check_size(path, of_freesurfer.shape)
+    check_size(path, of_freesurfer.shape, of_freesurfer.get_data_dtype().itemsize)
     return of_freesurfer

@@ -102,7 +102,7 @@ def check_scan(path: str | Path) -> None:
     """
     path = Path(path)
     image = open_image(path, header_only=True)
-    check_size(path, image.shape)
+    check_size(path, image.shape, image.get_data_dtype().itemsize)
     _shape_of_scan(path, image)
     check_numeric(path, image.get_data_dtype())
     check_placement(path, image.header)

@@ -69,6 +69,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     names = array_shapes(path)
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in names}
+            arrays = {name: stored[name] for name in names}
     except _DAMAGE as error:
         raise ModelError(f"{path}: not a readable file of weights, .npz ({error}). {_ADVICE}") from error
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ModelError(f"{path}: the array {name} holds numbers that are not finite. {_ADVICE}")
+    return arrays

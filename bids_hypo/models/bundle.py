@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from bids_hypo.models.entries import Entries
 DESCRIPTION = "bundle.json"
 SLICE_AXES = ("coronal",)
 _ORIENTATIONS = {"RS", "LS", "IR", "IL"}  # their letters in alphabetical order
-_MOST_VOXELS_OF_A_SIDE, _MOST_VOXELS, _MOST_CHANNELS = 4096, 500_000_000, 100
+_MOST_VOXELS_OF_A_SIDE, _MOST_VOXELS, _MOST_CHANNELS = 1024, 100_000_000, 100
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _NO_FIT = "The weights and bundle.json do not belong together: fetch or train the model again."
 
@@ -191,7 +192,7 @@ def _architecture(entries: Entries, pre: Preprocessing, n_labels: int) -> dict[s
 def _constants(entries: Entries) -> dict[str, Any]:
     """What was measured on the training data: of what is known by name, the kind is checked."""
     if "region_centre_mm" in entries.content:
-        entries.numbers("region_centre_mm", 3, -1000.0, 1000.0)
+        entries.numbers("region_centre_mm", 3, -150.0, 150.0)
     entries.number("icv_threshold", 0.0, 1.0, default=0.5)
     if "pose_template_mm" in entries.content:
         template = entries.object("pose_template_mm")
@@ -254,7 +255,7 @@ def _check_weights(folder: Path, name: str, expected: str) -> dict[str, Shape]:
 
 
 def _check_fit(bundle: ModelBundle, shapes: list[dict[str, Shape]]) -> None:
-    """Refuse weights that cannot be those of the network described, as far as its first and last layer tell."""
+    """Refuse weights that cannot be those of the network described, as far as its first and last layer and its filters tell."""
     channels, classes = len(bundle.preprocessing.slice_offsets), len(bundle.labels)
     channels *= 2 if bundle.architecture.get("spread_dark") else 1
     for (name, _), arrays in zip(bundle.weights, shapes, strict=True):
@@ -264,5 +265,13 @@ def _check_fit(bundle: ModelBundle, shapes: list[dict[str, Shape]]) -> None:
         kernels = [shape for shape in every if len(shape) == 4]
         if every[-1][-1:] != (classes,):
             raise ModelError(f"{path}: the last array is {every[-1]}; expected {classes} labels. {_NO_FIT}")
-        if kernels and kernels[0][2] != channels:
-            raise ModelError(f"{path}: the first kernel is {kernels[0]}; expected {channels} channels. {_NO_FIT}")
+        if kernels:
+            _check_kernels(path, kernels, channels, bundle.architecture["decoder_filters"])
+
+
+def _check_kernels(path: Path, kernels: Sequence[Shape], channels: int, filters: Iterable[int]) -> None:
+    if kernels[0][2] != channels:
+        raise ModelError(f"{path}: the first kernel is {kernels[0]}; expected {channels} channels. {_NO_FIT}")
+    absent = set(filters) - {kernel[3] for kernel in kernels}
+    if absent:  # to build such a network could take all memory
+        raise ModelError(f"{path}: no kernel has {max(absent)} filters, which decoder_filters names. {_NO_FIT}")

@@ -180,10 +180,15 @@ def _about(sha: str, bundles: Sequence[ModelBundle]) -> str:
     return f", {backbone}, {_count(len(found.weights), 'set')} of weights"
 
 
+def _texts(value: object) -> list[str]:
+    """The texts in an entry of a record, which may have been damaged since."""
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
+
+
 def _exceptions(recorded: Recorded) -> str:
     """What was not as usual: corrections by hand, missing ICV, fallbacks."""
     manual = sum(bool(record.get("Manual")) for record in recorded.records)
-    fallbacks = Counter(text for record in recorded.records for text in record.get("Fallbacks", []))
+    fallbacks = Counter(text for record in recorded.records for text in _texts(record.get("Fallbacks")))
     said = [f"The masks of {_count(manual, 'scan')} were corrected by hand." if manual else "No mask was corrected."]
     if recorded.n_without_icv:
         said.append(f"The ICV of {_count(recorded.n_without_icv, 'scan')} could not be measured.")

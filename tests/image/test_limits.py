@@ -167,4 +167,15 @@ def test_without_a_limit_of_a_container_the_machine_counts(tmp_path, monkeypatch
 
 def test_an_impossible_size_is_not_a_matter_of_memory():
     with pytest.raises(ScanReadError, match="Is the header right"):
-        check_size("a.nii", (30_000, 30_000, 30_000))
+        check_size("a.nii", (30_000, 30_000, 30_000), 2)
+
+
+def test_wide_numbers_take_more_memory():
+    set_voxel_limit(VoxelLimit(4 * ALWAYS_VOXELS, "a test"))
+    shape = (400, 400, 400)
+    try:
+        check_size("a.nii", shape, 4)
+        with pytest.raises(ScanReadError, match="64 million; expected at most 51 million of 64 bits"):
+            check_size("a.nii", shape, 8)
+    finally:
+        set_voxel_limit(None)

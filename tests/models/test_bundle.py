@@ -263,3 +263,18 @@ def test_a_bundle_has_what_its_name_promises(folder):
     (folder / "hypothalamus").rename(folder / "icv")
     with pytest.raises(ModelError, match=r"found 3 labels; expected 2 to 2"):
         find_bundles(folder)
+
+
+@pytest.mark.parametrize("filters", [[10_000] * 5, [16, 8, 8, 8, 8]])
+def test_filters_that_no_kernel_has_are_refused_before_a_network_of_them_is_built(tmp_path, filters):
+    np.savez(tmp_path / "w.npz", a=np.zeros((3, 3, 3, 8)), b=np.zeros((3, 3, 8, 3)), c=np.zeros(3))
+    save_bundle(tmp_path / "fits", DESCRIPTION, [tmp_path / "w.npz"])
+    description = {**DESCRIPTION, "architecture": {**DESCRIPTION["architecture"], "decoder_filters": filters}}
+    with pytest.raises(ModelError, match=f"no kernel has {filters[0]} filters"):
+        save_bundle(tmp_path / "bomb", description, [tmp_path / "w.npz"])
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    np.savez(tmp_path / "w.npz", a=np.array([0, np.nan, 1]))
+    with pytest.raises(ModelError, match="the array a holds numbers that are not finite"):
+        archive.read_arrays(tmp_path / "w.npz")
