@@ -255,7 +255,7 @@ def _check_weights(folder: Path, name: str, expected: str) -> dict[str, Shape]:
 
 
 def _check_fit(bundle: ModelBundle, shapes: list[dict[str, Shape]]) -> None:
-    """Refuse weights that cannot be those of the network described, as far as its first and last layer and its filters tell."""
+    """Refuse weights that cannot be those of the network described, as far as a few layers tell."""
     channels, classes = len(bundle.preprocessing.slice_offsets), len(bundle.labels)
     channels *= 2 if bundle.architecture.get("spread_dark") else 1
     for (name, _), arrays in zip(bundle.weights, shapes, strict=True):
