@@ -88,6 +88,11 @@ def read_json(path: Path, *, pipe_allowed: bool = False) -> Any:
     else:
         data = read_bytes(path, at_most=MOST_JSON_BYTES)
     try:
-        return json.loads(data.decode("utf-8-sig"))
+        content = json.loads(data.decode("utf-8-sig"))
+        if rb"\u" in data:
+            json.dumps(content, ensure_ascii=False).encode()  # half a character could be written nowhere
+        return content
+    except UnicodeEncodeError as error:
+        raise ValueError(r"it holds half a character (\ud800 to \udfff)") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error

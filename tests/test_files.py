@@ -95,3 +95,12 @@ def test_json_that_cannot_be_read_is_a_value_error(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(ValueError):  # noqa: PT011 - the words are those of the parser
         read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("text", ['{"Name": "a \\ud800 b"}', '{"\\udfff": 1}'])
+def test_half_a_character_is_refused_where_it_is_read(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match="half a character"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "b.json").write_text(r'{"Name": "\ud83e\udde0"}')
+    assert read_json(tmp_path / "b.json") == {"Name": "\U0001f9e0"}

@@ -41,10 +41,11 @@ def safe_svg(payload: bytes) -> Markup:
     if b"<!" in payload or b"<?" in payload:  # entities, comments, instructions
         raise ValueError("it holds more than elements and text")
     try:
-        root = ET.fromstring(payload)
+        return Markup("".join(_pieces(ET.fromstring(payload), without_tail=True)))
     except ET.ParseError as error:
         raise ValueError(f"it is no XML ({error})") from error
-    return Markup("".join(_pieces(root, without_tail=True)))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _pieces(element: ET.Element, *, without_tail: bool = False) -> Iterator[str]:

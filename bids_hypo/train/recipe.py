@@ -14,6 +14,7 @@ from bids_hypo.files import read_json
 from bids_hypo.train.regions import SUBJECTS_PER_CHUNK
 from bids_hypo.untrusted import plain_name
 
+_KINDS = {dict: "an object", list: "a list"}
 RECIPES = Path(str(files("bids_hypo") / "train" / "recipes"))
 
 
@@ -47,6 +48,10 @@ def load_recipe(name: str, *, backbone: str | None = None, changes: Sequence[str
             raise ValueError("it holds no object")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read as a recipe in JSON ({error}). Correct the file.") from error
+    for entry, kind in (("architecture", dict), ("preprocessing", dict), ("labels", list)):
+        if not isinstance(recipe.get(entry), kind):
+            found = repr(recipe.get(entry))[:60]
+            raise UsageError(f"{path}: the entry '{entry}' is {found}; expected {_KINDS[kind]}. Correct the file.")
     plain_name(recipe.get("name"), f"{path}: 'name'")
     for phase in recipe.get("phases", []):
         plain_name(phase.get("name"), f"{path}: 'name' of a phase")

@@ -47,3 +47,8 @@ def test_entities_are_refused_before_they_grow():
 def test_text_stays_text():
     page = safe_svg(f"<svg {NAMESPACE}><text class='a'>&lt;script&gt;</text></svg>".encode())
     assert page == f'<svg {NAMESPACE}><text class="a">&lt;script&gt;</text></svg>'
+
+
+def test_a_deep_figure_is_refused():
+    with pytest.raises(ValueError, match="nested too deeply"):
+        safe_svg(b'<svg xmlns="http://www.w3.org/2000/svg">' + b"<g>" * 20_000 + b"</g>" * 20_000 + b"</svg>")
