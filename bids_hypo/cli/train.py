@@ -221,8 +221,12 @@ def _parser() -> argparse.ArgumentParser:
     bundle = commands.add_parser("bundle", help="turn a training folder (finished or not) into a bundle")
     bundle.set_defaults(run=_bundle)
     bundle.add_argument("recipe", help=RECIPE_HELP)
-    bundle.add_argument("--average-with", type=Path, metavar="BUNDLE",
-                        help="the bundle that the training went on from; the weights are the mean of both")
+    bundle.add_argument(
+        "--average-with",
+        type=Path,
+        metavar="BUNDLE",
+        help="the bundle that the training went on from; the weights are the mean of both",
+    )
     for command in (fit, bundle):
         command.add_argument("-w", "--work-dir", type=Path, required=True, help="checkpoints, curves and weights")
         command.add_argument("--set", nargs="+", action="extend", default=[], metavar="ENTRY=VALUE",

@@ -24,9 +24,7 @@ from bids_hypo.workflow.summary import read_result
 logger = logging.getLogger(__name__)
 
 
-def work(
-    scan: Scan, options: RunOptions, *, raise_if: Callable[[BaseException], bool] = lambda _: False
-) -> ScanResult:
+def work(scan: Scan, options: RunOptions, *, raise_if: Callable[[BaseException], bool] = lambda _: False) -> ScanResult:
     """Process a scan; a failure becomes a record and a crash file, never the end of the run.
 
     Parameters

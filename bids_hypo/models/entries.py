@@ -75,6 +75,20 @@ class Entries:
             self.refuse(name, f"a number from {low:g} to {high:g}")
         return float(value)
 
+    def whole_number(self, name: str, low: int, high: int) -> int:
+        """A whole number between two."""
+        value = self.content.get(name)
+        if not isinstance(value, int) or not _is_number(value) or not low <= value <= high:
+            self.refuse(name, f"a whole number from {low} to {high}")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        """True or false."""
+        value = self.content.get(name, default)
+        if not isinstance(value, bool):
+            self.refuse(name, "true or false")
+        return value
+
     def numbers(self, name: str, n: int, low: float, high: float) -> tuple[float, ...]:
         """A list of so many numbers."""
         value = self._items(name)

@@ -159,9 +159,7 @@ def _pictures(page: EvaluationPage) -> dict[str, bytes]:
     boxes = [(m.name, f"{m.title}, {m.unit}" if m.unit else m.title) for m in page.boxes]
     figures["metrics"] = metrics_figure(page.compared, boxes, ["B"])
     for side in page.sides:
-        figures[f"bland-altman_{SIDE_WORDS[side]}"] = bland_altman_figure(
-            page.compared, page.tables["agreement"], side
-        )
+        figures[f"bland-altman_{SIDE_WORDS[side]}"] = bland_altman_figure(page.compared, page.tables["agreement"], side)
     if len(page.sides) > 1:
         figures["metrics_sides"] = metrics_figure(page.compared, boxes, ["L", "R"])
     if "associations" in page.tables:

@@ -50,9 +50,7 @@ def write_index_page(path: Path, entries: Sequence[IndexEntry], *, dataset: str,
         Scans that have a crash file.
     """
     ordered = sorted(entries, key=lambda e: (-len(e.flags), e.name))
-    rows = [
-        {"entry": entry, "flags": describe_flags(entry.flags), "ratio": _ratio(entry)} for entry in ordered
-    ]
+    rows = [{"entry": entry, "flags": describe_flags(entry.flags), "ratio": _ratio(entry)} for entry in ordered]
     write_page(
         path,
         "index.html",

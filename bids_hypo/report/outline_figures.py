@@ -55,9 +55,7 @@ def outline_figure(cases: Sequence[OutlineCase]) -> Figure:
     figure = Figure(figsize=(2.0 * n, (2.0 + _TITLE_INCH) * len(cases)), facecolor="black")
     panels = figure.subplots(len(cases), n, squeeze=False)
     share = _TITLE_INCH / (2.0 + _TITLE_INCH)
-    figure.subplots_adjust(
-        left=0, right=1, top=1 - share / len(cases), bottom=0, wspace=0.01, hspace=_TITLE_INCH / 2.0
-    )
+    figure.subplots_adjust(left=0, right=1, top=1 - share / len(cases), bottom=0, wspace=0.01, hspace=_TITLE_INCH / 2.0)
     for row, case in zip(panels, cases, strict=True):
         _draw_row(row, case)
         row[0].set_title(case.title, color="white", fontsize=10, loc="left", pad=3, x=0.02)

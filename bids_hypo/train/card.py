@@ -48,8 +48,11 @@ def model_card(
     ious = [fold.validation_iou for fold in validated]
     trained = {name for fold in (people or {"folds": []})["folds"] for part in fold.values() for name in part}
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bids_hypo.train"), trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True, finalize=lambda value: markdown(value) if isinstance(value, str) else value,
+        loader=jinja2.PackageLoader("bids_hypo.train"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: markdown(value) if isinstance(value, str) else value,
     )
     return environment.get_template("model_card.md").render(
         recipe=recipe,

@@ -95,9 +95,7 @@ def fold_accuracy(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame
     return pd.concat([hypothalamus_accuracy(scans, one).assign(fold=k) for k, scans, one in parts], ignore_index=True)
 
 
-def out_of_fold(
-    items: Sequence[LabelledScan], models: Models
-) -> Iterator[tuple[int, list[LabelledScan], Models]]:
+def out_of_fold(items: Sequence[LabelledScan], models: Models) -> Iterator[tuple[int, list[LabelledScan], Models]]:
     """For each fold its number, the scans set aside in it, and the models with its network alone.
 
     Parameters

@@ -21,9 +21,7 @@ from bids_hypo.train.folds import DIVISION, read_folds
 WEIGHTS = "weights.npz"
 
 
-def make_bundle(
-    recipe: dict[str, Any], folder: Path, target: Path, *, average_with: Path | None = None
-) -> ModelBundle:
+def make_bundle(recipe: dict[str, Any], folder: Path, target: Path, *, average_with: Path | None = None) -> ModelBundle:
     """Turn a training folder into a bundle with a model card of what was measured.
 
     Parameters

@@ -267,4 +267,3 @@ def _write_sidecar(names: OutputNames, edited: Path, automatic: Path) -> None:
     own = _own_record(path)
     relative = automatic.relative_to(names.output_dir).as_posix()
     write_json(path, own | edited_sidecar(names.scan, read_record(sidecar(automatic)), relative))
-

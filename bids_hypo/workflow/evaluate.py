@@ -107,9 +107,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     return Evaluation(plan, scans, common, made)
 
 
-def _session_order(
-    compared: pd.DataFrame, scores: Scores | None, options: EvaluateOptions
-) -> tuple[Days, list[str]]:
+def _session_order(compared: pd.DataFrame, scores: Scores | None, options: EvaluateOptions) -> tuple[Days, list[str]]:
     """Times of sessions that order the scans for scores, and what has to be said about the order."""
     if scores is None:
         return {}, []

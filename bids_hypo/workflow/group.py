@@ -80,9 +80,7 @@ def run_group(options: GroupOptions) -> GroupResult:
         For input that is missing or cannot be used.
     """
     cohort = load_cohort(options)
-    groups = choose_groups(
-        cohort.table["group"].dropna(), options.cases, options.control, column=options.group_column
-    )
+    groups = choose_groups(cohort.table["group"].dropna(), options.cases, options.control, column=options.group_column)
     design = Design(groups, cohort.covariates, options.scores, options.site_column, options.outlier_rule)
     table, mean_icv = prepare_table(cohort, groups, options)
     check_groups(table, groups)

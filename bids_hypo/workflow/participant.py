@@ -52,6 +52,7 @@ logger = logging.getLogger(__name__)
 
 Network = Callable[[np.ndarray], np.ndarray]
 
+
 @dataclass(frozen=True)
 class Models:
     """The loaded models of a run.
@@ -192,9 +193,7 @@ def process_scan(scan: Scan, names: OutputNames, models: Models, *, fast: bool, 
         undrawn = try_to_draw(names, volume, found.hypothalamus.labels, found.icv, read_head_axes(record))
     left, right = found.hypothalamus.volumes_mm3
     flags = tuple(dict.fromkeys(found.hypothalamus_flags + found.icv_flags))
-    return ScanResult(
-        scan.name, "done", left, right, found.icv_mm3, flags, dict(watch.seconds), report_error=undrawn
-    )
+    return ScanResult(scan.name, "done", left, right, found.icv_mm3, flags, dict(watch.seconds), report_error=undrawn)
 
 
 def segment_volume(
