@@ -70,12 +70,15 @@ class Plausible:
         Difference of left and right over their mean, above which it is flagged.
     keep_within_mm : float
         How far from the core probabilities count.
+    max_voxel_mm : float
+        Scans with longer voxels are coarser than those that the model was made for, and flagged.
     """
 
     whole_mm3: tuple[float, float]
     min_part_mm3: float
     max_asymmetry: float
     keep_within_mm: float
+    max_voxel_mm: float = 1.6
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bids_hypo.bids.entities import (
     DERIVATIVE_ENTITIES,
-    INPUT_SUFFIXES,
+    T1_SUFFIXES,
     join_name,
     shorten,
     sort_entities,
@@ -30,7 +30,7 @@ TOOL_PATTERNS: dict[str, str] = {
     "fastsurfer": "{subject}/mri/hypothalamus.HypVINN.nii.gz",
 }
 _OF_UNIFORM = "_space-UNIT1_"
-_OWN_SPACES = frozenset({*INPUT_SUFFIXES, "orig", "T1", "native", "individual", "scanner"})
+_OWN_SPACES = frozenset({*T1_SUFFIXES, "orig", "T1", "native", "individual", "scanner"})
 _PLACEHOLDERS = {"subject": "sub", "session": "ses", "hemi": "hemi"}
 _LABEL = r"[0-9A-Za-z+]+"
 _STRUCTURE = re.compile(r"hypo|^hyp|^htha?$|^ht$", re.IGNORECASE)

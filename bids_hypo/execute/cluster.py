@@ -21,7 +21,7 @@ from bids_hypo.execute.cluster_jobs import QUEUES, job_cluster
 from bids_hypo.execute.cluster_worker import Attempt, Expected, attempt, expectation, why_unfit
 from bids_hypo.execute.worker import record_failure, remove_half_written
 from bids_hypo.workflow.options import RunOptions
-from bids_hypo.workflow.participant import ScanResult
+from bids_hypo.workflow.result import ScanResult
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from bids_hypo.bids.dataset import write_tsv
-from bids_hypo.bids.entities import Scan, split_name
-from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, sidecar
+from bids_hypo.bids.entities import RAW_LINK, Scan, split_name
+from bids_hypo.bids.names import TABLE_DESC, output_names, sidecar
 from bids_hypo.bids.sidecars import write_json
 from bids_hypo.bids.tables import morph_numbers
 from bids_hypo.bids.tsv import MISSING, TableError, read_table

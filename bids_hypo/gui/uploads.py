@@ -15,8 +15,8 @@ import numpy as np
 from bids_hypo.bids.entities import (
     DERIVATIVE_ENTITIES,
     ENTITY_ORDER,
-    INPUT_SUFFIXES,
     PLAIN_SUFFIX,
+    T1_SUFFIXES,
     join_name,
     split_name,
 )
@@ -191,7 +191,7 @@ def _name_parts(name: str, label: str | None, taken: Collection[str]) -> tuple[d
     try:
         entities, suffix, extension = split_name(name)
         raw = "sub" in entities and entities.keys() <= set(ENTITY_ORDER) - DERIVATIVE_ENTITIES
-        if suffix in INPUT_SUFFIXES and extension in _IMAGES and raw:
+        if suffix in T1_SUFFIXES and extension in _IMAGES and raw:
             return entities, suffix
     except ValueError:
         pass

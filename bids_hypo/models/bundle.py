@@ -13,6 +13,7 @@ from typing import Any
 from bids_hypo.errors import ModelError
 from bids_hypo.files import open_file, read_json
 from bids_hypo.image.intensity import INTENSITY_RULES
+from bids_hypo.image.slices import SLICE_AXES
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.archive import Shape, array_shapes
 from bids_hypo.models.entries import Entries
@@ -22,7 +23,7 @@ from bids_hypo.structures import Published, Structure
 DESCRIPTION = "bundle.json"
 HEAD, ICV_ROLE, STRUCTURE = "head", "icv", "structure"
 ROLES = (HEAD, ICV_ROLE, STRUCTURE)
-UP = {"coronal": "SI", "axial": "AP"}  # by the axis that runs through the slices: where their second axis may run to
+UP = {"coronal": "SI", "axial": "AP"}  # by the kind of slice: where its second axis may run to
 _MOST_VOXELS_OF_A_SIDE, _MOST_VOXELS, _MOST_CHANNELS = 1024, 100_000_000, 100
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _N_LABELS = {HEAD: (3, 1000), ICV_ROLE: (2, 2), STRUCTURE: (2, 101)}
@@ -236,7 +237,7 @@ def _architecture(entries: Entries, pre: Preprocessing, n_labels: int) -> dict[s
         entries.whole_numbers("detail_filters", 1, 10_000)
     if entries.content.get("spread_dark") is not None:
         entries.number("spread_dark", 0.0, 1e6)
-    height, width = pre.shape[0], pre.shape[2 if pre.slice_axis == "coronal" else 1]
+    height, width = (pre.shape[axis] for axis in SLICE_AXES[pre.slice_axis][::2])
     if pre.slice_orientation[0] not in "RL":
         height, width = width, height
     expected = (height, width, len(pre.slice_offsets))

@@ -81,10 +81,12 @@ class Catalog:
     def makers(self, suffix: str) -> dict[str, tuple[ModelBundle, ...]]:
         """What is measured on images of a suffix, the ICV too, each with all bundles that its result depends on."""
         head = self.head_for(suffix)
-        made = {name: (head, bundle) for name, bundle in self.structures_for(suffix).items()}
+        made: dict[str, tuple[ModelBundle, ...]] = {
+            name: (head, bundle) for name, bundle in self.structures_for(suffix).items()
+        }
         if not head.measures_icv:
             return made
-        return {ICV: (head, self.icv) if self.icv and suffix in self.icv.suffixes else (head,), **made}
+        return {**made, ICV: (head, self.icv) if self.icv else (head,)}
 
 
 def find_models(models_dir: Path | None = None, wanted: Collection[str] = DEFAULT_STRUCTURES) -> Catalog:

@@ -88,6 +88,7 @@ def _plausible(entries: Entries) -> Plausible:
         min_part_mm3=entries.number("min_part_mm3", 0.0, _LARGEST_MM3),
         max_asymmetry=entries.number("max_asymmetry", 0.0, 2.0),
         keep_within_mm=entries.number("keep_within_mm", 0.0, 100.0),
+        max_voxel_mm=entries.number("max_voxel_mm", 0.1, 20.0, default=Plausible.max_voxel_mm),
     )
 
 

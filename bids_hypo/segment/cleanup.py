@@ -7,6 +7,8 @@ from scipy import ndimage
 
 from bids_hypo.image.grid import bounding_box
 
+_ROUNDS = 50  # of handing voxels from part to part
+
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
     """The largest face-connected component of a mask, same shape; an empty mask stays empty."""
@@ -24,32 +26,50 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
     return out
 
 
-def volume_matched_mask(
-    probability: np.ndarray, volume_probability: np.ndarray, voxel_volume_mm3: float
-) -> tuple[np.ndarray, float]:
-    """The most probable voxels, as many as the sum of the probabilities says.
+def label_parts(probability: np.ndarray) -> np.ndarray:
+    """Give each part its most probable voxels, as many as the sum of its probabilities says.
 
     A threshold of 0.5 on a coarse grid makes the volume depend on how the grid happens to lie; the expected volume
-    (sum of probabilities times voxel volume) hardly does. So the mask takes the N most probable voxels with
-    N = round(sum of probabilities): mask, probability map and table then give one and the same volume, to a voxel.
+    (sum of probabilities times voxel volume) hardly does. So each part takes N = round(sum of its probabilities) of the
+    voxels in which it is the likeliest one (of equal parts the first), the most probable first: labels, probability map
+    and table then give one and the same volume, to a voxel. A part that is the likeliest one in too few voxels, as a
+    thin part between others may be, takes the rest where the sum of the probabilities of all labels loses least, and
+    the part that held these voxels goes on with its next ones.
 
     Parameters
     ----------
-    probability : (...) float
-        Ranks the voxels; 0 where none may be taken (for instance where the other side is more probable).
-    volume_probability : (...) float
-        Its sum says how many are taken.
-    voxel_volume_mm3 : float
+    probability : (X, Y, Z, P) float
 
     Returns
     -------
-    mask : (...) bool
-    volume_mm3 : float
-        Voxels of the mask times their volume.
+    (X, Y, Z) int
+        Position of the part, -1 where there is none.
     """
-    n = round(float(volume_probability.sum(dtype=np.float64)))
-    order = np.argsort(-probability.ravel(), kind="stable")[:n]
-    mask = np.zeros(probability.size, bool)
-    mask[order] = True
-    mask = mask.reshape(probability.shape) & (probability > 0)
-    return mask, float(np.count_nonzero(mask)) * voxel_volume_mm3
+    flat = probability.reshape(-1, probability.shape[-1])
+    wanted = [round(float(flat[:, k].sum(dtype=np.float64))) for k in range(flat.shape[1])]
+    likeliest = flat.argmax(axis=1)
+    held = np.full(len(flat), -1)
+    for k, n in enumerate(wanted):
+        own = np.where(likeliest == k, flat[:, k], 0)
+        order = np.argsort(-own, kind="stable")[:n]
+        held[order[own[order] > 0]] = k
+    _fill(held, flat, wanted)
+    return held.reshape(probability.shape[:-1])
+
+
+def _fill(held: np.ndarray, flat: np.ndarray, wanted: list[int]) -> None:
+    """Give parts that hold too few voxels the rest, in place; see `label_parts`."""
+    for _ in range(_ROUNDS):
+        lacking = [n - int(np.count_nonzero(held == k)) for k, n in enumerate(wanted)]
+        if max(lacking) <= 0:
+            return
+        k = int(np.argmax(lacking))
+        free = held < 0
+        next_best = flat[free].max(axis=0, initial=0)  # what a holder gets for a voxel that it gives away
+        cost = np.where(free, 0, flat[np.arange(len(flat)), held] - next_best[held])
+        gain = np.where((flat[:, k] > 0) & (held != k), flat[:, k] - cost, -np.inf)
+        order = np.argsort(-gain, kind="stable")[: lacking[k]]
+        order = order[np.isfinite(gain[order])]
+        if not len(order):
+            return
+        held[order] = k
