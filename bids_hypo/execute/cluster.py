@@ -237,7 +237,7 @@ class _HandOut:
             return self._after(item, tried)
         error = future.exception() if future.status == "error" else None
         if type(error).__name__ == "KilledWorker":
-            remove_half_written(item.scan, self.options.output_dir)
+            remove_half_written(item.scan, self.options)
             died = "its worker died again and again (out of memory, or out of time?)"
             if self.expected.n_starts(item.scan) > RETRIES:
                 return self._failed(item, died)

@@ -16,6 +16,7 @@ from bids_hypo.bids.removal import remove_unfinished
 from bids_hypo.bids.resume import Doubt, find_doubts
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.image.limits import set_voxel_limit
+from bids_hypo.models.batches import SharedNetwork
 from bids_hypo.models.catalog import Catalog, find_models
 from bids_hypo.models.device import parse_device
 from bids_hypo.structures import DEFAULT_STRUCTURES
@@ -23,7 +24,7 @@ from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.process import process_scan
 from bids_hypo.workflow.records import read_kept, restore_kept
 from bids_hypo.workflow.result import ScanResult, Status, read_result
-from bids_hypo.workflow.scan import Models
+from bids_hypo.workflow.scan import Models, Network
 from bids_hypo.workflow.stopwatch import Tell
 
 logger = logging.getLogger(__name__)
@@ -151,7 +152,8 @@ def load_models(
     half = {b.folder: (b.mixed_precision and not on_cpu) if mixed is None else mixed for b in catalog.used}
     used += ", mixed precision" if any(half.values()) else ""
     logger.info("device: %s", used)
-    networks, shared = {}, []
+    networks: dict[str, tuple[Network, ...]] = {}
+    shared: list[SharedNetwork] = []
     for bundle in catalog.used:
         several = load_networks(
             bundle, batch_size=batch_size, on_cpu=on_cpu, mixed=half[bundle.folder], n_lanes=n_lanes if on_cpu else 1

@@ -193,7 +193,9 @@ def _measured(
     pose, anatomy, icv = where
     t1_weighted = head.measures_icv
     of_icv: tuple[str, ...] = ()
-    icv_mm3, quality, near, around = None, ImageQuality(np.nan, np.nan), (), ()
+    icv_mm3, quality = None, ImageQuality(np.nan, np.nan)
+    near: tuple[str, ...] = ()
+    around: tuple[str, ...] = ()
     if t1_weighted:
         of_icv = icv_flags(anatomy.image, anatomy.icv_probability, anatomy.grid, icv, volume.grid)
         mask_mm3 = mask_volume_mm3(icv, volume.grid.voxel_volume_mm3)
