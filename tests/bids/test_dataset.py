@@ -411,7 +411,7 @@ def test_results_without_checksums_are_kept_unless_the_scan_is_newer(scan: Scan,
     assert doubt is not None and doubt.kind == SOURCE and "newer" in doubt.text
     os.utime(scan.path, ns=(written - 1, written - 1))
     assert outputs_complete(names, SHA256S)
-    names.dseg.unlink()
+    names.structures["hypothalamus"].dseg.unlink()
     assert not outputs_complete(names, SHA256S)
 
 
@@ -427,7 +427,7 @@ def test_a_scan_replaced_while_it_is_read_is_refused(scan: Scan) -> None:
 def test_taking_over_brings_the_counted_corrections_and_no_stale_file(scan: Scan, tmp_path: Path) -> None:
     former, names = finish(scan, tmp_path / "former"), finish(scan, tmp_path / "out", with_icv=False)
     names.icv_mask.write_bytes(b"stale")
-    former.edited_dseg.write_bytes(b"drawn")
+    former.structures["hypothalamus"].edited.write_bytes(b"drawn")
     former.edited_icv_mask.write_bytes(b"drawn")
     names.edited_icv_mask.write_bytes(b"my own")
     take_over(former, names)
@@ -446,7 +446,7 @@ def test_other_settings_make_it_stale(scan: Scan, tmp_path: Path) -> None:
 def test_remove_outputs_takes_only_one_scan(scan: Scan, tmp_path: Path) -> None:
     twin = Scan(scan.path, {**scan.entities, "run": "02"}, "T1w", scan.dataset_root)
     names, others = finish(scan, tmp_path / "out"), finish(twin, tmp_path / "out")
-    names.dseg.with_name(f".{names.dseg.name}.123.part").touch()
+    names.structures["hypothalamus"].dseg.with_name(f".{names.structures["hypothalamus"].dseg.name}.123.part").touch()
     remove_outputs(names)
     assert sorted(names.anat_dir.iterdir()) == sorted(others.files)
     assert not outputs_complete(names, SHA256S)

@@ -77,7 +77,7 @@ def test_no_two_scans_share_an_output(make_dataset, tmp_path: Path) -> None:
     ]  # fmt: skip
     scans, _ = find_scans(make_dataset(files), Selection())
     named = [output_names(scan, tmp_path) for scan in scans]
-    every = [path for n in named for path in (*n.files, n.edited_dseg, n.edited_icv_mask, n.crash, n.figure("x"))]
+    every = [path for n in named for path in (*n.files, n.structures["hypothalamus"].edited, n.edited_icv_mask, n.crash, n.figure("x"))]
     assert len(scans) == len(files) and len(set(every)) == len(every)
     raw = {scan.path.name for scan in scans}
     assert not raw & {path.name for path in every}
@@ -85,9 +85,9 @@ def test_no_two_scans_share_an_output(make_dataset, tmp_path: Path) -> None:
 
 def test_the_kind_of_image_is_in_the_name_and_can_be_read_from_it(make_scan, tmp_path: Path) -> None:
     names = output_names(make_scan(tmp_path / "raw", "sub-01_acq-a_run-1_UNIT1.nii.gz"), tmp_path / "out")
-    assert names.dseg.name == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_dseg.nii.gz"
+    assert names.structures["hypothalamus"].dseg.name == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_dseg.nii.gz"
     assert names.morph.name == "sub-01_acq-a_run-1_space-UNIT1_desc-volumetric_morph.tsv"
-    assert names.edited_dseg.name == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_desc-edited_dseg.nii.gz"
+    assert names.structures["hypothalamus"].edited.name == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_desc-edited_dseg.nii.gz"
     plain = output_names(make_scan(tmp_path / "raw", "sub-01_acq-a_run-1_T1w.nii.gz"), tmp_path / "out")
     for written in (names, plain):
         source = scan_of_table(written.morph, tmp_path / "out")
@@ -104,7 +104,7 @@ def write_derivatives(scan, output: Path) -> None:
     names, provenance = output_names(scan, output), _provenance()
     makers = (dseg_sidecar, hypothalamus_mask_sidecar, probseg_sidecar, icv_mask_sidecar)
     for image, maker in zip(names.images, makers, strict=True):
-        is_probseg = image == names.hypothalamus_probseg
+        is_probseg = image == names.structures["hypothalamus"].probseg
         data = np.zeros((4, 4, 4, 2), np.float32) if is_probseg else np.zeros((4, 4, 4), np.uint8)
         write_nifti(image, data, np.eye(4), like=scan.path)
         write_json(sidecar(image), maker(scan, provenance))

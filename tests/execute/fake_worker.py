@@ -19,7 +19,7 @@ from bids_hypo.errors import ModelError, ScanReadError
 from bids_hypo.execute import worker
 from bids_hypo.models.catalog import find_bundles
 from bids_hypo.workflow.participant import Models
-from bids_hypo.workflow.summary import read_result
+from bids_hypo.workflow.result import read_result
 from tests.finished import write_finished
 
 
@@ -59,7 +59,7 @@ def fake_process(scan, names, *_args, **_kwargs):
 
 def half_written(names) -> None:
     names.anat_dir.mkdir(parents=True, exist_ok=True)
-    names.dseg.write_bytes(b"half")
-    part = names.dseg
+    names.structures["hypothalamus"].dseg.write_bytes(b"half")
+    part = names.structures["hypothalamus"].dseg
     Path(part.with_name(f".{part.name}.1-aa.part")).write_bytes(b"ha")
     assert not sidecar(names.morph).exists()

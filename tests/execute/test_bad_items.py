@@ -16,7 +16,7 @@ from bids_hypo.bids.sidecars import read_record
 from bids_hypo.errors import ExitCode, InvalidBidsError, ModelError, UsageError
 from bids_hypo.execute import local, worker
 from bids_hypo.execute.array_script import array_script
-from bids_hypo.execute.run import run_participant
+from bids_hypo.execute.participant import run_participant
 from bids_hypo.image.limits import limit_for, voxel_limit
 from bids_hypo.workflow.options import RunOptions
 from tests.finished import finished_dataset

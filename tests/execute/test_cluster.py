@@ -28,7 +28,7 @@ from bids_hypo.execute.cluster_jobs import read_job_file
 from bids_hypo.execute.cluster_worker import Expected, expectation, versions_here, why_unfit, worth_another_try
 from bids_hypo.models.catalog import find_bundles
 from bids_hypo.workflow.options import RunOptions
-from bids_hypo.workflow.participant import ScanResult
+from bids_hypo.workflow.result import ScanResult
 from tests.conftest import ROOT
 from tests.finished import write_finished
 from tests.phantoms import make_bids_dataset

@@ -14,7 +14,7 @@ from bids_hypo.bids.query import Scan
 from bids_hypo.errors import UsageError
 from bids_hypo.execute import local
 from bids_hypo.workflow.options import RunOptions
-from bids_hypo.workflow.participant import ScanResult
+from bids_hypo.workflow.result import ScanResult
 
 OPTIONS = RunOptions(Path("raw"), Path("out"), device="cpu")
 

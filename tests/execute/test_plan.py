@@ -12,7 +12,7 @@ from bids_hypo.bids import find_scans, output_names, prepare_output, sidecar
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import read_record, write_json
 from bids_hypo.errors import ExitCode
-from bids_hypo.execute.run import make_plan, run_participant
+from bids_hypo.execute.participant import make_plan, run_participant
 from bids_hypo.models.catalog import find_bundles
 from bids_hypo.workflow.edited import read_counted, take_edited
 from bids_hypo.workflow.options import RunOptions
@@ -38,7 +38,7 @@ def _change_scan(names):
 
 
 def _cut_dseg(names):
-    names.dseg.write_bytes(names.dseg.read_bytes()[:-1])
+    names.structures["hypothalamus"].dseg.write_bytes(names.structures["hypothalamus"].dseg.read_bytes()[:-1])
 
 
 def _edit_table(names):
@@ -53,7 +53,7 @@ def _damage_sidecar(names):
 @pytest.mark.parametrize(
     ("spoil", "kind", "of"),
     [(_change_scan, "the scan has changed", lambda n: n.scan.path),
-     (_cut_dseg, "the results are damaged or were changed", lambda n: n.dseg),
+     (_cut_dseg, "the results are damaged or were changed", lambda n: n.structures["hypothalamus"].dseg),
      (_edit_table, "the results are damaged or were changed", lambda n: n.morph),
      (_damage_sidecar, "the results are damaged or were changed", lambda n: sidecar(n.icv_mask))],
 )  # fmt: skip
@@ -113,7 +113,7 @@ def test_results_are_taken_over_whole_with_the_corrections_that_were_counted(fin
     options, names = finished
     labels = np.asarray(nib.load(names[0].dseg).dataobj).copy()
     labels[:, :, : np.nonzero(labels)[2].min() + 1] = 0
-    nib.save(nib.Nifti1Image(labels, nib.load(names[0].dseg).affine), names[0].edited_dseg)
+    nib.save(nib.Nifti1Image(labels, nib.load(names[0].dseg).affine), names[0].structures["hypothalamus"].edited)
     assert take_edited(names[0])
     _cut_dseg(names[1])
     new = replace(options, output_dir=tmp_path / "new", derivatives=(options.output_dir,))
@@ -141,7 +141,7 @@ def test_a_damaged_result_is_not_taken_over_and_it_is_said_why(finished, tmp_pat
 def test_a_correction_that_was_counted_leaves_the_set_whole(finished):
     options, names = finished
     labels = np.asarray(nib.load(names[0].dseg).dataobj)
-    nib.save(nib.Nifti1Image(labels, nib.load(names[0].dseg).affine), names[0].edited_dseg)
+    nib.save(nib.Nifti1Image(labels, nib.load(names[0].dseg).affine), names[0].structures["hypothalamus"].edited)
     assert take_edited(names[0])
     assert not _plan(options).todo
     table = pd.read_csv(names[0].morph, sep="\t")
@@ -152,8 +152,8 @@ def test_a_correction_that_was_counted_leaves_the_set_whole(finished):
 
 @pytest.mark.parametrize(
     "of",
-    [lambda n: n.dseg, lambda n: n.icv_mask, lambda n: n.morph, lambda n: sidecar(n.dseg), lambda n: sidecar(n.morph),
-     lambda n: n.edited_dseg, lambda n: n.edited_icv_mask, lambda n: n.anat_dir],
+    [lambda n: n.structures["hypothalamus"].dseg, lambda n: n.icv_mask, lambda n: n.morph, lambda n: sidecar(n.structures["hypothalamus"].dseg), lambda n: sidecar(n.morph),
+     lambda n: n.structures["hypothalamus"].edited, lambda n: n.edited_icv_mask, lambda n: n.anat_dir],
     ids=["dseg", "ICV", "table", "sidecar", "closing record", "edited dseg", "edited ICV", "folder"],
 )  # fmt: skip
 def test_a_file_outside_is_not_taken_over_by_a_link(finished, tmp_path, caplog, of):
