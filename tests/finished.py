@@ -10,6 +10,7 @@ import numpy as np
 
 from bids_hypo.bids import OutputNames, Provenance, find_scans, output_names, prepare_output
 from bids_hypo.bids.checksums import record_source, stamp_of
+from bids_hypo.bids.names import StructureNames
 from bids_hypo.bids.selection import Selection
 from bids_hypo.image.grid import Grid
 from bids_hypo.image.volume import Volume, read_volume
@@ -82,6 +83,11 @@ def finished_dataset(
     for each in names:
         write_finished(each, (flags or {}).get(each.scan.subject, ()))
     return raw, out, names
+
+
+def paths_of(names: OutputNames, structure: str = HYPOTHALAMUS) -> StructureNames:
+    """The images of one structure of a scan."""
+    return names.structures[structure]
 
 
 def structure_named(name: str) -> Structure:

@@ -28,7 +28,7 @@ def test_volumes_of_every_scan(folders):
     first, second = found.table.to_dict("records")
     assert found.problems == ()
     assert first["source_file"] == "sub-01/anat/sub-01_T1w.nii.gz"
-    assert (first["hypothalamus_mm3"], first["icv_mm3"], first["flags"]) == (800, 1.5e6, ())
+    assert (first["volume_mm3"], first["icv_mm3"], first["flags"]) == (800, 1.5e6, ())
     assert first["report"] == "sub-01.html"
     assert pd.isna(second["report"])
     assert second["source_file"] == "sub-02/ses-1/anat/sub-02_ses-1_run-2_T1w.nii.gz"

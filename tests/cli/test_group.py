@@ -50,7 +50,7 @@ def test_failed_scans_are_outliers_and_the_tests_are_given_with_them_too(publish
 
 
 def test_the_planted_correlation_is_found(published):
-    rows = statistics(published, analysis="association", measure="hypothalamus_mm3", sample="no_outliers", chosen=True)
+    rows = statistics(published, analysis="association", measure="volume_mm3", sample="no_outliers", chosen=True)
     assert set(rows["term"]) == {"ALSFRS-R"}
     assert (rows["estimate_high"] < -0.3).all()
 
@@ -104,7 +104,7 @@ def test_change_over_time(tmp_path):
         rows.append({"participant_id": label, "group": "ALS" if i < 6 else "HC"})
     write_participants(raw, rows)
     assert main([str(raw), str(out), "group"]) == 0
-    found = statistics(out, analysis="longitudinal", sample="all", measure="hypothalamus_mm3")
+    found = statistics(out, analysis="longitudinal", sample="all", measure="volume_mm3")
     found = found.set_index(["group_a", "term"])
     assert found.loc[("ALS", "years"), "estimate"] == pytest.approx(-6, abs=0.1)
     assert found.loc[("ALS", "group x years"), "p"] < 0.001

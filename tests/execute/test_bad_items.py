@@ -187,4 +187,3 @@ def test_a_filter_file_that_is_nested_without_end_is_a_message(tmp_path):
     (tmp_path / "filter.json").write_text('{"t1w": ' * 100_000)
     with pytest.raises(UsageError, match=r"filter\.json"):
         read_filter_file(tmp_path / "filter.json")
-

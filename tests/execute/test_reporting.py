@@ -14,13 +14,13 @@ from bids_hypo.bids.names import FIGURES, FIGURES_RECORD
 from bids_hypo.bids.query import Selection
 from bids_hypo.bids.sidecars import read_record, write_json
 from bids_hypo.errors import ExitCode
-from bids_hypo.execute.reporting import finish_reports
 from bids_hypo.execute.participant import run_participant, summary_table
+from bids_hypo.execute.reporting import finish_reports
 from bids_hypo.image.volume import read_volume
 from bids_hypo.workflow import drawing, reports
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.result import read_result
-from tests.finished import finished_dataset
+from tests.finished import finished_dataset, paths_of
 from tests.phantoms import bids_errors
 
 
@@ -162,9 +162,12 @@ def test_a_scan_that_is_gone_is_a_failure_of_reports_only_alone(finished):
 def test_corrected_masks_are_taken_in_on_request_only(finished):
     options, names = finished
     run_participant(options)
-    labels = np.asarray(nib.load(names[2].dseg).dataobj).copy()
+    labels = np.asarray(nib.load(paths_of(names[2]).dseg).dataobj).copy()
     labels[2:12, 2:12, 2] = 2
-    nib.save(nib.Nifti1Image(labels, nib.load(names[2].dseg).affine), names[2].structures["hypothalamus"].edited)
+    nib.save(
+        nib.Nifti1Image(labels, nib.load(paths_of(names[2]).dseg).affine),
+        paths_of(names[2]).edited,
+    )
     automatic = read_result(names[2])
     _, results = run_participant(options)
     assert _by_name(results)["sub-02_T1w"].right_mm3 == automatic.right_mm3
@@ -173,7 +176,7 @@ def test_corrected_masks_are_taken_in_on_request_only(finished):
     assert code is ExitCode.OK and edited.status == "edited"
     assert edited.right_mm3 == pytest.approx(automatic.right_mm3 + 100 * 27)
     page = names[2].report.read_text()
-    assert "corrected by hand" in page and names[2].structures["hypothalamus"].edited.name in page
+    assert "corrected by hand" in page and paths_of(names[2]).edited.name in page
     assert "The masks of 1 scan were corrected" in (options.output_dir / "logs" / "CITATION.md").read_text()
     _, results = run_participant(options)  # stays until it is taken away
     assert _by_name(results)["sub-02_T1w"].right_mm3 == edited.right_mm3
@@ -181,7 +184,7 @@ def test_corrected_masks_are_taken_in_on_request_only(finished):
 
 def test_a_corrected_mask_that_cannot_be_used_is_a_failure(finished):
     options, names = finished
-    names[2].structures["hypothalamus"].edited.write_bytes(b"nothing")
+    paths_of(names[2]).edited.write_bytes(b"nothing")
     code, results = run_participant(replace(options, use_edited=True))
     assert code is ExitCode.SCANS_FAILED
     assert "desc-edited" in _by_name(results)["sub-02_T1w"].error

@@ -54,7 +54,7 @@ def test_the_batch_table_holds_every_scan_and_the_names_of_the_files(tmp_path):
     assert list(table.columns) == list(results.BATCH_COLUMNS)
     assert table["file"].tolist() == ["n/a", "Scan B.nii"] and table["flags"].tolist() == ["n/a", "asymmetric"]
     written = results.read_morph(names[1].morph)
-    shown = ["left_mm3", "right_mm3", "hypothalamus_mm3", "icv_mm3"]
+    shown = ["left_mm3", "right_mm3", "volume_mm3", "icv_mm3"]
     assert [float(table[c][1]) for c in shown] == [float(row["volume_mm3"]) for row in written]
 
 

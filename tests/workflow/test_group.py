@@ -112,7 +112,7 @@ def test_scans_without_icv(small):
     table = read(out / "group_statistics.tsv")
     rows = table[(table["analysis"] == "comparison") & (table["sample"] == "all")].drop_duplicates("measure")
     counts = rows.set_index("measure")[["n_a", "n_b"]]
-    assert counts.loc["hypothalamus_mm3"].tolist() == [3, 4]
+    assert counts.loc["volume_mm3"].tolist() == [3, 4]
     assert counts.loc["normalised_mm3"].tolist() == [2, 3]
 
 
@@ -193,7 +193,7 @@ def test_a_shrunken_hypothalamus_is_no_outlier_over_time():
         "participant_id": ["a", "a", "b", "b", "c", "c"], "session_id": ["1", "2"] * 3, "years": [0.0, 1.0] * 3,
         "scan": list("abcdef"), "flagged": False, "tested": [True, False] * 3,
         "not_tested": [None, "later session"] * 3, "outlier": [False, True, True, False, False, True],
-        "outlier_of": [None, "hypothalamus_mm3", "hypothalamus_mm3", None, None, "icv_mm3;normalised_mm3"],
+        "outlier_of": [None, "volume_mm3", "volume_mm3", None, None, "icv_mm3;normalised_mm3"],
     })  # fmt: skip
     assert followed(table)["outlier"].tolist() == [False, False, True, True, False, True]
 
