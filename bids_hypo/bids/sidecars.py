@@ -135,6 +135,11 @@ def read_structures(record: Mapping[str, Any]) -> dict[str, Structure]:
     return {str(name): _structure(str(name), entry) for name, entry in record.get("Structures", {}).items()}
 
 
+def read_published(entry: Mapping[str, Any]) -> tuple[Published, ...]:
+    """The published values in an entry of the JSON of a table."""
+    return tuple(Published(**published) for published in entry.get("Published", []))
+
+
 def _structure(name: str, entry: Mapping[str, Any]) -> Structure:
     plausible = dict(entry["Plausible"])
     low, high = plausible.pop("whole_mm3")
@@ -143,7 +148,7 @@ def _structure(name: str, entry: Mapping[str, Any]) -> Structure:
         title=str(entry["Title"]),
         parts=tuple(Part(**part) for part in entry["Parts"]),
         plausible=Plausible(whole_mm3=(float(low), float(high)), **plausible),
-        published=tuple(Published(**published) for published in entry["Published"]),
+        published=read_published(entry),
         methods=str(entry["Methods"]),
         view_mm=float(entry["ViewMM"]),
     )

@@ -13,6 +13,7 @@ from bids_hypo.report.references import REFERENCES, listed
 from bids_hypo.stats.compare import MANN_WHITNEY
 from bids_hypo.stats.results import ALPHA
 
+_FIRST = "that of the first session; within a session scans without quality flags and the lowest run came first"
 LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "pingouin", "plotly", "matplotlib")
 
 
@@ -99,12 +100,13 @@ def _measured(studies: Sequence[GroupStudy]) -> Iterator[tuple[str, tuple[str, .
     counted = {study.image: _n_of_groups(study) for study in studies}
     if len({study.image for study in studies}) == len({_n_of_groups(study) for study in studies}) == 1:
         image, numbers = next(iter(counted.items()))
-        yield (f"Groups were compared with one {_image_words(image)} scan per participant ({numbers}), that of the "
-               "first session; within a session scans without quality flags and the lowest run came first"), ()  # fmt: skip
+        yield f"Groups were compared with one {_image_words(image)} scan per participant ({numbers}), {_FIRST}", ()
         return
     each = "; ".join(f"{study.what}, {_image_words(study.image)} ({_n_of_groups(study)})" for study in studies)
-    yield (f"Groups were compared with one scan per participant for each structure and kind of image ({each}), that of "
-           "the first session; within a session scans without quality flags and the lowest run came first"), ()  # fmt: skip
+    yield (
+        f"Groups were compared with one scan per participant for each structure and kind of image ({each}), {_FIRST}",
+        (),
+    )
 
 
 def _n_of_groups(study: GroupStudy) -> str:

@@ -446,7 +446,7 @@ def test_other_settings_make_it_stale(scan: Scan, tmp_path: Path) -> None:
 def test_remove_outputs_takes_only_one_scan(scan: Scan, tmp_path: Path) -> None:
     twin = Scan(scan.path, {**scan.entities, "run": "02"}, "T1w", scan.dataset_root)
     names, others = finish(scan, tmp_path / "out"), finish(twin, tmp_path / "out")
-    names.structures["hypothalamus"].dseg.with_name(f".{names.structures["hypothalamus"].dseg.name}.123.part").touch()
+    names.structures["hypothalamus"].dseg.with_name(f".{names.structures['hypothalamus'].dseg.name}.123.part").touch()
     remove_outputs(names)
     assert sorted(names.anat_dir.iterdir()) == sorted(others.files)
     assert not outputs_complete(names, SHA256S)

@@ -77,7 +77,11 @@ def test_no_two_scans_share_an_output(make_dataset, tmp_path: Path) -> None:
     ]  # fmt: skip
     scans, _ = find_scans(make_dataset(files), Selection())
     named = [output_names(scan, tmp_path) for scan in scans]
-    every = [path for n in named for path in (*n.files, n.structures["hypothalamus"].edited, n.edited_icv_mask, n.crash, n.figure("x"))]
+    every = [
+        path
+        for n in named
+        for path in (*n.files, n.structures["hypothalamus"].edited, n.edited_icv_mask, n.crash, n.figure("x"))
+    ]
     assert len(scans) == len(files) and len(set(every)) == len(every)
     raw = {scan.path.name for scan in scans}
     assert not raw & {path.name for path in every}
@@ -87,7 +91,10 @@ def test_the_kind_of_image_is_in_the_name_and_can_be_read_from_it(make_scan, tmp
     names = output_names(make_scan(tmp_path / "raw", "sub-01_acq-a_run-1_UNIT1.nii.gz"), tmp_path / "out")
     assert names.structures["hypothalamus"].dseg.name == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_dseg.nii.gz"
     assert names.morph.name == "sub-01_acq-a_run-1_space-UNIT1_desc-volumetric_morph.tsv"
-    assert names.structures["hypothalamus"].edited.name == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_desc-edited_dseg.nii.gz"
+    assert (
+        names.structures["hypothalamus"].edited.name
+        == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_desc-edited_dseg.nii.gz"
+    )
     plain = output_names(make_scan(tmp_path / "raw", "sub-01_acq-a_run-1_T1w.nii.gz"), tmp_path / "out")
     for written in (names, plain):
         source = scan_of_table(written.morph, tmp_path / "out")

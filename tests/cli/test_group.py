@@ -163,8 +163,20 @@ def test_wrong_options(study, capsys, options, code, words):
         (lambda t: t.rename(columns={"site": "age"}), [], 65, "more than one column age"),
         (lambda t: t.assign(group=["ALS\tx", *t["group"][1:]]), [], 65, "line 2 has 7 fields; the header has 6"),
     ],
-    ids=["one member", "one group", "no known control", "age", "duplicates", "unknown people", "no ids", "commas",
-         "units", "a row without a name", "a column twice", "a tab in a quoted field"],
+    ids=[
+        "one member",
+        "one group",
+        "no known control",
+        "age",
+        "duplicates",
+        "unknown people",
+        "no ids",
+        "commas",
+        "units",
+        "a row without a name",
+        "a column twice",
+        "a tab in a quoted field",
+    ],
 )
 def test_wrong_participants(study, capsys, change, options, code, words):
     raw, out = study

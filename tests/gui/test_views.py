@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_hypo.execute.run import run_participant
+from bids_hypo.execute.participant import run_participant
 from bids_hypo.gui import views
 from bids_hypo.workflow.options import RunOptions
 from tests.finished import finished_dataset

@@ -138,8 +138,10 @@ def test_a_broken_scan_is_recorded_and_the_others_go_on(small):
 @pytest.mark.parametrize(
     ("files", "years"),
     [
-        ({"sub-1": "session_id\tacq_time\nses-1\t2020-01-01T10:00:00\nses-2\t2021-01-01T10:00:00\n"},
-         [0, 366 / 365.25]),
+        (
+            {"sub-1": "session_id\tacq_time\nses-1\t2020-01-01T10:00:00\nses-2\t2021-01-01T10:00:00\n"},
+            [0, 366 / 365.25],
+        ),
         ({"sub-1": "session_id\tage\nses-1\t50.5\nses-2\t52\n"}, [0, 1.5]),
         ({"sub-1": "session_id\tacq_time\tage\nses-1\t2020-01-01\t50\nses-2\tn/a\t53\n"}, [0, 3]),
         ({}, [np.nan, np.nan]),

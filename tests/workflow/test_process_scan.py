@@ -19,7 +19,8 @@ from bids_hypo.bids.tables import morph_numbers
 from bids_hypo.errors import ScanReadError
 from bids_hypo.models.catalog import find_models
 from bids_hypo.structures import HYPOTHALAMUS, ICV
-from bids_hypo.workflow import drawing, process
+from bids_hypo.workflow import drawing
+from bids_hypo.workflow import process as processing
 from bids_hypo.workflow.reports import redraw
 from bids_hypo.workflow.scan import Models
 from tests.finished import TRIDENT, segmentation_of
@@ -41,8 +42,8 @@ def scan_and_models(request, tmp_path, monkeypatch):
         whole = segmentation_of(volume, names)
         return replace(whole, pose=replace(whole.pose, rotation=axes), icv_flags=("defaced_into_brain",))
 
-    monkeypatch.setattr(process, "segment_volume", found)
-    return names, lambda: process.process_scan(names, models, settings={"Fast": False})
+    monkeypatch.setattr(processing, "segment_volume", found)
+    return names, lambda: processing.process_scan(names, models, settings={"Fast": False})
 
 
 def _complete(names):
@@ -103,14 +104,14 @@ def test_the_checksum_is_of_the_bytes_that_were_measured(scan_and_models):
 @pytest.mark.parametrize("moment", ["after", "before"])
 def test_a_scan_that_is_replaced_while_it_is_read_leaves_no_wrong_record(scan_and_models, monkeypatch, moment):
     names, process = scan_and_models
-    path, read = names.scan.path, process.read_volume
+    path, read = names.scan.path, processing.read_volume
 
     def replacing(source):
         volume = read(source) if moment == "after" else None
         path.write_bytes(path.read_bytes() + b"a note after the image")
         return volume or read(source)
 
-    monkeypatch.setattr(process, "read_volume", replacing)
+    monkeypatch.setattr(processing, "read_volume", replacing)
     with pytest.raises(ScanReadError, match="while it was being read"):
         process()
     assert not any(p.exists() for p in names.files)
@@ -120,7 +121,7 @@ def test_results_of_an_earlier_run_stay_until_there_are_new_ones(scan_and_models
     """A process that is ended while it segments must not have taken away what was complete."""
     names, process = scan_and_models
     process()
-    segment, seen = process.segment_volume, []
+    segment, seen = processing.segment_volume, []
 
     def looks(*arguments, **options):
         seen.append(_complete(names))
@@ -128,7 +129,7 @@ def test_results_of_an_earlier_run_stay_until_there_are_new_ones(scan_and_models
         seen.append(_complete(names))
         return segment(*arguments, **options)
 
-    monkeypatch.setattr(process, "segment_volume", looks)
+    monkeypatch.setattr(processing, "segment_volume", looks)
     assert process().status == "done" and seen == [True, True]
     sidecar(names.morph).unlink()
     remove_unfinished(names, names.items)
@@ -159,9 +160,9 @@ def test_a_further_structure_leaves_what_was_measured_before(scan_and_models, mo
         whole = segmentation_of(volume, both)
         return replace(whole, found={name: one for name, one in whole.found.items() if name in wanted})
 
-    monkeypatch.setattr(process, "segment_volume", found)
-    monkeypatch.setattr(process, "provenance", _named)
-    process.process_scan(both, _Both, items=[TRIDENT.name], settings={"Fast": False})
+    monkeypatch.setattr(processing, "segment_volume", found)
+    monkeypatch.setattr(processing, "provenance", _named)
+    processing.process_scan(both, _Both, items=[TRIDENT.name], settings={"Fast": False})
     assert before == {path: path.read_bytes() for path in before}
     table = morph_numbers(names.morph)
     assert list(dict.fromkeys(table["structure"])) == [HYPOTHALAMUS, TRIDENT.name, ICV]
@@ -170,9 +171,9 @@ def test_a_further_structure_leaves_what_was_measured_before(scan_and_models, mo
     in_whole = table[(table["structure"] == TRIDENT.name) & (table["part"] == "prong")]
     assert whole["volume_mm3"].item() == pytest.approx(in_whole["volume_mm3"].sum())
 
-    monkeypatch.setattr(process, "segment_volume", lambda *_a, **_k: 1 / 0)
+    monkeypatch.setattr(processing, "segment_volume", lambda *_a, **_k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        process.process_scan(both, _Both, items=[TRIDENT.name], settings={"Fast": False})
+        processing.process_scan(both, _Both, items=[TRIDENT.name], settings={"Fast": False})
     assert before == {path: path.read_bytes() for path in before} and _complete(names)
     assert not any(path.exists() for path in both.structures[TRIDENT.name].images)
     assert set(morph_numbers(names.morph)["structure"]) == {HYPOTHALAMUS, ICV}
