@@ -144,9 +144,9 @@ class Structure:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Kinds of its parts, each once; none for a structure that is one piece on each side."""
-        several = len({part.hemisphere for part in self.parts}) < len(self.parts)
-        return tuple(dict.fromkeys(part.kind for part in self.parts)) if several else ()
+        """Kinds of its parts, each once; none for a structure that is one piece, or one on each side."""
+        found = tuple(dict.fromkeys(part.kind for part in self.parts))
+        return found if len(found) > 1 else ()
 
     def of(self, hemisphere: str | None, *, in_whole: bool = False) -> tuple[Part, ...]:
         """Parts of a side; with ``in_whole`` only those that count in the whole."""

@@ -80,8 +80,9 @@ def overlapping(todo: Sequence[Scan], options: RunOptions, *, tell: Tell | None 
     """
     options = replace(options, voxel_limit=limit_for(options.memory_gb, n_scans=options.overlap))
     models_for(options)  # here, not in a thread: an unusable device or model ends the run, not each scan
+    do = work if tell is None else partial(work, tell=tell)
     with ThreadPoolExecutor(options.overlap, thread_name_prefix="scan") as pool:
-        futures = [pool.submit(work, scan, options, tell=tell) for scan in todo]
+        futures = [pool.submit(do, scan, options) for scan in todo]
         try:
             for future in as_completed(futures):
                 yield future.result()

@@ -103,8 +103,8 @@ COLUMNS: dict[str, str] = {
     "df": "Degrees of freedom",
     "df_denominator": "Degrees of freedom of the denominator of F",
     "p": "p value, two-sided, not corrected",
-    "p_holm": "p value corrected for its family by Holm: the chosen tests of one analysis in one sample, of one structure on one "
-    "kind of image, of the whole or one part",
+    "p_holm": "p value corrected for its family by Holm: the chosen tests of one analysis in one sample, of one "
+    "structure on one kind of image, of the whole or one part",
     "p_fdr": "p value corrected for its family by Benjamini and Hochberg (false discovery rate)",
     "p_normal_a": "Shapiro-Wilk test of the first group (omnibus: the smallest p of all groups; ancova: residuals)",
     "p_normal_b": "Shapiro-Wilk test of the second group",

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from bids_hypo.bids import sidecar
-from bids_hypo.bids.names import FIGURES, FIGURES_RECORD
+from bids_hypo.bids.names import FIGURES_RECORD, HEAD_FIGURES, STRUCTURE_FIGURES
 from bids_hypo.bids.query import Selection
 from bids_hypo.bids.sidecars import read_record, write_json
 from bids_hypo.errors import ExitCode
 from bids_hypo.execute.participant import run_participant, summary_table
 from bids_hypo.execute.reporting import finish_reports
 from bids_hypo.image.volume import read_volume
+from bids_hypo.structures import HYPOTHALAMUS
 from bids_hypo.workflow import drawing, reports
+from bids_hypo.workflow.drawing import figure_paths
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.result import read_result
 from tests.finished import finished_dataset, paths_of
@@ -39,7 +41,7 @@ def test_a_run_without_work_makes_what_is_missing_and_then_nothing(finished):
     code, results = run_participant(options)
     assert code is ExitCode.OK and {r.status for r in results} == {"kept"}
     assert not any(r.report_error for r in results)
-    made = [*(n.figure(*f) for n in names for f in FIGURES.values()), *{n.report for n in names}]
+    made = [*(path for n in names for path in figure_paths(n, [HYPOTHALAMUS]).values()), *{n.report for n in names}]
     assert all(p.is_file() for p in made)
     assert {p.name for p in options.output_dir.glob("*.html")} == {"sub-01.html", "sub-02.html", "index.html"}
     assert sorted(p.suffix for p in (options.output_dir / "logs").glob("CITATION.*")) == [".bib", ".md", ".tex"]
@@ -61,12 +63,12 @@ def test_a_page_holds_all_runs_of_a_subject(finished):
 def test_only_what_is_older_than_its_results_is_made_again(finished):
     options, names = finished
     run_participant(options)
-    times = {n.scan.name: n.figure(*FIGURES["head"]).stat().st_mtime_ns for n in names}
+    times = {n.scan.name: n.figure(*HEAD_FIGURES["head"]).stat().st_mtime_ns for n in names}
     pages = {n.report: n.report.stat().st_mtime_ns for n in names}
     late = sidecar(names[2].morph)
     os.utime(late, ns=(10**9 + max(times.values()),) * 2)
     run_participant(options)
-    changed = [n.scan.name for n in names if n.figure(*FIGURES["head"]).stat().st_mtime_ns != times[n.scan.name]]
+    changed = [n.scan.name for n in names if n.figure(*HEAD_FIGURES["head"]).stat().st_mtime_ns != times[n.scan.name]]
     assert changed == [names[2].scan.name]
     assert {p.name for p, t in pages.items() if p.stat().st_mtime_ns != t} == {"sub-02.html"}
 
@@ -116,7 +118,7 @@ SCRIPT = b'<svg xmlns="http://www.w3.org/2000/svg"><script>document.title = "min
 def test_a_figure_that_is_not_as_it_was_drawn_is_drawn_again(finished, foreign):
     options, names = finished
     run_participant(options)
-    coronal, page = names[2].figure(*FIGURES["coronal"]), names[2].report
+    coronal, page = names[2].figure(*STRUCTURE_FIGURES["coronal"], structure=HYPOTHALAMUS), names[2].report
     before = coronal.read_bytes(), page.read_bytes()
     coronal.write_bytes(foreign)
     _, results = run_participant(options)
@@ -127,7 +129,7 @@ def test_a_figure_that_is_not_as_it_was_drawn_is_drawn_again(finished, foreign):
 def test_a_figure_that_cannot_be_drawn_again_is_not_shown_and_the_page_says_so(finished, caplog):
     options, names = finished
     run_participant(options)
-    coronal = names[2].figure(*FIGURES["coronal"])
+    coronal = names[2].figure(*STRUCTURE_FIGURES["coronal"], structure=HYPOTHALAMUS)
     coronal.write_bytes(SCRIPT)
     names[2].report.unlink()
     names[2].scan.path.unlink()
@@ -140,7 +142,8 @@ def test_a_figure_that_cannot_be_drawn_again_is_not_shown_and_the_page_says_so(f
 def test_a_script_does_not_reach_a_page_even_with_its_checksum_in_the_record(finished, caplog):
     options, names = finished
     run_participant(options)
-    coronal, record = names[2].figure(*FIGURES["coronal"]), names[2].figure(*FIGURES_RECORD)
+    coronal = names[2].figure(*STRUCTURE_FIGURES["coronal"], structure=HYPOTHALAMUS)
+    record = names[2].figure(*FIGURES_RECORD)
     coronal.write_bytes(SCRIPT)
     content = read_record(record)
     content["Files"][coronal.name] = hashlib.sha256(SCRIPT).hexdigest()
