@@ -168,4 +168,5 @@ def _record(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "Sources": [f"bids:{RAW_LINK}:{rows[0]['source_file']}"],
         "Models": {str(k): {"Name": name, "Version": version} for k, (name, _, version) in enumerate(named)},
         "Settings": {"Fast": "fast" in models},
+        "Structures": {row["structure"]: {"Title": row.get("title") or row["structure"]} for row in rows},
     }

@@ -23,8 +23,8 @@ from bids_hypo.structures import ICV as ICV_NAME
 MISSING = "n/a"
 REFERENCE_RANGE_CM3 = (500.0, 3000.0)
 BATCH_COLUMNS = (
-    "file", "participant_id", "session_id", "run", "scan", "source_file", "structure", "part", "left_mm3", "right_mm3",
-    "volume_mm3", "volume_sd_mm3", "icv_mm3", "icv_sd_mm3", "flags", "models",
+    "file", "participant_id", "session_id", "run", "scan", "source_file", "structure", "title", "part", "left_mm3",
+    "right_mm3", "volume_mm3", "volume_sd_mm3", "icv_mm3", "icv_sd_mm3", "icv_source", "flags", "models",
 )  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def default_reference_cm3() -> float:
 def titles_of(names: OutputNames, rows: list[dict[str, str]]) -> list[str]:
     """What each row of a scan's table is about, in words."""
     structures = read_structures(read_record(sidecar(names.morph)))
-    titles = {}
+    titles: dict[tuple[str, str, str | None], str] = {}
     for name in dict.fromkeys(row["structure"] for row in rows if row["structure"] != ICV_NAME):
         own = [(row["part"], None if row["hemisphere"] == MISSING else row["hemisphere"])
                for row in rows if row["structure"] == name]  # fmt: skip

@@ -170,8 +170,8 @@ def read_stack(folder: Path, name: str) -> Stack:
     """
     about = json.loads((folder / "about.json").read_text())[name]
     masks = tuple(
-        Mask(*part, np.load(folder / f"{name}-{number}.npy", mmap_mode="r"))
-        for number, part in enumerate(about["parts"])
+        Mask(key, title, colour, np.load(folder / f"{name}-{number}.npy", mmap_mode="r"))
+        for number, (key, title, colour) in enumerate(about["parts"])
     )
     grey = np.load(folder / f"{name}-grey.npy", mmap_mode="r")
     return Stack(grey, masks, about["spacing_mm"], tuple(about["middle_mm"]))
