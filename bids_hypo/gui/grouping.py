@@ -95,7 +95,8 @@ def _take_table(path: Path, out: Path, seen: Seen) -> None:
     table = table[table["volume_mm3"].notna()]
     if table.empty:
         raise TableError(text("error.table_rows", name=path.name))
-    for _, rows in table.groupby("scan", sort=False, dropna=False):
+    again = table.groupby(["scan", "structure", "part"], dropna=False).cumcount()  # rows of a scan that come twice
+    for _, rows in table.groupby([table["scan"], again], sort=False, dropna=False):
         told = [{str(k): None if pd.isna(v) else v for k, v in row.items()} for row in rows.to_dict("records")]
         _write_scan(told, path.name, out, seen)
 

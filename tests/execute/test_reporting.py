@@ -21,9 +21,10 @@ from bids_hypo.models.catalog import find_models
 from bids_hypo.structures import HYPOTHALAMUS
 from bids_hypo.workflow import drawing, reports
 from bids_hypo.workflow.drawing import figure_paths
+from bids_hypo.workflow.edited import Counted
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.result import read_result
-from tests.finished import finished_dataset, paths_of
+from tests.finished import finished_dataset, paths_of, structure_named
 from tests.phantoms import bids_errors
 
 
@@ -108,7 +109,9 @@ def test_drawing_within_a_scan_never_raises(finished, monkeypatch, caplog):
     monkeypatch.setattr(drawing, "structure_mosaics", lambda *_: 1 / 0)
     volume = read_volume(names.scan.path)
     labels = np.zeros(volume.data.shape, np.uint8)
-    text = drawing.try_to_draw(names, volume, labels, labels > 0)
+    text = drawing.try_to_draw(
+        names, volume, Counted({HYPOTHALAMUS: (structure_named(HYPOTHALAMUS), labels)}, labels > 0)
+    )
     assert "ZeroDivisionError" in text and str(names.scan.path) in text and text in caplog.text
 
 
@@ -137,7 +140,7 @@ def test_a_figure_that_cannot_be_drawn_again_is_not_shown_and_the_page_says_so(f
     finish_reports([read_result(n) for n in names], [n.scan for n in names], options, find_models())
     text = names[2].report.read_text()
     assert "mine" not in text and "Not shown, for the files are not as they were drawn: Coronal" in text
-    assert coronal.name in caplog.text and text.count("<h3>") == names[0].report.read_text().count("<h3>") / 2 - 1
+    assert coronal.name in caplog.text and text.count("<h4>") == names[0].report.read_text().count("<h4>") / 2 - 1
 
 
 def test_a_script_does_not_reach_a_page_even_with_its_checksum_in_the_record(finished, caplog):

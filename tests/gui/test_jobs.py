@@ -11,6 +11,7 @@ from bids_hypo.gui import jobs
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage
 from bids_hypo.gui.options import GuiOptions, Limits
 from bids_hypo.gui.sessions import Sessions
+from bids_hypo.models.catalog import find_models
 from bids_hypo.workflow.result import ScanResult, Status
 from bids_hypo.workflow.stopwatch import Stopwatch
 from tests.phantoms import make_bids_dataset
@@ -167,4 +168,4 @@ def test_a_job_needs_room(sessions):
 
 class _Models:
     def __init__(self):
-        self.bundles, self.device = {}, "cpu"
+        self.catalog, self.device = find_models(), "cpu"

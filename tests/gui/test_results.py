@@ -9,12 +9,14 @@ from bids_hypo.gui import html, results
 from tests.finished import finished_dataset
 
 ROWS = [
-    {"structure": "hypothalamus", "part": "whole", "hemisphere": "L", "volume_mm3": "400.125", "volume_sd_mm3": "n/a", "flags": "n/a"},
+    {"structure": "hypothalamus", "part": "whole", "hemisphere": "L", "volume_mm3": "400.125", "volume_sd_mm3": "n/a",
+     "flags": "n/a"},
     {"structure": "hypothalamus", "part": "whole", "hemisphere": "R", "volume_mm3": "410.0", "volume_sd_mm3": "n/a",
      "flags": "asymmetric;small_volume"},
     {"structure": "hypothalamus", "part": "whole", "hemisphere": "B", "volume_mm3": "810.125", "volume_sd_mm3": "9.1",
      "flags": "asymmetric"},
-    {"structure": "ICV", "part": "whole", "hemisphere": "B", "volume_mm3": "1500000.0", "volume_sd_mm3": "n/a", "flags": "n/a"},
+    {"structure": "ICV", "part": "whole", "hemisphere": "B", "volume_mm3": "1500000.0", "volume_sd_mm3": "n/a",
+     "flags": "n/a"},
 ]  # fmt: skip
 TITLES = ["<left>", "right", "both", "ICV"]
 

@@ -72,7 +72,8 @@ def test_markup_that_came_through_would_not_run(browser, pages, name):
 
 def test_the_page_says_what_was_found_and_done(pages):
     text = (pages / "sub-02.html").read_text()
-    for words in ("Asymmetric", "left and right differ by more than is plausible", "Touches the region&#39;s border", "n = 3",
+    for words in ("Asymmetric", "left and right differ by more than is plausible", "Touches the region&#39;s border",
+                  "n = 3",
                   "sub-02/anat/sub-02_T1w.nii.gz", "Model for anatomy", "cpu", "cannot be measured", "2.1 in all",
                   "Vernikouskaya"):  # fmt: skip
         assert words in text
