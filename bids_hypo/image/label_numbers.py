@@ -1,8 +1,9 @@
 """Which numbers a structure has in label images: those of this program, and of others by the name of the program.
 
-The numbers of other programs stand in ``label_numbers.json``: for each program and structure ``labels`` of the whole,
-and where known its ``parts``, the ``file`` of a subject, numbers that the image may hold besides (``among``), and where
-the numbers were found (``source``). A program without a structure is listed because it gives none that is known here.
+The numbers of other programs stand in ``label_numbers.json`` under ``tools``: for each program and structure ``labels``
+of the whole, and where known its ``parts``, the ``file`` of a subject, numbers that the image may hold besides
+(``among``), and where the numbers were found (``source``). A program without a structure is listed because it gives none
+that is known here. Under ``names`` stands what else a structure is called in names of files, as a regular expression.
 """
 
 from __future__ import annotations
@@ -110,21 +111,25 @@ class Wanted:
             return Labels({BOTH: frozenset(found)})
         return None
 
+    def is_named(self, label: str) -> bool:
+        """Whether a label in the name of a file means the structure: it begins alike, or is another name of it."""
+        others = [pattern for name, pattern in _content()["names"].items() if self.name.lower().startswith(name)]
+        return any(re.search(pattern, label, re.IGNORECASE) for pattern in others or [f"^{self.name[:4]}"])
+
     def _known(self) -> dict[str, Any]:
         name = self.name.lower()
-        return {tool: entry for tool, known in _tools().items() for of, entry in known.items() if name.startswith(of)}
+        return {tool: entry for tool, known in _content()["tools"].items() for of, entry in known.items() if name.startswith(of)}
 
 
 @cache
-def _tools() -> dict[str, dict[str, Any]]:
-    text = (files("bids_hypo") / "image" / "label_numbers.json").read_text(encoding="utf-8")
-    tools: dict[str, dict[str, Any]] = json.loads(text)
-    return tools
+def _content() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((files("bids_hypo") / "image" / "label_numbers.json").read_text("utf-8"))
+    return content
 
 
 def known_tools() -> tuple[str, ...]:
     """Names of the programs whose numbers are known for some structure or other, ours first."""
-    return (OURS, *_tools())
+    return (OURS, *_content()["tools"])
 
 
 def labels_of(entry: Mapping[str, Any]) -> Labels:

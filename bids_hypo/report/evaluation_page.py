@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,11 +16,16 @@ from matplotlib.figure import Figure
 
 from bids_hypo.bids.names import FIGURES_FOLDER
 from bids_hypo.image.volume import write_bytes
-from bids_hypo.report.agreement_figures import associations_figure, bland_altman_figure, metrics_figure
+from bids_hypo.report.agreement_figures import (
+    SERIES_WORDS,
+    associations_figure,
+    bland_altman_figure,
+    metrics_figure,
+)
 from bids_hypo.report.html import NO_FORMULAS, data_uri, png_bytes, write_page
-from bids_hypo.report.outline_figures import OutlineCase, outline_figure
+from bids_hypo.report.outline_figures import FOUND_COLOUR, TRUTH_COLOUR, OutlineCase, outline_figure
+from bids_hypo.structures import BOTH, LEFT, RIGHT, WHOLE
 
-SIDE_WORDS = {"B": "whole", "L": "left", "R": "right"}
 _SHORT_TESTS = {"paired t": "t", "Wilcoxon signed-rank": "W"}
 _LIBRARIES = ("scipy", "statsmodels", "pingouin", "nibabel", "numpy")
 
@@ -52,6 +58,8 @@ class EvaluationPage:
     ----------
     out : Path
         Folder of the page.
+    title : str
+        Of the structure.
     truth : str
         Name of the truth.
     scans, compared : DataFrame
@@ -69,6 +77,7 @@ class EvaluationPage:
     """
 
     out: Path
+    title: str
     truth: str
     scans: pd.DataFrame
     compared: pd.DataFrame
@@ -88,7 +97,7 @@ class EvaluationPage:
     @property
     def sides(self) -> list[str]:
         """Hemispheres that were compared: B first."""
-        return [h for h in SIDE_WORDS if h in set(self.compared["hemisphere"])]
+        return [h for h in SERIES_WORDS if h in set(self.compared["hemisphere"])]
 
 
 def write_evaluation_page(page: EvaluationPage) -> None:
@@ -99,38 +108,66 @@ def write_evaluation_page(page: EvaluationPage) -> None:
     page : EvaluationPage
     """
     with mpl.rc_context(NO_FORMULAS):
-        pictures = _pictures(page)
+        sections = [_section(_of_part(page, str(part)), str(part)) for part in page.compared["part"].unique()]
+        outlines = _outlines(page)
+    pictures = {name: payload for section in sections for name, payload in section["files"].items()} | outlines
     for name, payload in pictures.items():
         write_bytes(page.out / FIGURES_FOLDER / f"{name}.png", payload)
     write_page(
         page.out / "evaluation.html",
         "evaluation.html",
         page=page,
-        words=SIDE_WORDS,
+        words=SERIES_WORDS,
         headline=headline(page),
         counts=_counts(page),
         missing=_noted(page.scans[page.scans["status"] != "compared"]),
         odd=_noted(page.scans[(page.scans["status"] == "compared") & page.scans["note"].notna()]),
         resampled=_resampled(page),
-        summary={side: _summary_rows(page, side) for side in page.sides},
+        sections=sections,
+        outlines={name: data_uri(payload, "image/png") for name, payload in outlines.items()},
+        outline_colours={"truth": TRUTH_COLOUR, "prediction": FOUND_COLOUR},
         summary_columns={"title": "", "truth": "Truth"} | {m: m for m in page.methods},
-        ranking=_ranking_rows(page),
-        comparisons=_comparison_rows(page),
-        agreement={side: _agreement_rows(page, side) for side in page.sides},
         n_missing=int((page.scans["status"] != "compared").sum()),
-        associations=_association_rows(page),
         scan_rows=_scan_rows(page),
         scan_columns=_scan_columns(page),
-        pictures={name: data_uri(payload, "image/png") for name, payload in pictures.items()},
         libraries={name: version(name) for name in _LIBRARIES},
     )
 
 
+def _of_part(page: EvaluationPage, part: str) -> EvaluationPage:
+    """The page as it would be if there were only this part."""
+    tables = {name: table[table["part"] == part] for name, table in page.tables.items() if len(table)}
+    compared = page.compared[page.compared["part"] == part]
+    with_it = {name: table for name, table in tables.items() if len(table)}
+    return replace(page, compared=compared, tables=with_it)
+
+
+def _section(page: EvaluationPage, part: str) -> dict[str, Any]:
+    """What the page shows of a part, or of the whole: the same for each."""
+    before = "" if part == WHOLE else f"part-{re.sub('[^A-Za-z0-9]+', '-', part)}_"
+    pictures = _pictures(page)
+    return {
+        "part": part,
+        "is_whole": part == WHOLE,
+        "title": f"Whole {page.title}" if part == WHOLE else part[:1].upper() + part[1:],
+        "sides": page.sides,
+        "summary": {side: _summary_rows(page, side) for side in page.sides},
+        "ranking": _ranking_rows(page),
+        "comparisons": _comparison_rows(page),
+        "agreement": {side: _agreement_rows(page, side) for side in page.sides},
+        "associations": _association_rows(page),
+        "analyses": list(page.tables["associations"]["analysis"].unique()) if "associations" in page.tables else [],
+        "pictures": {name: data_uri(payload, "image/png") for name, payload in pictures.items()},
+        "files": {f"{before}{name}": payload for name, payload in pictures.items()},
+    }
+
+
 def headline(page: EvaluationPage) -> list[str]:
     """One plain sentence a method on the whole structure."""
-    metrics = {(row["method"], row["metric"]): row for row in _records(page.tables["metrics"], "B")}
+    page = _of_part(page, WHOLE)
+    metrics = {(row["method"], row["metric"]): row for row in _records(page.tables["metrics"], BOTH)}
     sentences = []
-    for row in _records(page.tables["agreement"], "B"):
+    for row in _records(page.tables["agreement"], BOTH):
         method = row["method"]
         error = float(metrics[method, "volume_error_percent"]["mean"])
         word = "larger" if error > 0 else "smaller"
@@ -157,20 +194,25 @@ def _spread(row: Mapping[str, Any], digits: int) -> str:
 def _pictures(page: EvaluationPage) -> dict[str, bytes]:
     figures: dict[str, Figure] = {}
     boxes = [(m.name, f"{m.title}, {m.unit}" if m.unit else m.title) for m in page.boxes]
-    figures["metrics"] = metrics_figure(page.compared, boxes, ["B"])
+    figures["metrics"] = metrics_figure(page.compared, boxes, [BOTH])
     for side in page.sides:
-        figures[f"bland-altman_{SIDE_WORDS[side]}"] = bland_altman_figure(page.compared, page.tables["agreement"], side)
+        figures[f"bland-altman_{SERIES_WORDS[side]}"] = bland_altman_figure(page.compared, page.tables["agreement"], side)
     if len(page.sides) > 1:
-        figures["metrics_sides"] = metrics_figure(page.compared, boxes, ["L", "R"])
+        figures["metrics_sides"] = metrics_figure(page.compared, boxes, [LEFT, RIGHT])
     if "associations" in page.tables:
         table = page.tables["associations"]
         for n, analysis in enumerate(table["analysis"].unique()):
             figures[f"associations_{n + 1}"] = associations_figure(table, analysis)
-    pictures = {name: png_bytes(figure) for name, figure in figures.items()}
-    for n, cases in enumerate(page.outlines.values()):
-        if cases:
-            pictures[f"outlines_{n + 1}"] = png_bytes(outline_figure(cases), dpi=90)
-    return pictures
+    return {name: png_bytes(figure) for name, figure in figures.items()}
+
+
+def _outlines(page: EvaluationPage) -> dict[str, bytes]:
+    """The best, the median and the worst scan of each method."""
+    return {
+        f"outlines_{n}": png_bytes(outline_figure(cases), dpi=90)
+        for n, cases in enumerate(page.outlines.values(), start=1)
+        if cases
+    }
 
 
 def _counts(page: EvaluationPage) -> list[dict[str, Any]]:
@@ -186,7 +228,8 @@ def _counts(page: EvaluationPage) -> list[dict[str, Any]]:
 
 def _resampled(page: EvaluationPage) -> list[dict[str, Any]]:
     """Methods on another grid than the truth, and what that grid alone costs."""
-    rows = page.compared[(page.compared["resampled"] == "yes") & (page.compared["hemisphere"] == "B")]
+    compared = page.compared[(page.compared["hemisphere"] == BOTH) & (page.compared["part"] == WHOLE)]
+    rows = compared[compared["resampled"] == "yes"]
     return [
         {"method": method, "n": len(part), "grid_dice": _number(float(part["grid_dice"].astype(float).mean()), 2)}
         for method, part in rows.groupby("method", sort=False)
@@ -218,7 +261,7 @@ def _ranking_rows(page: EvaluationPage) -> list[dict[str, Any]]:
     table = page.tables["ranking"]
     titles = {m.name: m.title for m in page.metrics}
     rows = []
-    for metric, part in table[table["hemisphere"] == "B"].groupby("metric", sort=False):
+    for metric, part in table[table["hemisphere"] == BOTH].groupby("metric", sort=False):
         order = "; ".join(f"{row['rank']}. {row['method']} ({row['mean_rank']:.2f})" for row in _records(part))
         p = part["friedman_p"].iloc[0]
         rows.append({"metric": titles[str(metric)], "order": order, "n": part["n"].iloc[0], "friedman": p_text(p)})
@@ -239,7 +282,7 @@ def _comparison_rows(page: EvaluationPage) -> list[dict[str, Any]]:
             "p": p_text(row["p"]),
             "p_corrected": p_text(row["p_corrected"]),
         }
-        for row in _records(table, "B")
+        for row in _records(table, BOTH)
     ]
 
 
@@ -277,14 +320,14 @@ def _association_rows(page: EvaluationPage) -> list[dict[str, Any]]:
             "rho": _number(row["spearman_rho"], 2),
             "rho_p": p_text(row["spearman_p"]),
         }
-        for row in _records(table.sort_values(["analysis", "score"], kind="stable"), "B")
+        for row in _records(table.sort_values(["analysis", "score"], kind="stable"), BOTH)
     ]
 
 
 def _scan_rows(page: EvaluationPage) -> list[dict[str, Any]]:
     rows = page.scans[page.scans["status"] == "compared"]
     return [
-        {"scan": row["scan"], "method": row["method"], "side": SIDE_WORDS[row["hemisphere"]]}
+        {"scan": row["scan"], "method": row["method"], "part": row["part"], "side": SERIES_WORDS[row["hemisphere"]]}
         | {"true_mm3": _number(row["true_mm3"], 0)}
         | {m.name: _number(row[m.name], m.digits) for m in page.metrics if m.name in rows}
         for row in _records(rows)
@@ -292,7 +335,8 @@ def _scan_rows(page: EvaluationPage) -> list[dict[str, Any]]:
 
 
 def _scan_columns(page: EvaluationPage) -> dict[str, str]:
-    first = {"scan": "Scan", "method": "Method", "side": "Side", "true_mm3": "Truth, mm³"}
+    of_part = {"part": "Part"} if page.scans["part"].nunique() > 1 else {}
+    first = {"scan": "Scan", "method": "Method", **of_part, "side": "Side", "true_mm3": "Truth, mm³"}
     return first | {m.name: f"{m.title}, {m.unit}" if m.unit else m.title for m in page.metrics if m.name in page.scans}
 
 
