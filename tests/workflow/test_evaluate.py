@@ -13,6 +13,8 @@ from scipy import ndimage, stats
 
 from bids_hypo.bids.scores import Scores
 from bids_hypo.errors import CannotCreateError, NoInputError, NothingSelectedError, UsageError
+from bids_hypo.image.label_numbers import Wanted
+from bids_hypo.structures import HYPOTHALAMUS
 from bids_hypo.workflow.evaluate import evaluate
 from bids_hypo.workflow.evaluation_associations import associations_table
 from bids_hypo.workflow.evaluation_columns import column_dictionary
@@ -23,6 +25,7 @@ from tests.phantoms import affine_for, inside_ellipsoid, make_bids_dataset, phan
 SHAPE = (26, 22, 20)
 AFFINE = affine_for("RAS", (1.0, 1.0, 1.0), SHAPE)
 N = 6
+HYPO = Wanted(HYPOTHALAMUS)
 
 
 def _truth(number):
@@ -74,7 +77,7 @@ def _write_folders(tmp_path):
 def _options(folder, **methods):
     names = methods or {"FreeSurfer": "subjects", "moved": "moved", "thin": "thin"}
     sources = tuple(Source(name, folder / where) for name, where in names.items())
-    return EvaluateOptions(Source("truth", folder / "truth"), sources, folder / "out")
+    return EvaluateOptions(Source("truth", folder / "truth"), sources, folder / "out", HYPO)
 
 
 def _read(folder, name):
@@ -113,7 +116,8 @@ def test_ranking_and_comparisons_find_the_order(done):
 
 def test_the_summary_is_laid_out_like_the_papers_table(done):
     folders, _ = done
-    summary = _read(folders, "summary").set_index(["hemisphere", "metric"])
+    summary = _read(folders, "summary").set_index(["structure", "part", "hemisphere", "metric"])
+    summary = summary.loc[HYPOTHALAMUS].loc["whole"]
     assert list(summary.columns) == ["unit", "n", "truth", "FreeSurfer", "moved", "thin"]
     assert summary.loc[("B", "dice"), "FreeSurfer"] == "1.00 ± 0.00"
     values = np.array([(_truth(n) > 0).sum() for n in range(1, N)])
