@@ -1,4 +1,4 @@
-"""Reading the segmentation of a scan by what is known of its numbers: told, recorded beside it, or those of a program."""
+"""Reading the segmentation of a scan by what its numbers mean: told, recorded beside it, or a program's own."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ Examples:
       --prediction FIRST=first/ --pattern 'FIRST={subject}/*_all_fast_firstseg.nii.gz' --labels FIRST:fsl
 
 A segmentation may be labels (dseg), a mask or a probability for each side, a 4-D probability (a frame a part, or left
-and right) or one mask; .nii, .nii.gz or .mgz. Without a pattern, BIDS names and the folders of FreeSurfer and FastSurfer
-are understood.
+and right) or one mask; .nii, .nii.gz or .mgz. Without a pattern, BIDS names and the folders of FreeSurfer and
+FastSurfer are understood.
 Exit codes: 0 done (missing predictions are listed), 1 some files could not be read, 18 nothing selected, 64 usage,
 65 bad data, 66 no input, 73 cannot create the output, 74 input/output error.
 """

@@ -118,7 +118,12 @@ class Wanted:
 
     def _known(self) -> dict[str, Any]:
         name = self.name.lower()
-        return {tool: entry for tool, known in _content()["tools"].items() for of, entry in known.items() if name.startswith(of)}
+        return {
+            tool: entry
+            for tool, known in _content()["tools"].items()
+            for of, entry in known.items()
+            if name.startswith(of)
+        }
 
 
 @cache

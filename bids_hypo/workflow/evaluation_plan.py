@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.links import check_writes_stay
+from bids_hypo.bids.matching import match_scans
 from bids_hypo.bids.names import FIGURES_FOLDER
 from bids_hypo.bids.places import check_can_be_made
-from bids_hypo.bids.matching import match_scans
 from bids_hypo.bids.segmentation_files import read_segmentation
 from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations
 from bids_hypo.bids.selection import Selection

@@ -71,7 +71,9 @@ def test_the_order_of_the_axes_does_not_matter(orientation, tmp_path):
     (tmp_path / "b").mkdir()
     shape = (24, 24, 24)
     true = read_parts(_write(tmp_path / "a", "dseg", shape, affine_for("RAS", (1, 1, 1), shape)), "dseg", None, HYPO)
-    found = read_parts(_write(tmp_path / "b", "dseg", shape, affine_for(orientation, (1, 1, 1), shape)), "dseg", None, HYPO)
+    found = read_parts(
+        _write(tmp_path / "b", "dseg", shape, affine_for(orientation, (1, 1, 1), shape)), "dseg", None, HYPO
+    )
     grid = common_grid(true, found)
     assert all(same_lattice(part.grid, grid) for part in found.of.values())
     a, b = masks_on(true, grid), masks_on(found, grid)

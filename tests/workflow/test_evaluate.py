@@ -20,6 +20,7 @@ from bids_hypo.workflow.evaluation_associations import associations_table
 from bids_hypo.workflow.evaluation_columns import column_dictionary
 from bids_hypo.workflow.evaluation_plan import EvaluateOptions, Source
 from bids_hypo.workflow.evaluation_sessions import days_of_dataset, order_remarks
+from tests.finished import TRIDENT, finished_dataset
 from tests.phantoms import affine_for, inside_ellipsoid, make_bids_dataset, phantom_head, world_mm, write_scan
 
 SHAPE = (26, 22, 20)
@@ -372,3 +373,34 @@ def test_an_order_that_labels_do_not_tell_is_told(tmp_path):
     assert [key for key, _ in sorted(days.items(), key=lambda item: item[1])] == [("01", "pre"), ("01", "post")]
     (told,) = order_remarks(sessions, days)
     assert "another order by time than by label" in told and "sub-01" in told
+
+
+def test_a_structure_of_three_parts_that_no_code_knows(tmp_path):
+    """Read by the numbers that are recorded beside it; the part on the midline does not count in the whole."""
+    raw, out, names = finished_dataset(
+        tmp_path, [{"sub": "01"}, {"sub": "02"}, {"sub": "03"}], structures=[HYPOTHALAMUS, TRIDENT.name]
+    )
+    moved = tmp_path / "moved"
+    for scan in names:
+        image = nib.load(scan.structures[TRIDENT.name].dseg)
+        labels = np.roll(np.asarray(image.dataobj), 1, axis=1)
+        write_scan(moved / f"sub-{scan.scan.subject}_seg-trident_dseg.nii.gz", labels, image.affine)
+    for wanted, parts in ((Wanted(TRIDENT.name, TRIDENT), ["whole", "prong", "shaft"]), (Wanted(TRIDENT.name), None)):
+        options = EvaluateOptions(
+            Source("truth", out), (Source("self", out), Source("moved", moved)), tmp_path / "e", wanted, images=raw
+        )
+        if parts is None:  # the moved labels have no record, and nobody says what 31 to 33 mean
+            with pytest.raises(NoInputError, match="Say which numbers are the trident"):
+                evaluate(options)
+            continue
+        tables = evaluate(options).tables
+        scans = pd.read_csv(tmp_path / "e/evaluation_scans.tsv", sep="\t").set_index(["method", "part", "hemisphere"])
+        assert list(tables["agreement"]["part"].unique()) == parts
+        sides = {part: set(scans.loc["self"].loc[part].index) for part in parts}
+        assert sides == {"whole": {"L", "R", "B"}, "prong": {"L", "R", "B"}, "shaft": {"B"}}
+        assert (scans.loc["self", "dice"] == 1).all() and (scans.loc["moved", "dice"] < 1).all()
+        volume = scans.loc["self"].groupby(["part", "hemisphere"])["volume_mm3"].first()
+        assert volume["whole", "B"] == volume["prong", "L"] + volume["prong", "R"] == volume["prong", "B"]
+        assert volume["shaft", "B"] > 0 and set(scans["structure"]) == {"trident"}
+        page = (tmp_path / "e/evaluation.html").read_text()
+        assert "Whole trident of Poseidon" in page and "<h2>Prong</h2>" in page and "<h2>Shaft</h2>" in page
