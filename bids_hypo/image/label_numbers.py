@@ -2,8 +2,9 @@
 
 The numbers of other programs stand in ``label_numbers.json`` under ``tools``: for each program and structure ``labels``
 of the whole, and where known its ``parts``, the ``file`` of a subject, numbers that the image may hold besides
-(``among``), and where the numbers were found (``source``). A program without a structure is listed because it gives none
-that is known here. Under ``names`` stands what else a structure is called in names of files, as a regular expression.
+(``among``), and where the numbers were found (``source``). A program without a structure is listed because it gives
+none that is known here. Under ``names`` stands what else a structure is called in names of files, as a regular
+expression.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def test_each_part_has_its_section(scans, tmp_path):
     both = pd.concat([scans, scans.assign(part="outer <shell>")], ignore_index=True)
     write_evaluation_page(_page(both, tmp_path))
     page = (tmp_path / "evaluation.html").read_text()
-    assert page.count("Agreement of volumes") == 2 and "Outer &lt;shell&gt;</h2>" in page
+    assert page.count("Agreement of volumes</h") == 2 and "Outer &lt;shell&gt;</h2>" in page
     figures = {path.stem for path in (tmp_path / "figures").iterdir()}
     assert figures == {
         "metrics",
