@@ -12,6 +12,7 @@ from bids_hypo.cli.checks import check_files, check_new_folder, need, refuse
 from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command, say
 from bids_hypo.errors import ExitCode, UsageError
+from bids_hypo.structures import HYPOTHALAMUS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,9 +134,10 @@ def _review(args: argparse.Namespace) -> None:
     from bids_hypo.workflow.label_review import review_labels
 
     check_new_folder(args.out, "--out")
-    recipe = load_recipe("hypothalamus")
-    models = load_models(args.device, None, args.models, 16)
-    table = review_labels(_labelled(args, recipe), models, args.out, trusted=args.keep)
+    recipe = load_recipe(args.recipe or args.structure)
+    models = load_models(args.device, None, args.models, 16, (args.structure,))
+    items = _labelled(args, recipe)
+    table = review_labels(items, models, args.out, structure=args.structure, trusted=args.keep)
     say(table[table["doubts"].fillna("") != ""].to_string(index=False, float_format=lambda x: f"{x:.3f}"), table=True)
     logger.info("%s: %s", args.out, table["action"].value_counts().to_dict())
 
@@ -148,22 +150,25 @@ def _measure(args: argparse.Namespace) -> None:
 
     maps = _maps(args)
     check_files(args.scans, "--scans")
-    models = load_models(args.device, None, args.models, 16, mixed=False if args.what == "precision" else None)
+    wanted, structure = (args.structure,), args.structure
+    models = load_models(args.device, None, args.models, 16, wanted, mixed=False if args.what == "precision" else None)
     if args.what == "icv":
         table = accuracy.icv_accuracy(
             maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast, varied_voxels=args.varied_voxels
         )
-    elif args.what == "hypothalamus":
-        recipe = load_recipe("hypothalamus")
+    elif args.what == "structure":
+        recipe = load_recipe(args.recipe or structure)
         items = _labelled(args, recipe)
         if args.part == "folds":
-            table = accuracy.fold_accuracy(items, models)
+            table = accuracy.fold_accuracy(items, models, structure=structure)
         else:
-            table = accuracy.hypothalamus_accuracy(set_aside(items, recipe[args.part]), models, fast=args.fast)
+            aside = set_aside(items, recipe[args.part])
+            table = accuracy.structure_accuracy(aside, models, structure=structure, fast=args.fast)
         say(accuracy.volume_agreement(table), table=True)
     elif args.what == "shrinking":
-        recipe = load_recipe("hypothalamus")
-        table = accuracy.shrinking(set_aside(_labelled(args, recipe), recipe[args.part]), models)
+        recipe = load_recipe(args.recipe or structure)
+        aside = set_aside(_labelled(args, recipe), recipe[args.part])
+        table = accuracy.shrinking(aside, models, structure=structure)
         say(f"slope {accuracy.slope(table['true_percent'], table['found_percent']):.3f}")
     else:
         need(args, "scans")
@@ -171,7 +176,7 @@ def _measure(args: argparse.Namespace) -> None:
             table = steadiness.steadiness(args.scans, models)
             say(steadiness.variation_percent(table).to_string(float_format=lambda x: f"{x:.2f}"), table=True)
         else:
-            mixed = load_models(args.device, None, args.models, 16, mixed=True)
+            mixed = load_models(args.device, None, args.models, 16, wanted, mixed=True)
             table = steadiness.precision_changes(args.scans, models, mixed)
     _report(table, args.out)
 
@@ -199,7 +204,7 @@ def _report(table: pd.DataFrame, out: Path | None) -> None:
         write_tsv(out, table)
 
 
-RECIPE_HELP = "anatomy, hypothalamus, vernikouskaya2023, vernikouskaya2023-icv, gradio-cnn, or a recipe file (.json)"
+RECIPE_HELP = "the name of a shipped recipe (anatomy, locator, hypothalamus, ...), or a recipe file (.json)"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -254,7 +259,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_measure(measure: argparse.ArgumentParser) -> None:
     measure.set_defaults(run=_measure)
-    measure.add_argument("what", choices=("icv", "hypothalamus", "steadiness", "shrinking", "precision"))
+    measure.add_argument("what", choices=("icv", "structure", "steadiness", "shrinking", "precision"))
     measure.add_argument("--part", choices=("validation", "test", "folds"), default="validation",
                          help="people set aside; folds: all but those of the test, each by the network that did not see"
                          " them")  # fmt: skip
@@ -271,6 +276,9 @@ def _add_measure(measure: argparse.ArgumentParser) -> None:
 def _add_data(fit: argparse.ArgumentParser, review: argparse.ArgumentParser, measure: argparse.ArgumentParser) -> None:
     for command in (fit, measure):
         command.add_argument("--label-maps", type=Path, help="folder of head label maps (FreeSurfer numbers, 1 mm)")
+    for command in (review, measure):
+        command.add_argument("--structure", default=HYPOTHALAMUS, metavar="NAME", help="which structure")
+        command.add_argument("--recipe", help="that says who is set aside; by default the one named as the structure")
     for command in (fit, review, measure):
         command.add_argument("--data", type=Path, nargs=2, action="append", metavar=("BIDS_DIR", "LABELS_DIR"),
                              help="a dataset and the folder of its labels; may be given several times")  # fmt: skip

@@ -117,7 +117,8 @@ def _steps(recorded: Recorded, cite: Callable[[str], str], plain: Callable[[str]
     heads = [b for b in recorded.bundles if b.structure is None and _bundle_of(recorded, b.name) is not None]
     measuring = [bundle for bundle in heads if bundle.measures_icv and bundle.role == HEAD]
     locators = [bundle for bundle in heads if bundle.role == HEAD and bundle not in measuring]
-    for bundle in measuring or [None] * (not locators):
+    nobody: list[ModelBundle | None] = [] if locators else [None]
+    for bundle in [*measuring, *(() if measuring else nobody)]:
         parts += ["A network ", *_architecture(bundle), "labelled the intracranial volume and coarse structures. ",
                   *_told(bundle.methods if bundle else "")]  # fmt: skip
     for bundle in locators:

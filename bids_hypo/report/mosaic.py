@@ -52,11 +52,12 @@ class Outline:
 
     Attributes
     ----------
-    colour : str
+    key, colour : str
     lines : list of (M, 2) float
         Closed: mm from the left and from the bottom of the tile.
     """
 
+    key: str
     colour: str
     lines: list[np.ndarray]
 
@@ -238,7 +239,8 @@ def _tile(
     """A slice of the image, by a function that samples it on a grid, and the outlines in it."""
     grid = _slice_grid(panel, axes, size_mm, spacing_mm)
     outlines = tuple(
-        Outline(part.colour, outlines_of(resample(part.mask, grid).data.squeeze(), spacing_mm)) for part in parts
+        Outline(part.key, part.colour, outlines_of(resample(part.mask, grid).data.squeeze(), spacing_mm))
+        for part in parts
     )
     return panel, cut(grid).squeeze().T, outlines
 

@@ -98,9 +98,11 @@ def _averaged(weights: list[Path], folds: list[dict[str, Any]], other: ModelBund
 
 def bundle_description(recipe: dict[str, Any], constants: dict[str, Any]) -> dict[str, Any]:
     """The fields of bundle.json that a recipe and the training data decide."""
-    kept = ("name", "version", "structure", "suffixes", "labels", "architecture", "preprocessing")
+    kept = ("name", "version", "role", "structure", "suffixes", "labels", "architecture", "preprocessing")
+    told = ("title", "parts", "plausible", "published", "methods", "view")
     return {
         **{key: recipe[key] for key in kept},
+        **{key: recipe[key] for key in told if key in recipe},
         **({"mixed_precision": True} if recipe.get("mixed_precision") else {}),
         "constants": {**constants, **recipe.get("constants", {})},
         "licence": recipe.get("licence", "Apache-2.0"),

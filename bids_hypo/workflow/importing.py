@@ -11,8 +11,8 @@ import numpy as np
 
 from bids_hypo.errors import ModelError
 from bids_hypo.image.volume import write_bytes
-from bids_hypo.models.bundle import ModelBundle, save_bundle
-from bids_hypo.models.catalog import HYPOTHALAMUS, find_bundle
+from bids_hypo.models.bundle import STRUCTURE, ModelBundle, save_bundle
+from bids_hypo.models.catalog import find_structures
 from bids_hypo.untrusted import markdown
 from bids_hypo.workflow.bundling import bundle_description
 
@@ -23,7 +23,7 @@ def import_keras(path: Path, recipe: dict[str, Any], target: Path, *, slice_orie
     """Turn a Keras ``.h5`` of a segmentation-models U-Net into a bundle.
 
     Channels, classes, decoder width and backbone are read from the file; the recipe says how scans are prepared. The
-    region's centre is that of the shipped hypothalamus bundle, unless the recipe has ``constants``.
+    region's centre is that of the shipped bundle of the structure, unless the recipe has ``constants``.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def import_keras(path: Path, recipe: dict[str, Any], target: Path, *, slice_orie
         A whole model or its weights alone.
     recipe : dict
     target : Path
-        Bundle folder to write; call it ``hypothalamus`` inside the folder given to ``--models``.
+        Bundle folder to write, inside the folder given to ``--models``.
     slice_orientation : str
         How the slices lay that it was trained on; see `bids_hypo.image.slices.orient`.
 
@@ -59,7 +59,7 @@ def import_keras(path: Path, recipe: dict[str, Any], target: Path, *, slice_orie
         offsets = [offsets[0]] * channels  # one slice, repeated as often as the network wants
     preprocessing = {**recipe["preprocessing"], "slice_offsets": offsets, "slice_orientation": slice_orientation}
     changed = {**recipe, "architecture": architecture, "preprocessing": preprocessing}
-    constants = recipe.get("constants") or dict(find_bundle(HYPOTHALAMUS, None).constants)
+    constants = recipe.get("constants") or _constants_of(recipe)
     target.mkdir(parents=True, exist_ok=True)
     stored = target / "imported.npz"
     try:
@@ -70,6 +70,13 @@ def import_keras(path: Path, recipe: dict[str, Any], target: Path, *, slice_orie
     write_bytes(target / "MODEL_CARD.md", _card(path, changed).encode())
     logger.info("read %s: %s", path, json.dumps(architecture))
     return bundle
+
+
+def _constants_of(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Where the structure lies, as the shipped bundle has it; nothing for other roles."""
+    if recipe.get("role") != STRUCTURE:
+        return {}
+    return dict(find_structures(None, [recipe["structure"]])[recipe["structure"]].constants)
 
 
 def _card(path: Path, recipe: dict[str, Any]) -> str:

@@ -21,10 +21,11 @@ from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume, read_volume, write_bytes, write_nifti
 from bids_hypo.report.html import png_bytes
 from bids_hypo.report.outline_figures import OutlineCase, outline_figure
+from bids_hypo.structures import HYPOTHALAMUS
 from bids_hypo.train.labelled import LABEL_TABLE, LabelledScan, certainty, read_label
-from bids_hypo.workflow.accuracy import out_of_fold
+from bids_hypo.workflow.accuracy import found_parts, out_of_fold
 from bids_hypo.workflow.evaluation_scans import compare_parts
-from bids_hypo.workflow.participant import Models, segment_volume
+from bids_hypo.workflow.scan import Models, segment_volume
 
 logger = logging.getLogger(__name__)
 
@@ -65,18 +66,20 @@ class Review:
 
 
 def review_labels(
-    items: Sequence[LabelledScan], models: Models, out: Path, *, trusted: Sequence[str] = ()
-) -> pd.DataFrame:
+    items: Sequence[LabelledScan], models: Models, out: Path, *, structure: str = HYPOTHALAMUS,
+    trusted: Sequence[str] = (),
+) -> pd.DataFrame:  # fmt: skip
     """Write a label for every scan, those that are doubtful corrected, with a table and pictures of the doubtful ones.
 
     Parameters
     ----------
     items : sequence of LabelledScan
     models : Models
-        Hypothalamus networks trained in folds, and their division.
+        Of the structure: trained in folds, with their division.
     out : Path
         Gets ``labels.tsv`` (`bids_hypo_train fit` reads its weights), ``doubtful-1.png`` ..., and for each dataset a
         folder of probabilities with BIDS names, to be trained on.
+    structure : str
     trusted : sequence of str
         People (``dataset/sub-01``) whose labels stay as they are, doubtful or not.
 
@@ -99,12 +102,12 @@ def review_labels(
         )
     rows, reviewed = [], set()
     pictures = _Pictures(out)
-    for review in _reviews(items, models):
+    for review in _reviews(items, models, structure):
         reviewed.add(review.item.name)
         if review.item.person in trusted:
             review.row.update(action=KEPT, weight=1.0)
         rows.append(review.row)
-        _write_label(review.item, review.final, out)
+        _write_label(review.item, review.final, out, structure)
         if review.row["doubts"]:
             pictures.add(_case(review))
         logger.info("%s: %s %s", review.item.name, review.row["action"], review.row["doubts"])
@@ -113,7 +116,7 @@ def review_labels(
         if item.name not in reviewed:
             label = read_label(item)
             rows.append(_identity(item) | _about(label) | {"action": KEPT, "weight": 1.0})
-            _write_label(item, label, out)
+            _write_label(item, label, out, structure)
     table = pd.DataFrame(rows).sort_values(["dataset", "scan"], ignore_index=True)
     write_tsv(out / LABEL_TABLE, table)
     return table
@@ -139,22 +142,22 @@ class _Pictures:
             self._cases = []
 
 
-def _reviews(items: Sequence[LabelledScan], models: Models) -> Iterator[Review]:
-    for fold, held_out, network in out_of_fold(items, models):
+def _reviews(items: Sequence[LabelledScan], models: Models, structure: str) -> Iterator[Review]:
+    for fold, held_out, network in out_of_fold(items, models, structure):
         for item in held_out:
             label = read_label(item)
             row = _identity(item) | {"fold": fold} | _about(label)
             scan = read_volume(item.scan.path)
             try:
-                delineated = segment_volume(scan, network, what=item.name).hypothalamus
+                segmented = segment_volume(scan, network, suffix=item.scan.suffix, wanted=[structure], what=item.name)
             except SegmentationError as error:
                 logger.error("%s", error)
                 row |= {"doubts": "nothing was found", "action": LEFT_OUT, "weight": 0.0}
                 yield Review(item, row, label, None)
                 continue
-            sides = {side: delineated.probability[..., k] for k, side in enumerate(SIDES)}
+            sides = {side: part.data for side, part in found_parts(segmented.found[structure], scan.affine).of.items()}
             if not label.has_sides:
-                sides = {BOTH: np.minimum(sides[LEFT] + sides[RIGHT], 1)}
+                sides = {BOTH: np.minimum(sum(sides.values()), 1)}
             found = Parts({side: cropped(values, scan.affine) for side, values in sides.items()})
             yield Review(item, row | judge(found, label), label, found)
 
@@ -235,13 +238,13 @@ def _on(part: Volume, grid: Grid) -> np.ndarray:
     return np.clip(resample(padded(part, 8), grid).data, 0, 1)
 
 
-def _write_label(item: LabelledScan, label: Parts, out: Path) -> None:
+def _write_label(item: LabelledScan, label: Parts, out: Path, structure: str) -> None:
     """As participant level names its probabilities: frames left and right, or one image for both."""
     grid = common_grid(label)
     data = np.stack([_on(part, grid) for _, part in sorted(label.of.items())], axis=-1)
-    names = output_names(item.scan, out / item.dataset)
+    names = output_names(item.scan, out / item.dataset, [structure])
     check_writes_stay(names.anat_dir, out)
-    write_nifti(names.hypothalamus_probseg, data.squeeze(-1) if data.shape[-1] == 1 else data, grid.affine)
+    write_nifti(names.structure(structure).probseg, data.squeeze(-1) if data.shape[-1] == 1 else data, grid.affine)
 
 
 def _case(review: Review) -> OutlineCase:

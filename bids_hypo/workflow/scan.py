@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -58,6 +58,10 @@ class Models:
     def of(self, bundle: ModelBundle) -> tuple[Network, ...]:
         """The networks of a bundle."""
         return self.networks[str(bundle.folder)]
+
+    def with_networks(self, bundle: ModelBundle, networks: tuple[Network, ...]) -> Models:
+        """The same models with other networks for one of the bundles."""
+        return replace(self, networks={**self.networks, str(bundle.folder): networks})
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ from bids_hypo.errors import ExitCode
 from bids_hypo.execute.participant import run_participant, summary_table
 from bids_hypo.execute.reporting import finish_reports
 from bids_hypo.image.volume import read_volume
+from bids_hypo.models.catalog import find_models
 from bids_hypo.structures import HYPOTHALAMUS
 from bids_hypo.workflow import drawing, reports
 from bids_hypo.workflow.drawing import figure_paths
+from bids_hypo.workflow.edited import Counted
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.result import read_result
-from tests.finished import finished_dataset, paths_of
+from tests.finished import finished_dataset, paths_of, structure_named
 from tests.phantoms import bids_errors
 
 
@@ -96,7 +98,7 @@ def test_a_failure_in_drawing_is_told_and_costs_nothing(finished, monkeypatch):
     assert code is ExitCode.OK and {r.status for r in results} == {"kept"}
     assert all("no paint" in r.report_error for r in results)
     table = summary_table(results)
-    assert table["report"].str.contains("no paint").all() and table["left_mm3"].notna().all()
+    assert table["report"].str.contains("no paint").all() and table["hypothalamus_mm3"].notna().all()
     assert before == {p: p.read_bytes() for p in before}
     code, results = run_participant(replace(options, reports_only=True))
     assert code is ExitCode.SCANS_FAILED and all("no paint" in r.error for r in results)
@@ -104,10 +106,12 @@ def test_a_failure_in_drawing_is_told_and_costs_nothing(finished, monkeypatch):
 
 def test_drawing_within_a_scan_never_raises(finished, monkeypatch, caplog):
     _, (names, *_) = finished
-    monkeypatch.setattr(drawing, "make_mosaics", lambda *_: 1 / 0)
+    monkeypatch.setattr(drawing, "structure_mosaics", lambda *_: 1 / 0)
     volume = read_volume(names.scan.path)
     labels = np.zeros(volume.data.shape, np.uint8)
-    text = drawing.try_to_draw(names, volume, labels, labels > 0)
+    text = drawing.try_to_draw(
+        names, volume, Counted({HYPOTHALAMUS: (structure_named(HYPOTHALAMUS), labels)}, labels > 0)
+    )
     assert "ZeroDivisionError" in text and str(names.scan.path) in text and text in caplog.text
 
 
@@ -133,10 +137,10 @@ def test_a_figure_that_cannot_be_drawn_again_is_not_shown_and_the_page_says_so(f
     coronal.write_bytes(SCRIPT)
     names[2].report.unlink()
     names[2].scan.path.unlink()
-    finish_reports([read_result(n) for n in names], [n.scan for n in names], options, [])
+    finish_reports([read_result(n) for n in names], [n.scan for n in names], options, find_models())
     text = names[2].report.read_text()
     assert "mine" not in text and "Not shown, for the files are not as they were drawn: Coronal" in text
-    assert coronal.name in caplog.text and text.count("<h3>") == names[0].report.read_text().count("<h3>") / 2 - 1
+    assert coronal.name in caplog.text and text.count("<h4>") == names[0].report.read_text().count("<h4>") / 2 - 1
 
 
 def test_a_script_does_not_reach_a_page_even_with_its_checksum_in_the_record(finished, caplog):
@@ -157,7 +161,7 @@ def test_a_script_does_not_reach_a_page_even_with_its_checksum_in_the_record(fin
 def test_a_scan_that_is_gone_is_a_failure_of_reports_only_alone(finished):
     options, names = finished
     names[2].scan.path.unlink()
-    result = finish_reports([read_result(n) for n in names], [n.scan for n in names], options, [])
+    result = finish_reports([read_result(n) for n in names], [n.scan for n in names], options, find_models())
     assert _by_name(result)["sub-02_T1w"].status == "kept"
     assert "sub-02_T1w.nii.gz" in _by_name(result)["sub-02_T1w"].report_error
 
@@ -173,16 +177,16 @@ def test_corrected_masks_are_taken_in_on_request_only(finished):
     )
     automatic = read_result(names[2])
     _, results = run_participant(options)
-    assert _by_name(results)["sub-02_T1w"].right_mm3 == automatic.right_mm3
+    assert _by_name(results)["sub-02_T1w"].volumes_mm3["hypothalamus"] == automatic.volumes_mm3["hypothalamus"]
     code, results = run_participant(replace(options, use_edited=True))
     edited = _by_name(results)["sub-02_T1w"]
     assert code is ExitCode.OK and edited.status == "edited"
-    assert edited.right_mm3 == pytest.approx(automatic.right_mm3 + 100 * 27)
+    assert edited.volumes_mm3["hypothalamus"] == pytest.approx(automatic.volumes_mm3["hypothalamus"] + 100 * 27)
     page = names[2].report.read_text()
     assert "corrected by hand" in page and paths_of(names[2]).edited.name in page
     assert "The masks of 1 scan were corrected" in (options.output_dir / "logs" / "CITATION.md").read_text()
     _, results = run_participant(options)  # stays until it is taken away
-    assert _by_name(results)["sub-02_T1w"].right_mm3 == edited.right_mm3
+    assert _by_name(results)["sub-02_T1w"].volumes_mm3["hypothalamus"] == edited.volumes_mm3["hypothalamus"]
 
 
 def test_a_corrected_mask_that_cannot_be_used_is_a_failure(finished):

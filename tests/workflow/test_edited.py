@@ -95,12 +95,12 @@ def test_a_corrected_icv_can_be_measured_even_when_the_automatic_one_could_not(f
     _save(names.edited_icv_mask, mask, names.icv_mask, np.uint16)
     assert take_edited(names)
     result = read_result(names)
-    assert result.icv_mm3 == pytest.approx(8000 * VOXEL_MM3)
+    assert result.volumes_mm3["ICV"] == pytest.approx(8000 * VOXEL_MM3)
     assert "skull_stripped" not in result.flags
     names.edited_icv_mask.unlink()
     assert take_edited(names)
     result = read_result(names)
-    assert result.icv_mm3 is None and "skull_stripped" in result.flags
+    assert result.volumes_mm3["ICV"] is None and "skull_stripped" in result.flags
 
 
 def test_taking_the_correction_away_brings_the_automatic_values_back(finished):

@@ -17,7 +17,8 @@ from bids_hypo.train.folds import DIVISION
 from bids_hypo.train.labelled import find_labelled, label_weights
 from bids_hypo.workflow import label_review
 from bids_hypo.workflow.label_review import CORRECTED, KEPT, LEFT_OUT, consensus, judge, review_labels
-from bids_hypo.workflow.participant import Models
+from tests.finished import structure_named
+from tests.networks import models_of
 
 GRID = box_grid(np.zeros(3), np.eye(3), (60, 40, 40), np.full(3, 0.5))
 POINTS = apply_affine(GRID.affine, np.stack(np.indices(GRID.shape), -1))
@@ -87,17 +88,18 @@ def study(tmp_path, monkeypatch):
     folds = [["1", "3"], ["2", "4"]]
     names = [{"training": [], "validation": [f"study/sub-{n}_T1w" for n in fold]} for fold in folds]
     (tmp_path / DIVISION).write_text(json.dumps({"test": ["study/sub-5_T1w"], "folds": names}))
-    bundles = {"hypothalamus": SimpleNamespace(folder=tmp_path), "anatomy": SimpleNamespace(folder=tmp_path)}
     seen = {}
 
-    def segmented(scan, models, *, what):
-        seen[what] = models.hypothalamus_networks
+    def segmented(scan, models, *, what, **_):
+        seen[what] = models.of(models.catalog.structures["hypothalamus"])
         if "sub-4" in what:
             raise SegmentationError(f"{what}: the left hypothalamus was not found")
-        return SimpleNamespace(hypothalamus=SimpleNamespace(probability=np.stack([_side(-7), _side(7)], -1)))
+        delineation = SimpleNamespace(probability=np.stack([_side(-7), _side(7)], -1))
+        found = SimpleNamespace(delineation=delineation, structure=structure_named("hypothalamus"))
+        return SimpleNamespace(found={"hypothalamus": found})
 
     monkeypatch.setattr(label_review, "segment_volume", segmented)
-    return raw, items, Models(bundles, None, ("one", "two"), None, "cpu"), seen
+    return raw, items, models_of(tmp_path, ("one", "two")), seen
 
 
 def test_all_labels_are_written_and_the_doubtful_ones_corrected(study, tmp_path):
