@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bids_hypo.train.labelled import LabelledScan
+    from bids_hypo.train.settings import Recipe
 
 logger = logging.getLogger("bids_hypo")
 
@@ -36,15 +37,16 @@ def _work(args: argparse.Namespace) -> int:
 
 def _fit(args: argparse.Namespace) -> None:
     from bids_hypo.train.recipe import in_phases, load_recipe
+    from bids_hypo.train.settings import SYNTHESIS
 
     recipe = load_recipe(args.recipe, backbone=args.backbone, changes=args.set)
     in_phases(recipe, args.phase)  # a mistyped phase is told before anything is loaded
     from bids_hypo.workflow.bundling import make_bundle
     from bids_hypo.workflow.training import train_anatomy
 
-    if recipe["examples"] == "synthesis":
+    if recipe.examples == SYNTHESIS:
         need(args, "label_maps")
-        why = f"'{recipe['name']}' learns from --label-maps, in phases"
+        why = f"'{recipe.name}' learns from --label-maps, in phases"
         refuse(args, why, "folds", "fold", "data", "pattern", "stratify", "label_certainty")
         _configure(args, recipe)
         train_anatomy(
@@ -57,9 +59,9 @@ def _fit(args: argparse.Namespace) -> None:
         logger.info("bundle %s %s written to %s", bundle.name, bundle.version, bundle.folder)
 
 
-def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
-    refuse(args, f"'{recipe['name']}' learns from labelled scans (--data)", "label_maps")
-    n_folds = args.folds or recipe.get("folds", 1)
+def _fit_labelled(args: argparse.Namespace, recipe: Recipe) -> None:
+    refuse(args, f"'{recipe.name}' learns from labelled scans (--data)", "label_maps")
+    n_folds = args.folds or recipe.folds
     if n_folds < 1 or (args.fold is not None and not 1 <= args.fold <= n_folds):
         raise UsageError(f"--folds {n_folds} --fold {args.fold}: expected a number of folds and one of them.")
     items = _labelled(args, recipe)
@@ -74,34 +76,36 @@ def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
     train_labelled(recipe, items, anatomy, load_network(anatomy), args.work_dir, options)
 
 
-def _start(args: argparse.Namespace, recipe: dict[str, Any]) -> str | Path | None:
+def _start(args: argparse.Namespace, recipe: Recipe) -> str | Path | None:
     from bids_hypo.models.catalog import ANATOMY, find_bundle
 
-    start = args.encoder_weights or recipe.get("encoder_weights", "none")
+    start = args.encoder_weights or recipe.encoder_weights
     if start == ANATOMY:
         return find_bundle(ANATOMY, args.models).folder
     return {"none": None, "imagenet": "imagenet"}.get(start, Path(start))
 
 
-def _configure(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
+def _configure(args: argparse.Namespace, recipe: Recipe) -> None:
     from bids_hypo.models.device import parse_device
     from bids_hypo.models.hardware import configure_device
     from bids_hypo.models.network import check_backbone
 
-    check_backbone(recipe["architecture"]["backbone"])
+    check_backbone(recipe.architecture["backbone"])
     logger.info("device: %s", configure_device(parse_device(args.device), args.omp_nthreads))
 
 
-def _labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> list[LabelledScan]:
+def _labelled(args: argparse.Namespace, recipe: Recipe) -> list[LabelledScan]:
     need(args, "data")
     from bids_hypo.train.labelled import find_labelled, label_weights
 
     items = []
     for bids_dir, labels_dir in args.data:
-        weights = label_weights(labels_dir, recipe["doubtful"]) if "doubtful" in recipe else None
+        weights = label_weights(labels_dir, recipe.doubtful) if recipe.doubtful else None
         items += find_labelled(
             bids_dir,
             labels_dir,
+            recipe.wanted,
+            suffixes=recipe.suffixes,
             pattern=args.pattern,
             stratify=args.stratify,
             weights=weights,
@@ -123,7 +127,7 @@ def _import(args: argparse.Namespace) -> None:
     from bids_hypo.workflow.importing import import_keras
 
     recipe = load_recipe(args.recipe, backbone=args.backbone)
-    target = args.models / recipe["name"]
+    target = args.models / recipe.name
     import_keras(args.file, recipe, target, slice_orientation=args.slice_orientation)
     logger.info("bundle written to %s; use it with: bids_hypo ... --models %s", target, args.models)
 
@@ -162,12 +166,12 @@ def _measure(args: argparse.Namespace) -> None:
         if args.part == "folds":
             table = accuracy.fold_accuracy(items, models, structure=structure)
         else:
-            aside = set_aside(items, recipe[args.part])
+            aside = set_aside(items, recipe.aside(args.part))
             table = accuracy.structure_accuracy(aside, models, structure=structure, fast=args.fast)
         say(accuracy.volume_agreement(table), table=True)
     elif args.what == "shrinking":
         recipe = load_recipe(args.recipe or structure)
-        aside = set_aside(_labelled(args, recipe), recipe[args.part])
+        aside = set_aside(_labelled(args, recipe), recipe.aside(args.part))
         table = accuracy.shrinking(aside, models, structure=structure)
         say(f"slope {accuracy.slope(table['true_percent'], table['found_percent']):.3f}")
     else:
@@ -188,7 +192,7 @@ def _maps(args: argparse.Namespace) -> list[Path]:
     if args.what != "icv":
         return []
     need(args, "label_maps")
-    maps = [args.label_maps / f"{name}.nii.gz" for name in args.maps or load_recipe("anatomy")["validation"]]
+    maps = [args.label_maps / f"{name}.nii.gz" for name in args.maps or load_recipe("anatomy").validation_maps]
     check_files(maps, "--maps")
     return maps
 

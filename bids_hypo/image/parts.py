@@ -1,8 +1,9 @@
-"""A structure in left, right and unsided parts, and its masks on a common grid."""
+"""A structure by its sides and kinds of parts, and its masks on a common grid."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -10,23 +11,26 @@ import numpy as np
 from bids_hypo.image.grid import Grid, apply_affine, as_shape
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
+from bids_hypo.structures import BOTH, LEFT, RIGHT, Structure
 
-LEFT, RIGHT, BOTH = "L", "R", "B"
 SIDES = (LEFT, RIGHT)
 THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A structure as an image of 0..1 for each of its parts, cut to the box where it is not 0.
+    """A structure as an image of 0..1 for each of its sides, cut to the box where it is not 0.
 
     Attributes
     ----------
     of : dict of str to Volume
-        ``L`` and ``R``, and ``B`` for what has no side; at least one of them. Masks are 0 and 1.
+        ``L`` and ``R``, ``M`` on the midline, and ``B`` for what has no side; at least one of them. Masks are 0 and 1.
+    kinds : dict of str to dict of str to Volume
+        The same for each kind of part, where they are told apart.
     """
 
     of: dict[str, Volume]
+    kinds: dict[str, dict[str, Volume]] = field(default_factory=dict)
 
     @property
     def has_sides(self) -> bool:
@@ -37,6 +41,26 @@ class Parts:
     def grid(self) -> Grid:
         """Grid of the first part."""
         return next(iter(self.of.values())).grid
+
+    def kind(self, name: str) -> Parts:
+        """One kind of part, on all its sides."""
+        return Parts(self.kinds[name])
+
+    def each(self, structure: Structure) -> list[Volume]:
+        """One image for each part of a structure, in their order.
+
+        Raises
+        ------
+        KeyError
+            If a part is not told apart.
+        """
+        many = bool(structure.kinds)
+        return [(self.kinds[p.kind] if many else self.of)[p.hemisphere or BOTH] for p in structure.parts]
+
+    def changed(self, change: Callable[[Volume], Volume]) -> Parts:
+        """Every image as a function makes it."""
+        kinds = {kind: {side: change(v) for side, v in sides.items()} for kind, sides in self.kinds.items()}
+        return Parts({side: change(v) for side, v in self.of.items()}, kinds)
 
     def volumes_mm3(self) -> dict[str, float]:
         """Volume above 0.5 of ``L`` and ``R`` (if told apart) and of ``B``, the whole, on the parts' own grids."""

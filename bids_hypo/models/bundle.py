@@ -24,7 +24,7 @@ DESCRIPTION = "bundle.json"
 HEAD, ICV_ROLE, STRUCTURE = "head", "icv", "structure"
 ROLES = (HEAD, ICV_ROLE, STRUCTURE)
 UP = {"coronal": "SI", "axial": "AP"}  # by the kind of slice: where its second axis may run to
-_MOST_VOXELS_OF_A_SIDE, _MOST_VOXELS, _MOST_CHANNELS = 1024, 100_000_000, 100
+_MOST_VOXELS_OF_A_SIDE, _MOST_VOXELS, _MOST_CHANNELS = 1024, 512**3, 100
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _N_LABELS = {HEAD: (3, 1000), ICV_ROLE: (2, 2), STRUCTURE: (2, 101)}
 _NEEDED = {HEAD: "pose_template_mm", STRUCTURE: "region_centre_mm"}
@@ -176,7 +176,7 @@ def check_weights(bundle: ModelBundle) -> ModelBundle:
 
 def _described(folder: Path, entries: Entries) -> ModelBundle:
     labels = entries.texts("labels", least=2)
-    preprocessing = _preprocessing(entries.object("preprocessing"))
+    preprocessing = read_preprocessing(entries.object("preprocessing"))
     role = _role(entries, labels)
     structure = read_structure(entries, labels) if role == STRUCTURE else None
     return ModelBundle(
@@ -186,7 +186,7 @@ def _described(folder: Path, entries: Entries) -> ModelBundle:
         folder=folder,
         suffixes=entries.texts("suffixes"),
         labels=labels,
-        architecture=_architecture(entries.object("architecture"), preprocessing, len(labels)),
+        architecture=read_architecture(entries.object("architecture"), preprocessing, len(labels)),
         preprocessing=preprocessing,
         weights=tuple(_weights_entry(entry) for entry in entries.objects("weights")),
         constants=_constants(entries.object("constants"), role),
@@ -210,7 +210,8 @@ def _role(entries: Entries, labels: tuple[str, ...]) -> str:
     return role
 
 
-def _preprocessing(entries: Entries) -> Preprocessing:
+def read_preprocessing(entries: Entries) -> Preprocessing:
+    """How a scan becomes the input of a network."""
     x, y, z = entries.numbers("spacing_mm", 3, 0.01, 20.0)
     i, j, k = entries.whole_numbers("shape", 1, _MOST_VOXELS_OF_A_SIDE, n=3)
     if i * j * k > _MOST_VOXELS:
@@ -229,7 +230,7 @@ def _preprocessing(entries: Entries) -> Preprocessing:
     return Preprocessing((x, y, z), (i, j, k), axis, offsets, intensity, orientation)
 
 
-def _architecture(entries: Entries, pre: Preprocessing, n_labels: int) -> dict[str, Any]:
+def read_architecture(entries: Entries, pre: Preprocessing, n_labels: int) -> dict[str, Any]:
     """What a network is made of, which has to take the slices and give the labels that the rest of the file names."""
     entries.text("backbone")
     entries.whole_numbers("decoder_filters", 1, 10_000, n=5)

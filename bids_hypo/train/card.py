@@ -10,6 +10,7 @@ import jinja2
 import numpy as np
 
 from bids_hypo.train.curves import Curves
+from bids_hypo.train.settings import Recipe
 from bids_hypo.untrusted import markdown
 
 
@@ -31,13 +32,13 @@ class Fold:
 
 
 def model_card(
-    recipe: dict[str, Any], folds: Sequence[Fold], people: dict[str, Any] | None, *, averaged: bool = False
+    recipe: Recipe, folds: Sequence[Fold], people: dict[str, Any] | None, *, averaged: bool = False
 ) -> str:
     """Write the card as Markdown.
 
     Parameters
     ----------
-    recipe : dict
+    recipe : Recipe
     folds : sequence of Fold
     people : dict, optional
         ``division.json`` of the training: ``test`` and ``folds`` with ``training`` and ``validation``.
@@ -55,8 +56,8 @@ def model_card(
         finalize=lambda value: markdown(value) if isinstance(value, str) else value,
     )
     return environment.get_template("model_card.md").render(
-        recipe=recipe,
-        pre=recipe["preprocessing"],
+        recipe=recipe.content,
+        pre=recipe.preprocessing,
         folds=validated,
         people=people,
         averaged=averaged,
