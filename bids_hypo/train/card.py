@@ -31,9 +31,7 @@ class Fold:
         return cls(name, curves.best_step, row["loss"], row["validation_loss"], row["validation_iou"])
 
 
-def model_card(
-    recipe: Recipe, folds: Sequence[Fold], people: dict[str, Any] | None, *, averaged: bool = False
-) -> str:
+def model_card(recipe: Recipe, folds: Sequence[Fold], people: dict[str, Any] | None, *, averaged: bool = False) -> str:
     """Write the card as Markdown.
 
     Parameters

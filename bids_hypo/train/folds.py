@@ -95,9 +95,7 @@ def divide(items: Sequence[LabelledScan], recipe: Recipe, n_folds: int) -> list[
     return divisions if n_folds > 1 else divisions[:1]
 
 
-def divide_like(
-    items: Sequence[LabelledScan], recipe: Recipe, held_out: Sequence[Sequence[str]]
-) -> list[Division]:
+def divide_like(items: Sequence[LabelledScan], recipe: Recipe, held_out: Sequence[Sequence[str]]) -> list[Division]:
     """Divide people as an earlier training did, so that each of its networks has still not seen who is set aside.
 
     Parameters
