@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +163,8 @@ def _doubt_of_links(names: OutputNames, paths: Iterable[Path]) -> Doubt | None:
 
 def _doubt_of_file(path: Path, digest: str | None) -> Doubt | None:
     try:
-        if path.is_file() and path.stat().st_size == 0:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode) and status.st_size == 0:
             return Doubt(RESULTS, f"{path.name} is empty")
         if digest is not None and sha256_of(path) != digest:
             return Doubt(RESULTS, f"{path.name} is damaged, or was changed after it was written")

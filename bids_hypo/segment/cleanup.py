@@ -7,8 +7,6 @@ from scipy import ndimage
 
 from bids_hypo.image.grid import bounding_box
 
-_ROUNDS = 50  # of handing voxels from part to part
-
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
     """The largest face-connected component of a mask, same shape; an empty mask stays empty."""
@@ -58,18 +56,20 @@ def label_parts(probability: np.ndarray) -> np.ndarray:
 
 
 def _fill(held: np.ndarray, flat: np.ndarray, wanted: list[int]) -> None:
-    """Give parts that hold too few voxels the rest, in place; see `label_parts`."""
-    for _ in range(_ROUNDS):
-        lacking = [n - int(np.count_nonzero(held == k)) for k, n in enumerate(wanted)]
+    """Give parts that hold too few voxels the rest, in place; see `label_parts`.
+
+    The part that lacks most comes first, and nobody takes from a part that was filled, so that this ends.
+    """
+    filled: list[int] = []
+    while len(filled) < len(wanted):
+        lacking = [0 if k in filled else n - int(np.count_nonzero(held == k)) for k, n in enumerate(wanted)]
         if max(lacking) <= 0:
             return
         k = int(np.argmax(lacking))
+        filled.append(k)
         free = held < 0
         next_best = flat[free].max(axis=0, initial=0)  # what a holder gets for a voxel that it gives away
         cost = np.where(free, 0, flat[np.arange(len(flat)), held] - next_best[held])
-        gain = np.where((flat[:, k] > 0) & (held != k), flat[:, k] - cost, -np.inf)
-        order = np.argsort(-gain, kind="stable")[: lacking[k]]
-        order = order[np.isfinite(gain[order])]
-        if not len(order):
-            return
-        held[order] = k
+        gain = np.where((flat[:, k] > 0) & ~np.isin(held, filled), flat[:, k] - cost, -np.inf)
+        order = np.lexsort((~free, -gain))[: lacking[k]]  # of equal ones those that are nobody's
+        held[order[np.isfinite(gain[order])]] = k

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from bids_hypo.bids.links import check_writes_stay, way_out
-from bids_hypo.bids.resume import remove_outputs
+from bids_hypo.bids.removal import remove_outputs
 from bids_hypo.errors import CannotCreateError
 from tests.finished import finished_dataset
 

@@ -17,7 +17,7 @@ from bids_hypo.segment.icv import native_icv
 
 LABELS = ("background", "intracranial", "left thalamus", "right thalamus")
 PRE = Preprocessing((2.0, 2.0, 2.0), (96, 112, 128), "coronal", (0,), "foreground")
-BUNDLE = ModelBundle("anatomy", "0", None, ("T1w",), LABELS, {}, PRE, (), {}, "", "")  # type: ignore[arg-type]
+BUNDLE = ModelBundle("anatomy", "0", "head", None, ("T1w",), LABELS, {}, PRE, (), {}, "", "")  # type: ignore[arg-type]
 
 
 def _ball_scan(centre, radius=70.0, shape=(100, 110, 100), spacing=2.0, values=(100.0, 300.0)):
