@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -42,6 +42,17 @@ class Parts:
         """Grid of the first part."""
         return next(iter(self.of.values())).grid
 
+    @classmethod
+    def of_frames(cls, frames: np.ndarray, affine: np.ndarray, structure: Structure) -> Parts:
+        """Parts from probabilities, (X, Y, Z, P) with a frame for each part of a structure."""
+        sides = {side or BOTH: [k for k, p in enumerate(structure.parts) if p.hemisphere == side and p.in_whole]
+                 for side in structure.sides}  # fmt: skip
+        whole = {side: cropped(_sum_of(frames, which), affine) for side, which in sides.items() if which}
+        kinds: dict[str, dict[str, Volume]] = {}
+        for k, part in enumerate(structure.parts if structure.kinds else ()):
+            kinds.setdefault(part.kind, {})[part.hemisphere or BOTH] = cropped(frames[..., k], affine)
+        return cls(whole, kinds)
+
     def kind(self, name: str) -> Parts:
         """One kind of part, on all its sides."""
         return Parts(self.kinds[name])
@@ -62,11 +73,23 @@ class Parts:
         kinds = {kind: {side: change(v) for side, v in sides.items()} for kind, sides in self.kinds.items()}
         return Parts({side: change(v) for side, v in self.of.items()}, kinds)
 
+    @property
+    def images(self) -> list[Volume]:
+        """All images, those of the kinds of parts too."""
+        return [*self.of.values(), *(volume for sides in self.kinds.values() for volume in sides.values())]
+
     def volumes_mm3(self) -> dict[str, float]:
         """Volume above 0.5 of ``L`` and ``R`` (if told apart) and of ``B``, the whole, on the parts' own grids."""
         each = {k: float((v.data > THRESHOLD).sum()) * v.grid.voxel_volume_mm3 for k, v in self.of.items()}
         sides = {k: each[k] for k in SIDES} if self.has_sides else {}
         return {**sides, BOTH: sum(each.values())}
+
+
+def _sum_of(frames: np.ndarray, which: Sequence[int]) -> np.ndarray:
+    """Sum of some frames, 1 at most."""
+    if len(which) == 1:
+        return frames[..., which[0]]
+    return np.minimum(frames[..., list(which)].sum(axis=-1), 1)
 
 
 def cropped(data: np.ndarray, affine: np.ndarray) -> Volume:
@@ -103,7 +126,7 @@ def common_grid(truth: Parts, *others: Parts, margin: int = 2) -> Grid:
     Grid
     """
     affine = truth.grid.affine
-    volumes = [v for parts in (truth, *others) for v in parts.of.values() if v.data.any()]
+    volumes = [v for parts in (truth, *others) for v in parts.images if v.data.any()]
     corners = [apply_affine(np.linalg.inv(affine) @ v.affine, _corners(v)) for v in volumes] or [np.zeros((1, 3))]
     points = np.concatenate(corners)
     low = np.floor(points.min(axis=0) + 1e-3).astype(int) - margin

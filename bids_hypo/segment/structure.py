@@ -11,10 +11,9 @@ from scipy import ndimage
 from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import Grid
 from bids_hypo.image.resample import resample_probability
-from bids_hypo.image.volume import Volume
 from bids_hypo.measure.volumes import PartVolume, part_volumes
 from bids_hypo.segment.cleanup import label_parts, largest_component
-from bids_hypo.structures import BOTH, LEFT, RIGHT, SIDE_WORDS, Structure
+from bids_hypo.structures import SIDE_WORDS, Structure
 
 
 @dataclass(frozen=True)
@@ -79,26 +78,6 @@ def delineate(
     volumes_mm3 = [float(count) * native.voxel_volume_mm3 for count in counts]
     spread = fold_volumes_mm3(folds, kept > 0, region)
     return Delineation(probability, labels, part_volumes(structure, volumes_mm3, spread), region, touches)
-
-
-def sides_of(delineation: Delineation, structure: Structure, affine: np.ndarray) -> dict[str, Volume]:
-    """Probabilities of each side of a structure, as an image with its affine: keys ``L``, ``R``; ``B`` without sides.
-
-    Parameters
-    ----------
-    delineation : Delineation
-    structure : Structure
-        Only parts that count in the whole are taken.
-    affine : (4, 4) float, voxel to RAS mm
-    """
-    found: dict[str, Volume] = {}
-    for side, positions in _positions(structure):
-        counted = [k for k in positions if structure.parts[k].in_whole]
-        key = side if side in (LEFT, RIGHT) and structure.is_paired else BOTH
-        if counted:
-            total = _together(delineation.probability, counted)
-            found[key] = Volume(found[key].data + total if key in found else total, affine)
-    return found
 
 
 def fold_volumes_mm3(folds: np.ndarray, near: np.ndarray, region: Grid) -> np.ndarray | None:

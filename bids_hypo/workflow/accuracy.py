@@ -27,7 +27,6 @@ from bids_hypo.measure.surface_distance import surface_distance
 from bids_hypo.measure.volumes import whole_mm3
 from bids_hypo.segment.anatomy import find_anatomy, icv_threshold
 from bids_hypo.segment.icv import native_icv
-from bids_hypo.segment.structure import sides_of
 from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT, WHOLE
 from bids_hypo.train.deform import contract
 from bids_hypo.train.folds import DIVISION, read_folds
@@ -173,8 +172,8 @@ def _agreement(what: str, table: pd.DataFrame, column: str = "found_mm3") -> str
 
 
 def found_parts(found: Found, affine: np.ndarray) -> Parts:
-    """What was found of a structure in a scan, as left, right and unsided parts."""
-    return Parts(sides_of(found.delineation, found.structure, affine))
+    """What was found of a structure in a scan, by sides and kinds of parts."""
+    return Parts.of_frames(found.delineation.probability, affine, found.structure)
 
 
 def _compare(scan: Scan, truth: Parts, models: Models, structure: str, *, fast: bool) -> dict[str, float]:
@@ -199,6 +198,19 @@ def _compare(scan: Scan, truth: Parts, models: Models, structure: str, *, fast: 
     each = list(sides.values()) or [BOTH]
     row["dice"] = dice(*(np.stack([masks[side] for side in each]) for masks in (ours_masks, true_masks)))
     row["volume_error_percent"] = volume_error_percent(row["found_mm3"], row["true_mm3"])
+    return row | _compare_kinds(ours, truth)
+
+
+def _compare_kinds(ours: Parts, truth: Parts) -> dict[str, float]:
+    """Dice and volume error of each kind of part, both sides together; nothing unless both have the same kinds."""
+    row: dict[str, float] = {}
+    for kind in truth.kinds if set(truth.kinds) == set(ours.kinds) else ():
+        true, found = truth.kind(kind), ours.kind(kind)
+        grid, column = _widened(common_grid(true)), kind.replace(" ", "_")
+        row[f"dice_{column}"] = dice(masks_on(found, grid)[BOTH], masks_on(true, grid)[BOTH])
+        true_mm3 = true.volumes_mm3()[BOTH]
+        percent = volume_error_percent(found.volumes_mm3()[BOTH], true_mm3) if true_mm3 else np.nan
+        row[f"volume_error_percent_{column}"] = percent
     return row
 
 

@@ -16,12 +16,12 @@ from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import output_names
 from bids_hypo.errors import NoInputError, SegmentationError, comma_hint
 from bids_hypo.image.grid import Grid
-from bids_hypo.image.parts import BOTH, LEFT, RIGHT, SIDES, Parts, common_grid, cropped, padded
+from bids_hypo.image.parts import SIDES, Parts, common_grid, cropped, padded
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume, read_volume, write_bytes, write_nifti
 from bids_hypo.report.html import png_bytes
 from bids_hypo.report.outline_figures import OutlineCase, outline_figure
-from bids_hypo.structures import HYPOTHALAMUS
+from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT
 from bids_hypo.train.labelled import LABEL_TABLE, LabelledScan, certainty, read_label
 from bids_hypo.workflow.accuracy import found_parts, out_of_fold
 from bids_hypo.workflow.evaluation_scans import compare_parts
@@ -155,11 +155,22 @@ def _reviews(items: Sequence[LabelledScan], models: Models, structure: str) -> I
                 row |= {"doubts": "nothing was found", "action": LEFT_OUT, "weight": 0.0}
                 yield Review(item, row, label, None)
                 continue
-            sides = {side: part.data for side, part in found_parts(segmented.found[structure], scan.affine).of.items()}
-            if not label.has_sides:
-                sides = {BOTH: np.minimum(sum(sides.values()), 1)}
-            found = Parts({side: cropped(values, scan.affine) for side, values in sides.items()})
+            found = _as_in(label, found_parts(segmented.found[structure], scan.affine))
             yield Review(item, row | judge(found, label), label, found)
+
+
+def _as_in(label: Parts, found: Parts) -> Parts:
+    """What was found, with no more told apart than in the label."""
+    kinds = found.kinds if _same_pieces(found.kinds, label.kinds) else {}
+    if set(found.of) == set(label.of):
+        return Parts(found.of, kinds)
+    grid = common_grid(found)
+    whole = np.minimum(sum((_on(part, grid) for part in found.of.values()), np.zeros(grid.shape, np.float32)), 1)
+    return Parts({BOTH: cropped(whole, grid.affine)}, kinds)
+
+
+def _same_pieces(one: Mapping[str, Mapping[str, Volume]], other: Mapping[str, Mapping[str, Volume]]) -> bool:
+    return {kind: set(sides) for kind, sides in one.items()} == {kind: set(sides) for kind, sides in other.items()}
 
 
 def _identity(item: LabelledScan) -> dict[str, Any]:
@@ -185,7 +196,8 @@ def judge(found: Parts, label: Parts) -> dict[str, Any]:
         ``found_mm3``, ``difference_percent`` (found minus label), ``dice``, ``hausdorff95_mm``, asymmetries in per
         cent of the mean side (left minus right), ``doubts``, ``action`` and ``weight``.
     """
-    of: dict[str, dict[str, Any]] = {str(row["hemisphere"]): row for row in compare_parts(found, label)}
+    compared = compare_parts(Parts(found.of), Parts(label.of))
+    of: dict[str, dict[str, Any]] = {str(row["hemisphere"]): row for row in compared}
     whole = of[BOTH]
     mean_dice = float(np.mean([of[side]["dice"] for side in SIDES])) if LEFT in of else float(whole["dice"])
     row: dict[str, Any] = {
@@ -227,11 +239,17 @@ def consensus(label: Parts, found: Parts) -> Parts:
         Probabilities; `NETWORK_SHARE` of them is what was found.
     """
     grid = common_grid(label, found)
-    joined = {}
-    for side, own in label.of.items():
-        both = (1 - NETWORK_SHARE) * _on(own, grid) + NETWORK_SHARE * _on(found.of[side], grid)
-        joined[side] = Volume(both.astype(np.float32), grid.affine)
-    return Parts(joined)
+
+    def joined(own: Volume, other: Volume) -> Volume:
+        both = (1 - NETWORK_SHARE) * _on(own, grid) + NETWORK_SHARE * _on(other, grid)
+        return Volume(both.astype(np.float32), grid.affine)
+
+    kinds = {
+        kind: {side: joined(own, found.kinds[kind][side]) for side, own in sides.items()}
+        for kind, sides in label.kinds.items()
+        if kind in found.kinds
+    }
+    return Parts({side: joined(own, found.of[side]) for side, own in label.of.items()}, kinds)
 
 
 def _on(part: Volume, grid: Grid) -> np.ndarray:
@@ -239,12 +257,22 @@ def _on(part: Volume, grid: Grid) -> np.ndarray:
 
 
 def _write_label(item: LabelledScan, label: Parts, out: Path, structure: str) -> None:
-    """As participant level names its probabilities: frames left and right, or one image for both."""
+    """As participant level names its probabilities: a frame a part, or left and right, or one image of everything."""
     grid = common_grid(label)
-    data = np.stack([_on(part, grid) for _, part in sorted(label.of.items())], axis=-1)
+    data = np.stack([_on(part, grid) for part in _frames(item, label)], axis=-1)
     names = output_names(item.scan, out / item.dataset, [structure])
     check_writes_stay(names.anat_dir, out)
     write_nifti(names.structure(structure).probseg, data.squeeze(-1) if data.shape[-1] == 1 else data, grid.affine)
+
+
+def _frames(item: LabelledScan, label: Parts) -> list[Volume]:
+    """The images of a label in the order of the structure's parts; its sides, where it tells no parts apart."""
+    if item.wanted.structure is not None:
+        try:
+            return label.each(item.wanted.structure)
+        except KeyError:
+            pass
+    return [part for _, part in sorted(label.of.items())]
 
 
 def _case(review: Review) -> OutlineCase:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -35,6 +35,7 @@ from bids_hypo.train.settings import Recipe
 logger = logging.getLogger(__name__)
 
 Network = Callable[[np.ndarray], np.ndarray]
+Heads = Mapping[str, tuple[ModelBundle, Network]]
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,9 @@ def _is_bundle(weights: str | Path | None) -> TypeGuard[Path]:
 
 
 def train_labelled(
-    recipe: Recipe, items: Sequence[LabelledScan], anatomy: ModelBundle, network: Network, folder: Path,
-    options: TrainingOptions,
-) -> None:  # fmt: skip
-    """Train a delineation network on labelled scans, posed by the anatomy network; in folds if asked for.
+    recipe: Recipe, items: Sequence[LabelledScan], heads: Heads, folder: Path, options: TrainingOptions
+) -> None:
+    """Train a delineation network on labelled scans, posed by the network for such images; in folds if asked for.
 
     Where the recipe has phases, each goes on from the weights of the one before.
 
@@ -119,9 +119,8 @@ def train_labelled(
     recipe : Recipe
     items : sequence of LabelledScan
         All there are; the recipe says who is set aside for testing.
-    anatomy : ModelBundle
-    network : callable
-        Its network.
+    heads : mapping of str to (ModelBundle, callable)
+        What finds the pose, by the suffix of the images, and its network.
     folder : Path
         Gets ``fold-1/`` ... with checkpoints, curves and weights (phases before the last in a folder of their own in
         it), ``constants.json`` and ``division.json``.
@@ -142,7 +141,7 @@ def train_labelled(
     write_division(folder, divisions, set_aside(items, recipe.test))
     by_name = {item.name: item for d in divisions for item in (*d.training, *d.validation)}
     everyone = [by_name[name] for name in sorted(by_name)]
-    regions = prepare_regions(recipe, everyone, anatomy, network, folder)
+    regions = prepare_regions(recipe, everyone, heads, folder)
     for number, (division, start) in enumerate(plan, start=1):
         if options.only_fold in (None, number):
             logger.info("fold %d: %d training, %d validation", number, len(division.training), len(division.validation))
@@ -164,14 +163,14 @@ def _fit_fold(
                encoder_weights=None if whole else start, initial_weights=whole)  # fmt: skip
 
 
-def pose_of(volume: Volume, anatomy: ModelBundle, network: Network, *, what: str) -> Pose:
-    """The pose of a scan by the anatomy network."""
-    found = find_anatomy(volume, anatomy, network, what=what)
-    return fit_pose(found.centroids_mm, pose_template(anatomy), what=what)
+def pose_of(volume: Volume, head: ModelBundle, network: Network, *, what: str) -> Pose:
+    """The pose of a scan by the network that sees a whole head."""
+    found = find_anatomy(volume, head, network, what=what)
+    return fit_pose(found.centroids_mm, pose_template(head), what=what)
 
 
 def prepare_regions(
-    recipe: Recipe, items: Sequence[LabelledScan], anatomy: ModelBundle, network: Network, folder: Path
+    recipe: Recipe, items: Sequence[LabelledScan], heads: Heads, folder: Path
 ) -> dict[str, LabelledRegion]:
     """Pose every scan and cut its region; writes the mean centre of the structure to ``constants.json``.
 
@@ -180,7 +179,7 @@ def prepare_regions(
     """
     poses, centres = [], []
     for item in items:
-        pose = pose_of(read_volume(item.scan.path), anatomy, network, what=str(item.scan.path))
+        pose = pose_of(read_volume(item.scan.path), *heads[item.scan.suffix], what=str(item.scan.path))
         centre = label_centre_mm(read_classes(item, recipe))
         poses.append(pose)
         centres.append(pose.rotation.T @ (centre - pose.translation_mm) / pose.scale)
