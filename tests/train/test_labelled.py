@@ -175,7 +175,9 @@ def test_each_class_is_a_part_of_the_structure(dataset, tmp_path):
     save_image(tmp_path / "soft" / "sub-02_label-trident_probseg.nii.gz", 0.9 * frames)
     (soft,) = find_labelled(raw, tmp_path / "soft", recipe.wanted)
     assert [(image.data > 0.5).sum() for image in read_classes(soft, recipe)] == [16, 32, 4]
-    save_image(tmp_path / "sides" / "sub-02_seg-trident_dseg.nii.gz", np.where((labels == 31) | (labels == 32), labels - 30, 0))
+    save_image(
+        tmp_path / "sides" / "sub-02_seg-trident_dseg.nii.gz", np.where((labels == 31) | (labels == 32), labels - 30, 0)
+    )
     (two,) = find_labelled(raw, tmp_path / "sides", recipe.wanted)
     with pytest.raises(ScanReadError, match="3 foreground classes"):
         read_classes(two, recipe)
