@@ -30,7 +30,8 @@ from bids_hypo.train.folds import DIVISION, read_folds
 from bids_hypo.train.headmaps import load_head_map
 from bids_hypo.train.labelled import LabelledScan, certainty, read_label
 from bids_hypo.train.regions import label_centre_mm
-from bids_hypo.train.synthesis import MILD, T1W, synthesise_scan
+from bids_hypo.train.contrasts import MILD, T1W
+from bids_hypo.train.synthesis import synthesise_scan
 from bids_hypo.workflow.participant import Models, segment_volume
 
 logger = logging.getLogger(__name__)

@@ -103,6 +103,7 @@ def bundle_description(recipe: dict[str, Any], constants: dict[str, Any]) -> dic
     kept = ("name", "version", "structure", "suffixes", "labels", "architecture", "preprocessing")
     return {
         **{key: recipe[key] for key in kept},
+        **({"role": recipe["role"]} if "role" in recipe else {}),
         **({"mixed_precision": True} if recipe.get("mixed_precision") else {}),
         "constants": {**constants, **recipe.get("constants", {})},
         "licence": recipe.get("licence", "Apache-2.0"),

@@ -23,7 +23,8 @@ from bids_hypo.train.headmaps import (
 )
 from bids_hypo.train.pose_template import make_pose_template
 from bids_hypo.train.recipe import RECIPES, in_phases, load_recipe
-from bids_hypo.train.synthesis import T1W, make_examples, mirror, synthesise_scan, tissue_means
+from bids_hypo.train.contrasts import T1W, tissue_means
+from bids_hypo.train.synthesis import make_examples, mirror, synthesise_scan
 
 
 @pytest.fixture(scope="module")
