@@ -14,9 +14,9 @@ from bids_hypo.ending import end_with_parent
 from bids_hypo.errors import NoInputError
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.slices import stack_neighbours
+from bids_hypo.train.contrasts import SynthesisOptions
 from bids_hypo.train.fit import shuffled_batches
 from bids_hypo.train.headmaps import HeadMap, load_head_maps
-from bids_hypo.train.contrasts import SynthesisOptions
 from bids_hypo.train.nuclei import with_nuclei
 from bids_hypo.train.synthesis import make_examples
 

@@ -119,5 +119,6 @@ def thick_slices(image: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Gener
     means = np.clip(overlap, 0, None)
     means /= np.maximum(means.sum(1, keepdims=True), 1e-6)
     back = np.clip(1 - np.abs(at[:, None] - middles) / thick, 0, None)
-    both = (back @ means).astype(np.float32)
+    both = back @ means
+    both = (both / both.sum(1, keepdims=True)).astype(np.float32)  # slices beyond the image count for nothing
     return np.ascontiguousarray(np.moveaxis(np.tensordot(both, image, axes=(1, axis)), 0, axis))

@@ -20,6 +20,7 @@ from bids_hypo.train.deform import random_affine, smooth_field
 from bids_hypo.train.headmaps import CLASS_NAMES, STRIP_RINGS_MM, HeadMap, is_inside
 from bids_hypo.train.susceptibility import add_inversion, brain_mask, susceptibility_means
 
+
 def warp_codes(
     head: HeadMap, shape: tuple[int, int, int], rng: np.random.Generator, options: SynthesisOptions,
     *, spacing_mm: np.ndarray | None = None,
@@ -118,7 +119,10 @@ def magnitude_image(
 def susceptibility_map(
     head: HeadMap, codes: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator, options: SynthesisOptions
 ) -> np.ndarray:
-    """A susceptibility map in ppm, as `magnitude_image`: signed, and exactly 0 outside of a brain mask."""
+    """A susceptibility map in ppm, as `magnitude_image`: signed, and exactly 0 outside of a brain mask.
+
+    The outermost ring is all that lies further from the brain: one map in twelve is of the whole head, without a mask.
+    """
     image = _halve(susceptibility_means(head.label, rng)[codes])
     kept = head.ring <= rng.integers(1, len(STRIP_RINGS_MM) + 1)
     if rng.random() < 0.6:

@@ -25,12 +25,12 @@ from bids_hypo.measure.overlap import dice, volume_error_percent
 from bids_hypo.measure.surface_distance import surface_distance
 from bids_hypo.segment.anatomy import find_anatomy, icv_threshold
 from bids_hypo.segment.icv import native_icv
+from bids_hypo.train.contrasts import MILD, T1W
 from bids_hypo.train.deform import contract
 from bids_hypo.train.folds import DIVISION, read_folds
 from bids_hypo.train.headmaps import load_head_map
 from bids_hypo.train.labelled import LabelledScan, certainty, read_label
 from bids_hypo.train.regions import label_centre_mm
-from bids_hypo.train.contrasts import MILD, T1W
 from bids_hypo.train.synthesis import synthesise_scan
 from bids_hypo.workflow.participant import Models, segment_volume
 
