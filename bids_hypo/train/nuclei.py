@@ -40,24 +40,25 @@ def with_nuclei(head: HeadMap) -> HeadMap:
         for side, sign in (("left", -1), ("right", 1))
     }
     pose = fit_pose(found, anchor, what=head.name)
-    codes, label, target, ring = head.codes.copy(), *(list(t) for t in (head.label, head.target, head.ring))
+    codes, old = head.codes.copy(), list(range(len(head.label)))  # for each new code the one that it was
+    label = head.label.tolist()
     for numbers, centre, axes, hosts in _ELLIPSOIDS:
         for number, sign in zip(numbers, (-1, 1), strict=True):
             place = pose.place(np.array(centre) * (sign, 1, 1))
             box = tuple(slice(max(int(p) - 14, 0), int(p) + 15) for p in place)
-            inside = np.stack(np.mgrid[box], -1)
-            offset = (inside - place) @ pose.rotation / pose.scale * (sign, 1, 1)
-            mask = _in_ellipsoid(offset, (0, 0, 0), axes) & np.isin(head.label[head.codes[box]], hosts)
+            here = head.codes[box]
+            at = np.indices(here.shape).transpose(1, 2, 3, 0) + [s.start for s in box]
+            offset = (at - place) @ pose.rotation / pose.scale * (sign, 1, 1)
+            mask = _in_ellipsoid(offset, (0, 0, 0), axes) & np.isin(head.label[here], hosts)
             if numbers == DENTATE:
                 mask &= ~_in_ellipsoid(offset, *_HILUS)
-            for code in np.unique(head.codes[box][mask]):
-                codes[box][mask & (head.codes[box] == code)] = len(label)
+            for code in np.unique(here[mask]):
+                codes[box][mask & (here == code)] = len(old)
+                old.append(int(code))
                 label.append(number)
-                target.append(head.target[code])
-                ring.append(head.ring[code])
-    tables = (np.array(t, like.dtype) for t, like in ((label, head.label), (target, head.target), (ring, head.ring)))
-    label, target, ring = tables
-    return replace(head, codes=codes, label=label, target=target, ring=ring)
+    return replace(
+        head, codes=codes, label=np.array(label, head.label.dtype), target=head.target[old], ring=head.ring[old]
+    )
 
 
 def _in_ellipsoid(offset: np.ndarray, centre: tuple[float, ...], axes: tuple[float, ...]) -> np.ndarray:

@@ -15,6 +15,8 @@ from scipy import ndimage
 from bids_hypo.errors import SegmentationError
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.models.bundle import ModelBundle
+from bids_hypo.models.catalog import ANATOMY, find_bundle
+from bids_hypo.models.device import parse_device
 from bids_hypo.segment.anatomy import find_anatomy, pose_template
 from bids_hypo.segment.pose import Pose, fit_pose
 from bids_hypo.train.contrasts import SynthesisOptions
@@ -24,6 +26,7 @@ from bids_hypo.train.synthesis import make_examples
 
 logger = logging.getLogger(__name__)
 
+LOCATOR = "locator"
 Head = tuple[ModelBundle, Callable[[np.ndarray], np.ndarray]]
 
 # Places in the pose template (mm) whose error is told: about the middle of the structures
@@ -62,7 +65,7 @@ def pose_difference(one: Pose, other: Pose) -> dict[str, float]:
     for name, (x, y, z) in PLACES.items():
         sides = [np.array([sign * x, y, z]) for sign in (-1, 1)]
         row[f"{name}_mm"] = max(float(np.linalg.norm(one.place(p) - other.place(p))) for p in sides)
-    corners = REGION_MM * (np.stack(np.indices((2, 2, 2)), -1).reshape(8, 3) * 2 - 1)
+    corners = REGION_MM * (np.indices((2, 2, 2)).reshape(3, 8).T * 2 - 1)
     middle = np.array(PLACES["hypothalamus"])
     apart = [pose.place(middle) + corners @ pose.rotation.T for pose in (one, other)]
     row["region_mm"] = float(np.linalg.norm(apart[0] - apart[1], axis=1).mean())
@@ -74,6 +77,35 @@ def find_pose(scan: Volume, head: Head, *, what: str = "scan") -> Pose:
     bundle, network = head
     found = find_anatomy(scan, bundle, network, what=what)
     return fit_pose(found.centroids_mm, pose_template(bundle), what=what)
+
+
+def measure_pose(
+    maps: Sequence[Path], scans: Sequence[Path], models_dir: Path | None, device: str, n_scans: int
+) -> pd.DataFrame:
+    """The locator's pose against the truth in synthesised scans, or against the anatomy network's on T1w scans.
+
+    Parameters
+    ----------
+    maps : sequence of Path
+        Label maps set aside.
+    scans : sequence of Path
+        T1w; if there are any, the maps are not used.
+    models_dir : Path or None
+        A folder of bundles to use instead of the shipped ones.
+    device : str
+        As on the command line.
+    n_scans : int
+        Synthesised of each map and kind.
+    """
+    from bids_hypo.models.hardware import configure_device
+    from bids_hypo.models.inference import load_network
+
+    configure_device(parse_device(device))
+    bundles = {name: find_bundle(name, models_dir) for name in (ANATOMY, LOCATOR)}
+    heads = {name: (bundle, load_network(bundle)) for name, bundle in bundles.items()}
+    if scans:
+        return pose_agreement(scans, {LOCATOR: heads[LOCATOR]}, heads[ANATOMY])
+    return true_pose_errors(maps, heads, n_scans=n_scans)
 
 
 def true_pose_errors(maps: Sequence[Path], heads: Mapping[str, Head], *, n_scans: int = 5) -> pd.DataFrame:
