@@ -204,7 +204,9 @@ def _report(table: pd.DataFrame, out: Path | None) -> None:
         write_tsv(out, table)
 
 
-RECIPE_HELP = "anatomy, locator, hypothalamus, vernikouskaya2023, vernikouskaya2023-icv, gradio-cnn, or a recipe file (.json)"
+RECIPE_HELP = (
+    "anatomy, locator, hypothalamus, vernikouskaya2023, vernikouskaya2023-icv, gradio-cnn, or a recipe file (.json)"
+)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -100,7 +100,7 @@ def measure_pose(
     from bids_hypo.models.hardware import configure_device
     from bids_hypo.models.inference import load_network
 
-    configure_device(parse_device(device))
+    configure_device(parse_device(device), None)
     bundles = {name: find_bundle(name, models_dir) for name in (ANATOMY, LOCATOR)}
     heads = {name: (bundle, load_network(bundle)) for name, bundle in bundles.items()}
     if scans:
