@@ -160,6 +160,22 @@ class Example:
     target: np.ndarray
 
 
+def deformed(
+    head: HeadMap, shape: tuple[int, int, int], spacing_mm: np.ndarray, rng: np.random.Generator,
+    options: SynthesisOptions,
+) -> tuple[HeadMap, np.ndarray]:  # fmt: skip
+    """A head, mirrored or not, and its codes after a random deformation, on a grid of half the spacing.
+
+    Returns
+    -------
+    head : HeadMap
+    codes : (2X, 2Y, 2Z) uint16
+    """
+    if rng.random() < 0.5:
+        head = mirror(head)
+    return head, warp_codes(head, as_shape(2 * n for n in shape), rng, options, spacing_mm=spacing_mm / 2)
+
+
 def make_examples(
     head: HeadMap, shape: tuple[int, int, int], spacing_mm: np.ndarray, n_contrasts: int, rng: np.random.Generator,
     options: SynthesisOptions | None = None,
@@ -181,10 +197,7 @@ def make_examples(
     list of Example
     """
     options = options or SynthesisOptions()
-    full = as_shape(2 * n for n in shape)
-    if rng.random() < 0.5:
-        head = mirror(head)
-    codes = warp_codes(head, full, rng, options, spacing_mm=spacing_mm / 2)
+    head, codes = deformed(head, shape, spacing_mm, rng, options)
     fraction = _halve((head.target > 0).astype(np.float32)[codes])
     examples = []
     for _ in range(n_contrasts):

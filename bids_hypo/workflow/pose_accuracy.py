@@ -22,7 +22,7 @@ from bids_hypo.segment.pose import Pose, fit_pose
 from bids_hypo.train.contrasts import SynthesisOptions
 from bids_hypo.train.headmaps import CLASS_NAMES, HeadMap, load_head_map
 from bids_hypo.train.nuclei import with_nuclei
-from bids_hypo.train.synthesis import make_examples
+from bids_hypo.train.synthesis import deformed, make_examples
 
 logger = logging.getLogger(__name__)
 
@@ -181,13 +181,11 @@ def _error(scan: Volume, head: Head, truth: Pose, what: str) -> dict[str, float]
 
 def _synthesised(head: HeadMap, options: SynthesisOptions, seed: list[int]) -> tuple[Volume, dict[str, np.ndarray]]:
     """A scan and the true centroids of its structures, also of those that a crop has cut off."""
-    scan, whole = (
-        make_examples(head, SCAN_SHAPE, SCAN_MM, 1, np.random.default_rng(seed), some)[0]
-        for some in (options, replace(options, crop=0.0))
-    )
     affine = np.diag([*SCAN_MM, 1.0])
     affine[:3, 3] = [-(n - 1) / 2 * mm for n, mm in zip(SCAN_SHAPE, SCAN_MM, strict=True)]
-    numbers = np.arange(2, len(CLASS_NAMES))
-    middles = np.array(ndimage.center_of_mass(np.ones(SCAN_SHAPE), whole.target, numbers))
-    centroids = middles * SCAN_MM + affine[:3, 3]
-    return Volume(scan.image, affine), dict(zip(CLASS_NAMES[2:], centroids, strict=True))
+    example = make_examples(head, SCAN_SHAPE, SCAN_MM, 1, np.random.default_rng(seed), options)[0]
+    head, codes = deformed(head, SCAN_SHAPE, SCAN_MM, np.random.default_rng(seed), options)  # the same again
+    classes = head.target[codes]
+    middles = np.array(ndimage.center_of_mass(classes > 1, classes, np.arange(2, len(CLASS_NAMES))))
+    centroids = (middles - 0.5) / 2 * SCAN_MM + affine[:3, 3]
+    return Volume(example.image, affine), dict(zip(CLASS_NAMES[2:], centroids, strict=True))
