@@ -28,12 +28,13 @@ from bids_hypo.measure.volumes import whole_mm3
 from bids_hypo.segment.anatomy import find_anatomy, icv_threshold
 from bids_hypo.segment.icv import native_icv
 from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT, WHOLE
+from bids_hypo.train.contrasts import MILD, T1W
 from bids_hypo.train.deform import contract
 from bids_hypo.train.folds import DIVISION, read_folds
 from bids_hypo.train.headmaps import load_head_map
 from bids_hypo.train.labelled import LabelledScan, certainty, read_label
 from bids_hypo.train.regions import label_centre_mm
-from bids_hypo.train.synthesis import MILD, T1W, synthesise_scan
+from bids_hypo.train.synthesis import synthesise_scan
 from bids_hypo.workflow.scan import Found, Models, segment_volume
 
 logger = logging.getLogger(__name__)

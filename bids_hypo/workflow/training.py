@@ -91,7 +91,10 @@ def train_anatomy(
     weights: Path | None = None
     for phase in in_phases(recipe, only_phase):
         logger.info("preparing the label maps of %s for phase '%s'", label_maps, phase.name)
-        heads = load_training_heads(label_maps, list(recipe.validation_maps), n_varied=phase.varied_fluid_copies)
+        heads = load_training_heads(
+            label_maps, list(recipe.validation_maps), n_varied=phase.varied_fluid_copies,
+            nuclei=phase.synthesis.get("susceptibility", 0) > 0,
+        )  # fmt: skip
         if weights is None:
             kept = load_bundle(encoder_weights).constants if _is_bundle(encoder_weights) else {}
             template = kept.get("pose_template_mm") or make_pose_template(heads)
