@@ -12,7 +12,7 @@ from bids_hypo.image.grid import Grid, Shape, apply_affine, bounding_box, box_gr
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
 from bids_hypo.report.cutting import cut_box, grey_levels, grey_window, near_spline, sample_linear, sample_spline
-from bids_hypo.structures import Structure
+from bids_hypo.structures import LEFT, RIGHT, Structure
 
 ICV_KEY, ICV_NAME, ICV_COLOUR = "icv", "intracranial volume", "#F0E442"
 SAGITTAL, CORONAL, AXIAL = 0, 1, 2
@@ -38,12 +38,15 @@ class DrawnPart:
         ``#rrggbb``.
     mask : Volume
         Its box, 0 to 1.
+    hemisphere : str or None
+        Of a part; None without sides.
     """
 
     key: str
     name: str
     colour: str
     mask: Volume
+    hemisphere: str | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def structure_mosaics(
         Coronal, sagittal and axial.
     """
     spacing_mm = size_mm / CLOSE_STEPS
-    panels = _near_panels(voxels_mm(parts) @ axes, axes)
+    panels = _near_panels(parts, axes)
     curve = near_spline(volume, panels[0][1][0].centre_mm, size_mm / np.sqrt(2) + _AROUND_MM)
     tiles = {
         name: [_tile(lambda grid: sample_spline(curve, grid), parts, p, axes, size_mm, spacing_mm) for p in of_plane]
@@ -175,9 +178,11 @@ def drawn_parts(structure: Structure, labels: np.ndarray, affine: np.ndarray) ->
     """
     near = cut_box(Volume(labels, affine), bounding_box(labels))
     return [
-        DrawnPart(part.abbreviation, part.name, part.color, _in_box(near, near.data == part.index))
+        DrawnPart(
+            part.abbreviation, part.name, part.color, _in_box(near, near.data == part.index), part.hemisphere
+        )
         for part in structure.parts
-    ]
+    ]  # fmt: skip
 
 
 def drawn_icv(icv: np.ndarray, affine: np.ndarray) -> DrawnPart:
@@ -201,21 +206,35 @@ def _in_box(volume: Volume, mask: np.ndarray) -> Volume:
     return Volume(np.pad(found.data.astype(np.float32), 2), affine)
 
 
-def _near_panels(points: np.ndarray, axes: np.ndarray) -> list[tuple[str, list[Panel]]]:
-    """Slices through voxels that are given in the head's frame."""
+def _near_panels(parts: Sequence[DrawnPart], axes: np.ndarray) -> list[tuple[str, list[Panel]]]:
+    """Slices through a structure: so many of each plane that every part is cut."""
+    points = voxels_mm(parts) @ axes
     centre = (points.min(axis=0) + points.max(axis=0)) / 2
     back, front = points[:, 1].min() - _FRONT_AND_BACK_MM, points[:, 1].max() + _FRONT_AND_BACK_MM
-    lateral = np.percentile(np.abs(points[:, 0] - centre[0]), [35, 80])
+    lateral = _lateral(parts, axes, float(centre[0]))
     low, high = np.percentile(points[:, 2], [10, 90])
     steps = {
         "coronal": (CORONAL, np.linspace(back, front, 8)),
-        "sagittal": (SAGITTAL, centre[0] + np.array([-lateral[1], -lateral[0], lateral[0], lateral[1]])),
+        "sagittal": (SAGITTAL, centre[0] + np.array([-lateral[1], -lateral[0], *lateral])),
         "axial": (AXIAL, np.linspace(low, high, 4)),
     }
     return [
         (name, [_panel(centre, plane, float(at - centre[plane]), axes) for at in places])
         for name, (plane, places) in steps.items()
     ]
+
+
+def _lateral(parts: Sequence[DrawnPart], axes: np.ndarray, middle: float) -> tuple[float, float]:
+    """How far from the middle the inner and the outer sagittal slices lie, mm."""
+    sides = [part for part in parts if part.hemisphere in (LEFT, RIGHT) and part.mask.data.any()]
+    between = [part for part in parts if part.hemisphere not in (LEFT, RIGHT) and part.mask.data.any()]
+
+    def away(some: Sequence[DrawnPart], percent: int) -> float:
+        return float(np.percentile(np.abs((voxels_mm(some) @ axes)[:, 0] - middle), percent))
+
+    if sides and between:  # one slice through each side, two through what lies between them
+        return away(between, 35), away(sides, 50)
+    return away(parts, 35), away(parts, 80)
 
 
 def _far_panels(centre_mm: np.ndarray, axes: np.ndarray) -> list[Panel]:

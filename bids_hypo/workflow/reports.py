@@ -38,10 +38,10 @@ Rows = dict[str, list[dict[str, Any]]]  # by the name of the scan, a row for eac
 _ROUNDS = 20  # of writing the pages, while other jobs finish scans
 
 
-def redraw(scan: Scan, names: OutputNames) -> ScanResult:
-    """Draw a complete scan's figures from its images; returns its result, or a failure."""
+def redraw(scan: Scan, names: OutputNames, *, anew: bool = False) -> ScanResult:
+    """Draw a complete scan's figures from its images, all or those that are missing; its result, or a failure."""
     try:
-        draw_figures(names, *read_counted(names))
+        draw_figures(names, *read_counted(names), anew=anew)
         return replace(read_result(names), status=Status.REDRAWN)
     except (BidsHypoError, *DAMAGED) as error:
         text = str(error)
