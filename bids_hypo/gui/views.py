@@ -21,7 +21,7 @@ from bids_hypo.image.resample import resample
 from bids_hypo.report.cutting import FULL, grey_levels, grey_window, near_spline, sample_spline
 from bids_hypo.report.figures import jpeg_bytes, path_data
 from bids_hypo.report.html import data_uri
-from bids_hypo.report.mosaic import ICV_KEY, DrawnPart, drawn_icv, drawn_parts, outlines_of, voxels_mm
+from bids_hypo.report.mosaic import ICV_KEY, ICV_NAME, DrawnPart, drawn_icv, drawn_parts, outlines_of, voxels_mm
 from bids_hypo.workflow.edited import read_counted
 
 FAR = "far"  # the whole head; the other cubes are called like their structure
@@ -238,10 +238,10 @@ def surface_figure(names: OutputNames, structure: str) -> go.Figure | None:
                 hoverinfo="skip" if outer else "name", lighting={"ambient": 0.55, "diffuse": 0.7, "specular": 0.15},
             )
         )  # fmt: skip
-    hidden = {"visible": False}
+    hidden, away = {"visible": False}, 1.0 if any(trace.name == ICV_NAME for trace in figure.data) else 1.6
     figure.update_layout(
         margin={"l": 0, "r": 0, "t": 0, "b": 0}, showlegend=False, height=420, paper_bgcolor="rgba(0,0,0,0)",
         scene={"aspectmode": "data", "dragmode": "orbit", "xaxis": hidden, "yaxis": hidden, "zaxis": hidden,
-               "camera": {"eye": {"x": -1.15, "y": 0.75, "z": 0.4}}},
+               "camera": {"eye": {"x": -1.15 * away, "y": 0.75 * away, "z": 0.4 * away}}},
     )  # fmt: skip
     return figure

@@ -260,6 +260,8 @@ def _index_columns(table: Rows) -> list[Column]:
         columns.append(Column(f"{name} volume_mm3", f"{title}, mm³"))
         if len(titles) == 1 and paired:
             columns += [Column(f"{name} left_mm3", "left"), Column(f"{name} right_mm3", "right")]
+    if not any(row["icv_mm3"] is not None or row["image"] == PLAIN_SUFFIX for rows in table.values() for row in rows):
+        return columns  # no image that it is measured on
     columns.append(Column("icv", "ICV, cm³"))
     of_icv = "of ICV, ‰" if len(titles) == 1 else "{} of ICV, ‰"
     return [*columns, *(Column(f"{name} ratio", of_icv.format(title), 3) for name, title in titles.items())]
@@ -272,7 +274,7 @@ def _index_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         if row["part"] == WHOLE:
             name = row["structure"]
             values |= {f"{name} {column}": row[column] for column in ("volume_mm3", "left_mm3", "right_mm3")}
-            values[f"{name} ratio"] = None if icv is None else 1000.0 * row["volume_mm3"] / icv
+            values[f"{name} ratio"] = None if None in (icv, row["volume_mm3"]) else 1000 * row["volume_mm3"] / icv
     values["icv"] = None if icv is None else icv / 1000
     return {key: value for key, value in values.items() if value is not None}
 
