@@ -25,8 +25,8 @@ from bids_hypo.measure.agreement import agreement
 from bids_hypo.measure.overlap import dice, volume_error_percent
 from bids_hypo.measure.surface_distance import surface_distance
 from bids_hypo.measure.volumes import whole_mm3
-from bids_hypo.segment.anatomy import find_anatomy, icv_threshold
-from bids_hypo.segment.icv import native_icv
+from bids_hypo.segmentation.anatomy import find_anatomy, icv_threshold
+from bids_hypo.segmentation.icv import native_icv
 from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT, WHOLE
 from bids_hypo.train.contrasts import MILD, T1W
 from bids_hypo.train.deform import contract

@@ -15,8 +15,8 @@ import numpy as np
 from bids_hypo.errors import UsageError
 from bids_hypo.image.volume import Volume, read_volume, write_bytes
 from bids_hypo.models.bundle import ModelBundle, load_bundle
-from bids_hypo.segment.anatomy import find_anatomy, pose_template
-from bids_hypo.segment.pose import Pose, fit_pose
+from bids_hypo.segmentation.anatomy import find_anatomy, pose_template
+from bids_hypo.segmentation.pose import Pose, fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, load_training_heads
 from bids_hypo.train.fit import fit
 from bids_hypo.train.folds import Division, Start, plan_folds, set_aside, write_division
