@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
 from bids_hypo.bids.entities import Scan
+from bids_hypo.image.grid import apply_affine
 from bids_hypo.image.parts import THRESHOLD, common_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume, read_volume
