@@ -22,7 +22,8 @@ from bids_hypo.image.volume import Volume, read_volume, write_bytes, write_nifti
 from bids_hypo.report.html import png_bytes
 from bids_hypo.report.outline_figures import OutlineCase, outline_figure
 from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT
-from bids_hypo.train.labelled import LABEL_TABLE, LabelledScan, certainty, read_label
+from bids_hypo.train.labelled import LABEL_TABLE, LabelledScan, read_label
+from bids_hypo.train.levelling import certainty
 from bids_hypo.workflow.accuracy import found_parts, out_of_fold
 from bids_hypo.workflow.evaluation_scans import compare_parts
 from bids_hypo.workflow.scan import Models, segment_volume
