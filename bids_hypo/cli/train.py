@@ -133,6 +133,11 @@ def _measure(args: argparse.Namespace) -> None:
 
     maps = _maps(args)
     check_files(args.scans, "--scans")
+    if args.what == "pose":
+        from bids_hypo.workflow.pose_accuracy import measure_pose
+
+        _report(measure_pose(maps, args.scans, args.models, args.device, args.n_contrasts), args.out)
+        return
     wanted, structure = (args.structure,), args.structure
     models = load_models(args.device, None, args.models, 16, wanted, mixed=False if args.what == "precision" else None)
     if args.what == "icv":
@@ -161,10 +166,10 @@ def _measure(args: argparse.Namespace) -> None:
 
 
 def _maps(args: argparse.Namespace) -> list[Path]:
-    """The label maps to measure on; none unless they are needed."""
+    """The label maps to measure on; none unless they are needed (of a pose, where there are no scans)."""
     from bids_hypo.train.recipe import load_recipe
 
-    if args.what != "icv":
+    if args.what not in ("icv", "pose") or (args.what == "pose" and args.scans):
         return []
     need(args, "label_maps")
     maps = [args.label_maps / f"{name}.nii.gz" for name in args.maps or load_recipe("anatomy").validation_maps]
@@ -238,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_measure(measure: argparse.ArgumentParser) -> None:
     measure.set_defaults(run=_measure)
-    measure.add_argument("what", choices=("icv", "structure", "steadiness", "shrinking", "precision"))
+    measure.add_argument("what", choices=("icv", "structure", "pose", "steadiness", "shrinking", "precision"))
     measure.add_argument("--part", choices=("validation", "test", "folds"), default="validation",
                          help="people set aside; folds: all but those of the test, each by the network that did not see"
                          " them")  # fmt: skip
@@ -248,7 +253,7 @@ def _add_measure(measure: argparse.ArgumentParser) -> None:
                          help="tissue contrasts as on real T1w scans, or wider")  # fmt: skip
     measure.add_argument("--maps", nargs="+", action="extend", metavar="NAME", help="label maps, not those set aside")
     measure.add_argument("--varied-voxels", action="store_true", help="synthetic scans of 0.8 to 1.6 mm, not only 1 mm")
-    measure.add_argument("--scans", type=Path, nargs="+", action="extend", default=[], help="T1w images")
+    measure.add_argument("--scans", type=Path, nargs="+", action="extend", default=[], help="images; pose: T1w")
     measure.add_argument("--out", type=Path, help="write the rows as TSV")
 
 

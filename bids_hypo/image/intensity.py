@@ -80,8 +80,33 @@ def unit_range(data: np.ndarray) -> np.ndarray:
     return (data - np.float32(low)) / np.float32(max(high - low, 1e-12))
 
 
+def signed_scale(data: np.ndarray) -> np.ndarray:
+    """Scale so that the mean size of what stands out is 1; zero stays zero, so that maps with a sign keep it.
+
+    For images without negative values the same as `foreground_scale`. A susceptibility map is 0 outside of the brain,
+    and has values of both signs inside.
+
+    Parameters
+    ----------
+    data : (...) float
+
+    Returns
+    -------
+    (...) float32
+        Between -4 and 4.
+    """
+    data = np.asarray(data, dtype=np.float32)
+    shifted = data - np.float32(max(np.percentile(data, 1), 0.0))
+    size = np.abs(shifted)
+    out = size[size > size.mean()]
+    if out.size == 0:
+        return np.zeros_like(shifted)
+    return np.clip(shifted / out.mean(), -CLIP_FOREGROUND, CLIP_FOREGROUND)
+
+
 INTENSITY_RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "foreground": foreground_scale,
     "zscore": zscore,
     "unit": unit_range,
+    "signed": signed_scale,
 }

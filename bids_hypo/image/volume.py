@@ -60,19 +60,22 @@ class Volume:
         return Grid(as_shape(self.data.shape), self.affine)
 
 
-def read_volume(path: str | Path) -> Volume:
-    """Read a T1w scan and check that it is one.
+def read_volume(path: str | Path, *, signed: bool = False) -> Volume:
+    """Read a scan and check that it is one.
 
     Parameters
     ----------
     path : path-like
         A ``.nii`` or ``.nii.gz`` file.
+    signed : bool
+        A map whose values, their sign and their zero mean something, such as a susceptibility map: they stay as they
+        are.
 
     Returns
     -------
     Volume
-        Finite float32 data, scaling applied, the background at 0 (see `bids_hypo.image.background`); the affine is that
-        of the sform, or of the qform where there is none, in millimetres.
+        Finite float32 data, scaling applied, the background at 0 (see `bids_hypo.image.background`) unless it is a
+        signed map; the affine is that of the sform, or of the qform where there is none, in millimetres.
 
     Raises
     ------
@@ -84,6 +87,8 @@ def read_volume(path: str | Path) -> Volume:
     data, place = _values_of(path)
     sizes = Grid(as_shape(data.shape), place.affine).voxel_sizes_mm
     data, undefined, holes = finite(path, data, float(np.prod(sizes)))
+    if signed:
+        return Volume(data, place.affine, None, (*place.doubts, *((UNDEFINED,) if holes else ())))
     data, background = above_background(data, undefined, voxel_sizes_mm=tuple(sizes))
     doubts = (*place.doubts, *background.doubts, *((UNDEFINED,) if holes else ()))
     return Volume(data, place.affine, background, doubts)

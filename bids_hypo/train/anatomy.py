@@ -1,4 +1,4 @@
-"""Training examples of the anatomy network, synthesised on the fly from head label maps."""
+"""Training examples of the networks that see a whole head, synthesised on the fly from head label maps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from bids_hypo.ending import end_with_parent
 from bids_hypo.errors import NoInputError
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.slices import stack_neighbours
+from bids_hypo.train.contrasts import SynthesisOptions
 from bids_hypo.train.fit import shuffled_batches
 from bids_hypo.train.headmaps import HeadMap, load_head_maps
-from bids_hypo.train.synthesis import SynthesisOptions, make_examples
+from bids_hypo.train.nuclei import with_nuclei
+from bids_hypo.train.synthesis import make_examples
 
 DRAWS_PER_CHUNK = 4
 CONTRASTS_PER_DRAW = 2
@@ -90,7 +92,9 @@ def soft_targets(target: np.ndarray, icv_fraction: np.ndarray, n_classes: int) -
     return y
 
 
-def load_training_heads(folder: Path, left_out: list[str], *, n_varied: int = 0) -> tuple[HeadMap, ...]:
+def load_training_heads(
+    folder: Path, left_out: list[str], *, n_varied: int = 0, nuclei: bool = False
+) -> tuple[HeadMap, ...]:
     """Read every label map of a folder except those set aside.
 
     Parameters
@@ -100,6 +104,8 @@ def load_training_heads(folder: Path, left_out: list[str], *, n_varied: int = 0)
         Names without ending.
     n_varied : int
         Additional copies of each head with other spaces of fluid (`bids_hypo.train.headmaps.vary_fluid`).
+    nuclei : bool
+        Paint nuclei rich in iron into them (`bids_hypo.train.nuclei`), for susceptibility maps.
 
     Raises
     ------
@@ -112,4 +118,5 @@ def load_training_heads(folder: Path, left_out: list[str], *, n_varied: int = 0)
     numbers = range(1, n_varied + 1)
     copies = [[np.random.default_rng([head, number]) for number in numbers] for head in range(len(paths))]
     with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-        return tuple(head for heads in pool.map(load_head_maps, paths, copies) for head in heads)
+        heads = tuple(head for heads in pool.map(load_head_maps, paths, copies) for head in heads)
+    return tuple(map(with_nuclei, heads)) if nuclei else heads

@@ -23,14 +23,15 @@ from bids_hypo.image.volume import read_volume
 from bids_hypo.measure.agreement import agreement
 from bids_hypo.measure.overlap import dice, volume_error_percent
 from bids_hypo.measure.surface_distance import surface_distance
-from bids_hypo.segment.anatomy import find_anatomy, icv_threshold
-from bids_hypo.segment.icv import native_icv
+from bids_hypo.segmentation.anatomy import find_anatomy, icv_threshold
+from bids_hypo.segmentation.icv import native_icv
 from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT, WHOLE
+from bids_hypo.train.contrasts import MILD, T1W
 from bids_hypo.train.folds import DIVISION, read_folds
 from bids_hypo.train.headmaps import load_head_map
 from bids_hypo.train.labelled import LabelledScan, read_label
 from bids_hypo.train.levelling import certainty
-from bids_hypo.train.synthesis import MILD, T1W, synthesise_scan
+from bids_hypo.train.synthesis import synthesise_scan
 from bids_hypo.workflow.scan import Found, Models, segment_volume
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ import numpy as np
 from bids_hypo.errors import UsageError
 from bids_hypo.image.volume import Volume, read_volume, write_bytes
 from bids_hypo.models.bundle import ModelBundle, load_bundle
-from bids_hypo.segment.anatomy import find_anatomy, pose_template
-from bids_hypo.segment.pose import Pose, fit_pose
+from bids_hypo.segmentation.anatomy import find_anatomy, pose_template
+from bids_hypo.segmentation.pose import Pose, fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, load_training_heads
 from bids_hypo.train.fit import fit
 from bids_hypo.train.folds import Division, Start, plan_folds, set_aside, write_division
@@ -91,7 +91,10 @@ def train_anatomy(
     weights: Path | None = None
     for phase in in_phases(recipe, only_phase):
         logger.info("preparing the label maps of %s for phase '%s'", label_maps, phase.name)
-        heads = load_training_heads(label_maps, list(recipe.validation_maps), n_varied=phase.varied_fluid_copies)
+        heads = load_training_heads(
+            label_maps, list(recipe.validation_maps), n_varied=phase.varied_fluid_copies,
+            nuclei=phase.synthesis.get("susceptibility", 0) > 0,
+        )  # fmt: skip
         if weights is None:
             kept = load_bundle(encoder_weights).constants if _is_bundle(encoder_weights) else {}
             template = kept.get("pose_template_mm") or make_pose_template(heads)

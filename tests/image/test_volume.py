@@ -235,3 +235,16 @@ def test_a_folder_that_cannot_be_synchronised_costs_nothing(tmp_path, monkeypatc
     monkeypatch.setattr("os.fsync", only_files)
     write_bytes(tmp_path / "a.json", b"after")
     assert (tmp_path / "a.json").read_bytes() == b"after"
+
+
+def test_a_signed_map_keeps_its_values(tmp_path):
+    rng = np.random.default_rng(0)
+    data = np.zeros((30, 30, 20), np.float32)
+    data[6:24, 6:24, 3:17] = rng.normal(0, 0.03, (18, 18, 14))
+    data[0, 0, 0] = np.nan
+    path = tmp_path / "sub-1_Chimap.nii.gz"
+    nib.save(nib.Nifti1Image(data, np.diag([2.0, 2.0, 2.0, 1.0])), path)
+    read = read_volume(path, signed=True)
+    np.testing.assert_array_equal(read.data, np.nan_to_num(data))
+    assert read.background is None
+    assert read_volume(path).data.min() >= 0 > read.data.min()

@@ -7,8 +7,9 @@ import pytest
 from scipy import ndimage
 
 from bids_hypo.image.volume import Volume
-from bids_hypo.segment.pose import fit_pose
+from bids_hypo.segmentation.pose import fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, soft_targets
+from bids_hypo.train.contrasts import T1W, tissue_means
 from bids_hypo.train.deform import contract, random_affine, smooth_field, spline_basis
 from bids_hypo.train.headmaps import (
     CLASS_NAMES,
@@ -23,7 +24,7 @@ from bids_hypo.train.headmaps import (
 )
 from bids_hypo.train.pose_template import make_pose_template
 from bids_hypo.train.recipe import RECIPES, in_phases, load_recipe
-from bids_hypo.train.synthesis import T1W, make_examples, mirror, synthesise_scan, tissue_means
+from bids_hypo.train.synthesis import make_examples, mirror, synthesise_scan
 from tests.train.recipes import content_of, recipe_of
 
 

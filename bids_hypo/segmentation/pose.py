@@ -85,8 +85,8 @@ def fit_pose(
     if pose.residual_mm > MAX_RESIDUAL_MM:
         raise SegmentationError(
             f"{what}: the structures found do not lie as in a human head (residual {pose.residual_mm:.1f} mm, expected "
-            f"at most {MAX_RESIDUAL_MM}; size {pose.scale:.2f} times the template's). Is this a head in T1w contrast, "
-            "and are affine and voxel sizes in its header right?"
+            f"at most {MAX_RESIDUAL_MM}; size {pose.scale:.2f} times the template's). Is this a head, in a "
+            "contrast that the model is for, and are affine and voxel sizes in its header right?"
         )
     if not SCALE_BOUNDS[0] <= pose.scale <= SCALE_BOUNDS[1]:
         raise SegmentationError(

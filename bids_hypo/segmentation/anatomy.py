@@ -1,4 +1,4 @@
-"""The anatomy network: intracranial volume and coarse structures of a whole head."""
+"""Networks that see a whole head: the anatomy network (intracranial volume and coarse structures) and the locator."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bids_hypo.image.resample import resample
 from bids_hypo.image.slices import stack_neighbours
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.segment.cleanup import largest_component
+from bids_hypo.segmentation.cleanup import largest_component
 
 logger = logging.getLogger(__name__)
 
-FIRST_STRUCTURE = 2  # after background and intracranial
+NO_STRUCTURES = ("background", "intracranial")  # classes whose centroid says nothing of the pose
 MIN_STRUCTURE_MM3 = 150.0
 TOP_MARGIN_MM = 8.0
 MIN_CUT_MM2 = 300.0  # of intracranial volume on a face of the grid: more than a spinal canal or a stray voxel
@@ -30,6 +30,7 @@ EDGE_MM = 4.0
 TISSUE = 0.3  # of the mean of the bright part of the image
 SLAB = 48  # slices whose class probabilities are in memory at a time
 MIN_TISSUE_PIXELS = 30  # below, a slice cannot hold a part of the brain that counts
+SIGNED_SHARE = 0.1  # of an image that is negative, by size: more than the ringing of an interpolation
 MAX_CUT_SHARE = 0.02  # of a structure's voxels near the edge of the field of view
 
 Network = Callable[[np.ndarray], np.ndarray]
@@ -60,7 +61,7 @@ class Anatomy:
 
 
 def pose_template(bundle: ModelBundle) -> dict[str, np.ndarray]:
-    """The pose template of an anatomy bundle: (3,) float, mm, of each structure."""
+    """The pose template of a bundle that sees a whole head: (3,) float, mm, of each structure."""
     return {name: np.array(point) for name, point in bundle.constants["pose_template_mm"].items()}
 
 
@@ -72,7 +73,8 @@ def icv_threshold(bundle: ModelBundle) -> float:
 def head_grid(volume: Volume, bundle: ModelBundle) -> Grid:
     """The network's grid in scanner axes, laid over the head.
 
-    The head is what is brighter than the mean of the image. Tall fields of view (neck, shoulders) are cut from below.
+    The head is what is brighter than the mean of the image; in a map with values of both signs (if that is what the
+    bundle is for) it is what is not 0. Tall fields of view (neck, shoulders) are cut from below.
 
     Parameters
     ----------
@@ -87,11 +89,12 @@ def head_grid(volume: Volume, bundle: ModelBundle) -> Grid:
     spacing = np.asarray(bundle.preprocessing.spacing_mm)
     step = np.maximum(np.round(4.0 / volume.grid.voxel_sizes_mm), 1).astype(int)
     coarse = volume.data[:: step[0], :: step[1], :: step[2]]
-    bright = coarse > coarse.mean()
+    signed = bundle.preprocessing.intensity == "signed" and _has_both_signs(coarse)
+    bright = coarse != 0 if signed else coarse > coarse.mean()
     bright = largest_component(ndimage.binary_opening(bright)) if bright.sum() > 500 else bright
     points = apply_affine(volume.affine, np.argwhere(bright) * step)
     if not len(points):
-        raise SegmentationError("found nothing that is brighter than the rest; expected a T1w scan of a head.")
+        raise SegmentationError("found nothing that is brighter than the rest; expected a scan of a head.")
     low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
     centre = (low + high) / 2
     extent = np.asarray(shape) * spacing
@@ -101,6 +104,10 @@ def head_grid(volume: Volume, bundle: ModelBundle) -> Grid:
         top = points[points[:, 2] > high[2] - 180.0]
         centre[:2] = (np.percentile(top, 0.5, axis=0)[:2] + np.percentile(top, 99.5, axis=0)[:2]) / 2
     return box_grid(centre, np.eye(3), shape, spacing)
+
+
+def _has_both_signs(data: np.ndarray) -> bool:
+    return float(-data[data < 0].sum()) > SIGNED_SHARE * float(np.abs(data).sum())
 
 
 def find_anatomy(volume: Volume, bundle: ModelBundle, network: Network, *, what: str = "scan") -> Anatomy:
@@ -114,6 +121,7 @@ def find_anatomy(volume: Volume, bundle: ModelBundle, network: Network, *, what:
     volume : Volume
         The scan on its own grid.
     bundle : ModelBundle
+        The anatomy network's, or the locator's, of which only the centroids are good for anything.
     network : callable
         (N, H, W, C) to (N, H, W, K).
     what : str
@@ -183,7 +191,8 @@ def run_anatomy(volume: Volume, grid: Grid, bundle: ModelBundle, network: Networ
     head = largest_component(icv > 0.5)
     if head.sum() * grid.voxel_volume_mm3 < 50e3:
         raise SegmentationError(
-            f"{what}: found no brain in the image; expected a T1w scan that holds the middle of a head. Look at it."
+            f"{what}: found no brain in the image; expected a scan ({', '.join(bundle.suffixes)}) "
+            "that holds the middle of a head. Look at it."
         )
     labels = classes * head
     near = without_leaks(head, grid.voxel_sizes_mm)
@@ -198,7 +207,7 @@ def _segment(image: np.ndarray, offsets: tuple[int, ...], network: Network) -> t
     probabilities of all classes in a whole head would take more memory than everything else.
     """
     icv, classes = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.uint8)
-    occupied = np.flatnonzero((image > TISSUE).sum(axis=(0, 2)) >= MIN_TISSUE_PIXELS)
+    occupied = np.flatnonzero((np.abs(image) > TISSUE).sum(axis=(0, 2)) >= MIN_TISSUE_PIXELS)
     for start in range(0, len(occupied), SLAB):
         slices = occupied[start : start + SLAB]
         found = network(stack_neighbours(image, offsets, slices))
@@ -248,13 +257,13 @@ def _centroids(labels: np.ndarray, grid: Grid, names: tuple[str, ...], near_edge
     """Centroids of structures that are whole: one cut by the field of view would pull the pose."""
     found = {}
     boxes = ndimage.find_objects(labels, max_label=len(names))
-    for number in range(FIRST_STRUCTURE, len(names)):
+    for number, name in enumerate(names):
         box = boxes[number - 1]
-        if box is None:
+        if name in NO_STRUCTURES or box is None:
             continue
         part = largest_component(labels[box] == number)
         if part.sum() * grid.voxel_volume_mm3 < MIN_STRUCTURE_MM3 or near_edge[box][part].mean() > MAX_CUT_SHARE:
             continue
         centre = np.argwhere(part).mean(0) + [s.start for s in box]
-        found[names[number]] = apply_affine(grid.affine, centre)
+        found[name] = apply_affine(grid.affine, centre)
     return found
