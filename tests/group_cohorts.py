@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from bids_hypo.bids.checksums import checksums
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.entities import Scan, split_name
 from bids_hypo.bids.names import output_names, sidecar
 from bids_hypo.bids.sidecars import Provenance, morph_sidecar, write_json
-from bids_hypo.measure.volumes import volume_table
+from bids_hypo.measure.volumes import PartVolume, icv_volume, volume_table
+from bids_hypo.structures import HYPOTHALAMUS, ICV, WHOLE
 
 MODELS = {"anatomy": {"Name": "anatomy", "Version": "1.0.0", "WeightsSHA256": "0" * 64},
           "hypothalamus": {"Name": "hypothalamus", "Version": "1.0.0", "WeightsSHA256": "1" * 64}}  # fmt: skip
@@ -29,10 +31,14 @@ def add_scan(raw: Path, out: Path, name: str, volume: float, icv: float | None, 
     scan = Scan(raw.joinpath(*folders, "anat", f"{name}_{suffix}.nii.gz"), entities, suffix, raw)
     names = output_names(scan, out)
     left = volume / 2 if left is None else left
-    write_tsv(names.morph, volume_table(left, volume - left, icv, hypothalamus_flags=flags, icv_flags=icv_flags))
+    of_structure = (PartVolume(WHOLE, "L", left), PartVolume(WHOLE, "R", volume - left), PartVolume(WHOLE, "B", volume))
+    measured = {HYPOTHALAMUS: (of_structure, flags)}
+    if scan.is_t1:
+        measured[ICV] = (icv_volume(icv), icv_flags)
+    write_tsv(names.morph, volume_table(measured))
     models = {role: model | {"Version": version} for role, model in MODELS.items()}
     made_by = Provenance("0.1.0", "cpu", (), {}, models, {"Fast": False})
-    write_json(sidecar(names.morph), morph_sidecar(scan, made_by, [names.morph]))
+    write_json(sidecar(names.morph), morph_sidecar(scan, made_by, checksums([names.morph])))
     return names.morph
 
 

@@ -7,14 +7,15 @@ from bids_hypo.bids.dataset import clear_crash, prepare_output, write_crash, wri
 from bids_hypo.bids.entities import MissingScan, Scan
 from bids_hypo.bids.names import OutputNames, bids_uri, crash_file, output_names, sidecar
 from bids_hypo.bids.query import check_dataset, find_scans, select_subjects
-from bids_hypo.bids.resume import outputs_complete, remove_outputs
+from bids_hypo.bids.removal import remove_outputs
+from bids_hypo.bids.resume import find_doubts
 from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
 from bids_hypo.bids.sidecars import (
     MORPH_COLUMNS,
     Provenance,
     dseg_sidecar,
-    hypothalamus_mask_sidecar,
     icv_mask_sidecar,
+    mask_sidecar,
     morph_sidecar,
     morph_table_dictionary,
     probseg_sidecar,
@@ -33,14 +34,14 @@ __all__ = [
     "clear_crash",
     "crash_file",
     "dseg_sidecar",
+    "find_doubts",
     "find_scans",
-    "hypothalamus_mask_sidecar",
     "icv_mask_sidecar",
+    "mask_sidecar",
     "morph_sidecar",
     "morph_table_dictionary",
     "normalise_labels",
     "output_names",
-    "outputs_complete",
     "prepare_output",
     "probseg_sidecar",
     "read_filter_file",

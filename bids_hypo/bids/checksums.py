@@ -151,4 +151,3 @@ def table_flags(path: Path, closing: Mapping[str, Any]) -> tuple[str, ...]:
         "Run participant level again to measure the scan anew.", path, TABLE_CHANGED,
     )  # fmt: skip
     return (TABLE_CHANGED,)
-

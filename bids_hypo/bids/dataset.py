@@ -6,27 +6,28 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bids_hypo.bids.entities import MissingScan, Scan
+from bids_hypo.bids.entities import RAW_LINK, MissingScan, Scan
 from bids_hypo.bids.links import check_writes_stay
-from bids_hypo.bids.names import LOGS, RAW_LINK, crash_file, sidecar
+from bids_hypo.bids.names import LOGS, crash_file, sidecar
 from bids_hypo.bids.places import check_can_be_made
-from bids_hypo.bids.sidecars import LEFT_ABBREVIATION, RIGHT_ABBREVIATION, SOFTWARE_NAME, write_json
-from bids_hypo.bids.tsv import formula_like, table_text
+from bids_hypo.bids.sidecars import SOFTWARE_NAME, write_json
+from bids_hypo.bids.tsv import TableError, formula_like, read_table, table_text
 from bids_hypo.errors import CannotCreateError
 from bids_hypo.files import read_json
 from bids_hypo.image.volume import write_bytes
+from bids_hypo.structures import Part
 from bids_hypo.untrusted import visible
 
 BIDS_VERSION = "1.11.0"
 CONTAINER_VARIABLE = "BIDS_HYPO_CONTAINER"
-LEFT_LABEL, RIGHT_LABEL = 1, 2
 
 _log = logging.getLogger(__name__)
 
@@ -35,22 +36,26 @@ _log = logging.getLogger(__name__)
 _BIDSIGNORE = ("*.html", "logs", "figures", "*_morph.tsv", "*_morph.json", "group_*")
 
 _README = """\
-Volumes of the hypothalamus and of the intracranial space, measured in T1-weighted MRI by bids_hypo.
+Volumes of structures of the brain and of the intracranial space, measured in MRI by bids_hypo.
 
-sub-*/[ses-*/]anat/ holds for every T1w image of the source dataset, on its own grid (for a UNIT1 image, space-UNIT1
-stands in the names in place of space-orig, in that of the table too):
-  *_space-orig_seg-hypothalamus_dseg.nii.gz      hypothalamus, 1 = left, 2 = right (see dseg.tsv)
-  *_space-orig_label-hypothalamus_mask.nii.gz    both sides together
-  *_space-orig_label-hypothalamus_probseg.nii.gz probabilities, frames left and right
-  *_space-orig_label-ICV_mask.nii.gz             intracranial volume
+sub-*/[ses-*/]anat/ holds for every image that was measured, on its own grid:
+  *_space-orig_seg-<structure>_dseg.nii.gz       the parts of a structure, numbers as in dseg.tsv
+  *_space-orig_label-<structure>_mask.nii.gz     the whole structure
+  *_space-orig_label-<structure>_probseg.nii.gz  probabilities, a frame a part
+  *_space-orig_label-ICV_mask.nii.gz             intracranial volume (of T1-weighted images)
   *_desc-volumetric_morph.tsv                    volumes in mm^3; flags are reasons to look before use
-The JSON file beside each of them names the source image, the models with their checksums, the software
+For images other than T1w their suffix stands in place of orig (space-UNIT1, space-FLAIR), in the name of the table
+too. The JSON file beside each of them names the source image, the models with their checksums, the software
 and the device. logs/ has one crash-*.txt for each image that could not be processed.
 Left and right are the subject's. Flags warn; they never remove a result.
 """
+_LABEL_COLUMNS = ("index", "name", "abbreviation", "color", "mapping")
 
 
-def prepare_output(output_dir: str | Path, bids_dir: str | Path, *, command_version: str) -> Path:
+def prepare_output(
+    output_dir: str | Path, bids_dir: str | Path, *, command_version: str, parts: Iterable[Part] = (),
+    maps: Mapping[str, Path] | None = None,
+) -> Path:  # fmt: skip
     """Make the output folder and its dataset-level files. Several jobs may do so at once.
 
     Parameters
@@ -61,6 +66,10 @@ def prepare_output(output_dir: str | Path, bids_dir: str | Path, *, command_vers
         The input dataset.
     command_version : str
         Version of bids_hypo, for GeneratedBy.
+    parts : iterable of Part
+        What label images may hold, for dseg.tsv. Others that an earlier run has listed stay listed.
+    maps : mapping of str to Path, optional
+        Further datasets that images come from, by their keys in DatasetLinks.
 
     Returns
     -------
@@ -77,13 +86,15 @@ def prepare_output(output_dir: str | Path, bids_dir: str | Path, *, command_vers
     check_output(output, source)
     _check_writable(output)
     previous = _previous_description(output)
-    description = describe_dataset(output, source, command_version=command_version)
-    old_raw = previous.get("DatasetLinks", {}).get(RAW_LINK)
+    description = describe_dataset(output, source, command_version=command_version, maps=maps or {})
+    old_links = previous.get("DatasetLinks", {})
+    description["DatasetLinks"] = {**old_links, **description["DatasetLinks"]}  # of maps given to an earlier run
+    old_raw = old_links.get(RAW_LINK)
     if old_raw not in (None, description["DatasetLinks"][RAW_LINK]):
         _log.warning("%s: was made from %s, now from %s; do not mix datasets in one output.", output, old_raw, source)
     try:
         _write_if_different(output / "dataset_description.json", _json_text(description))
-        _write_if_different(output / "dseg.tsv", table_text(_label_table()))
+        _write_if_different(output / "dseg.tsv", table_text(_label_table(output / "dseg.tsv", parts)))
         _add_lines(output / ".bidsignore", _BIDSIGNORE)
         if not any((output / name).exists() for name in ("README", "README.md", "README.rst", "README.txt")):
             _write_if_different(output / "README", _README)
@@ -155,7 +166,9 @@ def _previous_description(output: Path) -> dict[str, Any]:
     return previous if isinstance(links, dict) else {}
 
 
-def describe_dataset(output_dir: Path, bids_dir: Path, *, command_version: str) -> dict[str, Any]:
+def describe_dataset(
+    output_dir: Path, bids_dir: Path, *, command_version: str, maps: Mapping[str, Path]
+) -> dict[str, Any]:
     """Contents of dataset_description.json.
 
     Parameters
@@ -163,20 +176,21 @@ def describe_dataset(output_dir: Path, bids_dir: Path, *, command_version: str) 
     output_dir, bids_dir : Path
         Absolute. The link to the input is relative if the output lies inside it, a file URI if not.
     command_version : str
+    maps : mapping of str to Path
+        Further datasets, absolute, by their keys.
 
     Returns
     -------
     dict
     """
     source = _source_description(bids_dir)
-    inside = bids_dir.resolve() in output_dir.resolve().parents
-    link = os.path.relpath(bids_dir.resolve(), output_dir.resolve()) if inside else bids_dir.as_uri()
+    links = {key: _link(path, output_dir) for key, path in {RAW_LINK: bids_dir, **maps}.items()}
     generated: dict[str, Any] = {"Name": SOFTWARE_NAME, "Version": command_version, **_code_url()}
     container = os.environ.get(CONTAINER_VARIABLE, "").strip()
     if container:
         kind, _, tag = container.partition(":")
         generated["Container"] = {"Type": kind, "Tag": tag} if tag else {"Tag": container}
-    origin: dict[str, Any] = {"URL": link}
+    origin: dict[str, Any] = {"URL": links[RAW_LINK]}
     if isinstance(source.get("DatasetDOI"), str):
         origin["DOI"] = source["DatasetDOI"]
     return {
@@ -184,9 +198,15 @@ def describe_dataset(output_dir: Path, bids_dir: Path, *, command_version: str) 
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [generated],
-        "DatasetLinks": {RAW_LINK: link},
-        "SourceDatasets": [origin],
+        "DatasetLinks": links,
+        "SourceDatasets": [origin, *({"URL": links[key]} for key in maps)],
     }
+
+
+def _link(dataset: Path, output_dir: Path) -> str:
+    """The address of a dataset that the output lies in, relative; of any other a file URI."""
+    inside = dataset.resolve() in output_dir.resolve().parents
+    return os.path.relpath(dataset.resolve(), output_dir.resolve()) if inside else dataset.as_uri()
 
 
 def _code_url() -> dict[str, str]:
@@ -207,16 +227,19 @@ def _source_description(bids_dir: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _label_table() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "index": [LEFT_LABEL, RIGHT_LABEL],
-            "name": ["left hypothalamus", "right hypothalamus"],
-            "abbreviation": [LEFT_ABBREVIATION, RIGHT_ABBREVIATION],
-            "color": ["#E69F00", "#0072B2"],
-            "mapping": [LEFT_LABEL, RIGHT_LABEL],
-        }
-    )
+def _label_table(path: Path, parts: Iterable[Part]) -> pd.DataFrame:
+    """The table of labels with these parts, and with those of other numbers and names that it lists already."""
+    rows = [{**asdict(part), "mapping": part.index} for part in parts]
+    columns = list(_LABEL_COLUMNS)
+    ours = pd.DataFrame(rows, columns=columns)
+    if not path.is_file():
+        return ours
+    try:
+        listed = read_table(path, columns)[columns].astype({"index": int, "mapping": int})
+    except (TableError, ValueError, TypeError):  # not a table of ours any more
+        return ours
+    others = listed[~listed["index"].isin(ours["index"]) & ~listed["name"].isin(ours["name"])]
+    return pd.concat([ours, others]).sort_values("index", kind="stable") if len(others) else ours
 
 
 def _json_text(content: Mapping[str, Any]) -> str:

@@ -28,15 +28,19 @@ DERIVATIVE_ENTITIES = frozenset({"tpl", "cohort", "space", "atlas", "seg", "scal
 LABEL_PATTERN = re.compile(r"[0-9A-Za-z+]+")
 IMAGE_EXTENSIONS: tuple[str, ...] = (".nii.gz", ".nii")
 
-# Images that are measured: T1w, and the uniform T1-weighted image of MP2RAGE.
+# T1-weighted images, in which the ICV is measured too: T1w, and the uniform image of MP2RAGE.
 PLAIN_SUFFIX = "T1w"
-INPUT_SUFFIXES: tuple[str, ...] = (PLAIN_SUFFIX, "UNIT1")
-INPUT_WORDS = " or ".join(INPUT_SUFFIXES)
+T1_SUFFIXES: tuple[str, ...] = (PLAIN_SUFFIX, "UNIT1")
+
+# Maps whose sign and zero mean something: their background is not looked for.
+SIGNED_SUFFIXES: tuple[str, ...] = ("Chimap",)
+
+RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BIDS URIs of the input refer to
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One T1w or UNIT1 image of a BIDS dataset.
+    """One image of a BIDS dataset that something is measured on.
 
     Attributes
     ----------
@@ -46,15 +50,28 @@ class Scan:
         Short entity names (``sub``, ``ses``, ``acq``, ``run`` ...) in BIDS order, with the labels
         exactly as in the file name: ``run-01`` stays ``"01"``.
     suffix : str
-        One of `INPUT_SUFFIXES`.
+        Such as ``T1w``.
     dataset_root : Path
         The dataset that the image belongs to, absolute.
+    link : str
+        The key of that dataset in DatasetLinks of the derivatives.
     """
 
     path: Path
     entities: dict[str, str]
     suffix: str
     dataset_root: Path
+    link: str = RAW_LINK
+
+    @property
+    def is_t1(self) -> bool:
+        """Whether it is T1-weighted."""
+        return self.suffix in T1_SUFFIXES
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether its values have a sign and a zero that mean something."""
+        return self.suffix in SIGNED_SUFFIXES
 
     @property
     def name(self) -> str:

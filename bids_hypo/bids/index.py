@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_hypo.bids.entities import IMAGE_EXTENSIONS, INPUT_SUFFIXES, PLAIN_SUFFIX
+from bids_hypo.bids.entities import IMAGE_EXTENSIONS, T1_SUFFIXES
 from bids_hypo.bids.folders import NOWHERE, closed_folders, sessions_in
 from bids_hypo.bids.places import check_can_be_made
 from bids_hypo.bids.subjects import subjects_in
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from bids.layout import BIDSLayout
 
 DATABASE_FILE = "layout_index.sqlite"
-INDEX_VERSION = 2  # of what we index; an index of version 1 (which sqlite calls 0) holds T1w images only
-_IMAGE = re.compile(rf"sub-[^/]+_(?:{'|'.join(INPUT_SUFFIXES)})\.nii(?:\.gz)?")
+INDEX_VERSION = 3  # of what we index; 1 (which sqlite calls 0) and 2 hold T1-weighted images only
 _FOLDERS = re.compile(r"sub-[^/]+(?:/ses-[^/]+)?/anat")
 _PLAIN_PATH = re.compile(r"[\w/.,:=@~+ -]*")  # what pybids can make the address of a database of
 _NO_CONFIG = ".bids_hypo-none"  # pybids would take settings from a file of any folder
@@ -32,7 +31,15 @@ _FEW = 20  # subjects that are asked for by name; a query of more is slower than
 _log = logging.getLogger(__name__)
 
 
-def ignore_patterns(subjects: Collection[str] | None, closed: Iterable[str] = ()) -> list[re.Pattern[str]]:
+def _image_name(suffixes: Collection[str] | None) -> str:
+    """The end of the names of images with these suffixes, or any, as a regular expression."""
+    kinds = "[A-Za-z0-9]+" if suffixes is None else f"(?:{'|'.join(map(re.escape, suffixes))})"
+    return rf"_{kinds}\.nii(?:\.gz)?"
+
+
+def ignore_patterns(
+    subjects: Collection[str] | None, closed: Iterable[str] = (), suffixes: Collection[str] | None = None
+) -> list[re.Pattern[str]]:
     """What pybids must not walk into: other subjects, other folders of the dataset, other kinds of data.
 
     Parameters
@@ -41,6 +48,8 @@ def ignore_patterns(subjects: Collection[str] | None, closed: Iterable[str] = ()
         Labels to index, without ``sub-``; None for all.
     closed : iterable of str
         Folders that cannot be looked into, relative to the dataset; pybids would end with an error.
+    suffixes : collection of str or None
+        Suffixes of the images to index; None for all.
 
     Returns
     -------
@@ -52,13 +61,16 @@ def ignore_patterns(subjects: Collection[str] | None, closed: Iterable[str] = ()
         re.compile(rf"^/(?!sub-{wanted}(?:/|$))"),  # derivatives, sourcedata, code, other subjects, top-level files
         re.compile(r"^/sub-[^/]+/(?!anat(?:/|$)|ses-[^/]+(?:/|$))"),
         re.compile(r"^/sub-[^/]+/ses-[^/]+/(?!anat(?:/|$))"),
-        re.compile(rf"/anat/(?![^/]*_(?:{'|'.join(INPUT_SUFFIXES)})\.nii(?:\.gz)?$)"),
+        re.compile(rf"/anat/(?![^/]*{_image_name(suffixes)}$)"),
         re.compile("[\ud800-\udfff]"),  # not in UTF-8: no name in BIDS, and sqlite cannot store it
         *(re.compile(rf"^/{re.escape(folder)}(?:/|$)") for folder in closed),
     ]
 
 
-def build_index(bids_dir: Path, subjects: Collection[str] | None, *, database_dir: Path | None = None) -> BIDSLayout:
+def build_index(
+    bids_dir: Path, subjects: Collection[str] | None, suffixes: Collection[str] | None = None, *,
+    database_dir: Path | None = None,
+) -> BIDSLayout:  # fmt: skip
     """Index the images of a dataset that may be measured with pybids.
 
     Parameters
@@ -67,6 +79,8 @@ def build_index(bids_dir: Path, subjects: Collection[str] | None, *, database_di
         Absolute.
     subjects : collection of str or None
         Labels to index; None for all.
+    suffixes : collection of str or None
+        Suffixes of the images to index; None for all.
     database_dir : Path, optional
         Where pybids keeps the index; in memory if not given.
 
@@ -82,7 +96,7 @@ def build_index(bids_dir: Path, subjects: Collection[str] | None, *, database_di
     from bids.layout import BIDSLayout, BIDSLayoutIndexer
 
     closed = closed_folders(bids_dir, subjects_in(bids_dir) if subjects is None else subjects)
-    ignore = ignore_patterns(subjects, [place.relative_to(bids_dir).as_posix() for place in closed])
+    ignore = ignore_patterns(subjects, [place.relative_to(bids_dir).as_posix() for place in closed], suffixes)
     indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore, config_filename=_NO_CONFIG)
     database = None if database_dir is None else str(database_dir)
     try:
@@ -95,8 +109,9 @@ def build_index(bids_dir: Path, subjects: Collection[str] | None, *, database_di
 
 
 def image_paths(
-    bids_dir: Path, subjects: Collection[str], *, database_dir: Path | None = None, keep_index: bool = True
-) -> list[Path]:
+    bids_dir: Path, subjects: Collection[str], suffixes: Collection[str], *, database_dir: Path | None = None,
+    keep_index: bool = True,
+) -> list[Path]:  # fmt: skip
     """List the files of the given subjects that may be measured, by their suffix.
 
     Parameters
@@ -105,6 +120,8 @@ def image_paths(
         Absolute.
     subjects : collection of str
         Labels that exist in the dataset, without ``sub-``.
+    suffixes : collection of str
+        Of the images wanted.
     database_dir : Path, optional
         An index on disk: used if present, made for the whole dataset if not. Subjects that it does not know, and
         those whose folders have changed since, are looked up afresh.
@@ -125,10 +142,10 @@ def image_paths(
     if not subjects:
         return []
     if database_dir is None:
-        return _looked_up(bids_dir, subjects)
+        return _looked_up(bids_dir, subjects, suffixes)
     if not (database_dir / DATABASE_FILE).exists():
         check_can_be_made(database_dir, f"--bids-database-dir {database_dir}")
-    stored, made_ns = _stored_images(bids_dir, database_dir, subjects, keep_index=keep_index)
+    stored, made_ns = _stored_images(bids_dir, database_dir, subjects, suffixes, keep_index=keep_index)
     known: dict[str, list[Path]] = {label: [] for label in subjects}
     for path in stored:
         label = path.relative_to(bids_dir).parts[0].removeprefix("sub-")
@@ -143,27 +160,28 @@ def image_paths(
         )  # fmt: skip
     found = [path for label in known.keys() - set(afresh) for path in known[label]]
     if afresh:
-        found += _looked_up(bids_dir, afresh)
+        found += _looked_up(bids_dir, afresh, suffixes)
     return sorted(found)
 
 
-def _looked_up(bids_dir: Path, subjects: Collection[str]) -> list[Path]:
+def _looked_up(bids_dir: Path, subjects: Collection[str], suffixes: Collection[str]) -> list[Path]:
     """The images of some subjects by pybids; where it stumbles over a link that nobody may follow, by their folders."""
     try:
-        return _images_in(build_index(bids_dir, subjects))
+        return _images_in(build_index(bids_dir, subjects, suffixes), suffixes)
     except InvalidBidsError as error:
         if not isinstance(error.__cause__, OSError):
             raise
         _log.info("%s", error)
     places = [folder / "anat" for label in subjects for folder in (bids_dir / f"sub-{label}",
               *sessions_in(bids_dir / f"sub-{label}"))]  # fmt: skip
-    return sorted(path for place in places for path in _images_below(place))
+    return sorted(path for place in places for path in _images_below(place, suffixes))
 
 
-def _images_below(folder: Path) -> list[Path]:
+def _images_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    name = re.compile(rf"sub-[^/]+{_image_name(suffixes)}")
     try:
         with os.scandir(folder) as entries:
-            return [Path(entry.path) for entry in entries if _IMAGE.fullmatch(entry.name)]
+            return [Path(entry.path) for entry in entries if name.fullmatch(entry.name)]
     except OSError:  # absent, or closed, which is told elsewhere
         return []
 
@@ -188,14 +206,14 @@ def _mtime_ns(path: Path) -> int:
         raise
 
 
-def _images_in(layout: BIDSLayout, subjects: Collection[str] | None = None) -> list[Path]:
+def _images_in(layout: BIDSLayout, suffixes: Collection[str], subjects: Collection[str] | None = None) -> list[Path]:
     only = {} if subjects is None else {"subject": list(subjects)}
-    files = layout.get(return_type="filename", suffix=list(INPUT_SUFFIXES), extension=list(IMAGE_EXTENSIONS), **only)
+    files = layout.get(return_type="filename", suffix=list(suffixes), extension=list(IMAGE_EXTENSIONS), **only)
     return sorted(Path(name) for name in files)
 
 
 def _stored_images(
-    bids_dir: Path, database_dir: Path, subjects: Collection[str], *, keep_index: bool
+    bids_dir: Path, database_dir: Path, subjects: Collection[str], suffixes: Collection[str], *, keep_index: bool
 ) -> tuple[list[Path], int]:
     """The images by the index on disk, which is made if it cannot be used; those of all subjects if many are wanted.
 
@@ -207,14 +225,14 @@ def _stored_images(
     if stored.exists() and not os.access(database_dir, os.W_OK):  # one that cannot be used cannot be replaced either
         keep_index = False
     with _plain_name(database_dir) as folder:
-        images = _read_stored(bids_dir, database_dir, folder, few)
+        images = _read_stored(bids_dir, database_dir, folder, suffixes, few)
         if images is None and not keep_index:
             return [], made_ns
         if images is not None:
             return images, made_ns
         try:
             made_ns = _build_stored(bids_dir, database_dir)
-            return _images_in(build_index(bids_dir, None, database_dir=folder), few), made_ns
+            return _images_in(build_index(bids_dir, None, database_dir=folder), suffixes, few), made_ns
         except InvalidBidsError as error:
             if not isinstance(error.__cause__, OSError):
                 raise
@@ -263,7 +281,7 @@ def _plain_name(folder: Path) -> Iterator[Path]:
 
 
 def _read_stored(
-    bids_dir: Path, database_dir: Path, folder: Path, subjects: Collection[str] | None
+    bids_dir: Path, database_dir: Path, folder: Path, suffixes: Collection[str], subjects: Collection[str] | None
 ) -> list[Path] | None:
     """The images by the index of `database_dir`, which pybids reaches as `folder`; None if it cannot be used.
 
@@ -277,10 +295,10 @@ def _read_stored(
     try:
         open_file(stored).close()
         if not _holds_all_kinds(stored):
-            _log.info("%s: made by an earlier version, for T1w images only; it is built again.", stored)
+            _log.info("%s: made by an earlier version, for T1-weighted images only; it is built again.", stored)
             return None
         layout = BIDSLayout(str(bids_dir), validate=False, database_path=str(folder))
-        root, images = Path(layout.root), _images_in(layout, subjects)
+        root, images = Path(layout.root), _images_in(layout, suffixes, subjects)
     except Exception:  # noqa: BLE001 - pybids and SQLAlchemy raise many kinds for what they did not expect
         in_full = _log.isEnabledFor(logging.DEBUG)
         _log.warning("%s: not a usable pybids index; it is built again.", stored, exc_info=in_full)
@@ -311,4 +329,5 @@ def _holds_all_kinds(stored: Path) -> bool:
     with closing(sqlite3.connect(stored)) as database:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         names = (name for (name,) in database.execute("SELECT filename FROM files"))
-        return version >= INDEX_VERSION or not all(f"_{PLAIN_SUFFIX}.nii" in str(name) for name in names)
+        ours = re.compile(rf".*{_image_name(T1_SUFFIXES)}")
+        return version >= INDEX_VERSION or (version == 0 and not all(ours.fullmatch(str(name)) for name in names))

@@ -2,32 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bids_hypo.bids.entities import PLAIN_SUFFIX, MissingScan, Scan, join_name, split_name
-from bids_hypo.files import DAMAGED, read_json
+from bids_hypo.structures import DEFAULT_STRUCTURES, ICV
 from bids_hypo.untrusted import visible
 
-RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BIDS URIs refer to
 TABLE_DESC = "volumetric"
 OWN_SPACE = "orig"
 EDITED_DESC = "edited"
 LOGS = "logs"
 FIGURES_FOLDER = "figures"  # of a subject (and session), of a group, of an evaluation
 
-# Figures of a scan: for each the desc- and the extension of its name.
-FIGURES: dict[str, tuple[str, str]] = {
-    "overview": ("hypothalamus", ".png"),
-    "thumbnail": ("thumbnail", ".jpg"),
+# Figures: for each the desc- and the extension of its name. Those of a structure have seg-<structure> before the desc-.
+STRUCTURE_FIGURES: dict[str, tuple[str, str]] = {
+    "overview": ("overview", ".png"),
     "surface": ("surface", ".json.gz"),
     "coronal": ("coronal", ".svg"),
     "sagittal": ("sagittal", ".svg"),
     "axial": ("axial", ".svg"),
+}
+HEAD_FIGURES: dict[str, tuple[str, str]] = {
+    "thumbnail": ("thumbnail", ".jpg"),
     "head": ("head", ".svg"),
 }
 FIGURES_RECORD = ("figures", ".json")  # their checksums: closes the set of figures of a scan
+ANY_STRUCTURE = "anyStructure"  # in place of a name, to look for the images of all of them
+JOINT = "+"  # between a label that the source has and ours
+
+
+@dataclass(frozen=True)
+class StructureNames:
+    """Paths of the images of one structure in one scan.
+
+    Attributes
+    ----------
+    dseg : Path
+        Its parts as labels.
+    mask : Path
+        All parts that count in the whole.
+    probseg : Path
+        4-D probabilities, a frame a part.
+    """
+
+    dseg: Path
+    mask: Path
+    probseg: Path
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The three images, in the order to write them."""
+        return (self.dseg, self.mask, self.probseg)
+
+    @property
+    def edited(self) -> Path:
+        """Where corrected labels are looked for: the name of the dseg with ``desc-edited``."""
+        return _edited(self.dseg)
 
 
 @dataclass(frozen=True)
@@ -42,10 +74,10 @@ class OutputNames:
         Root of the derivative dataset.
     anat_dir, figures_dir : Path
         ``sub-01/[ses-1/]anat`` and ``sub-01/[ses-1/]figures``.
-    dseg : Path
-        Left and right hypothalamus as labels.
-    hypothalamus_mask, hypothalamus_probseg, icv_mask : Path
-        Both halves together; 4-D probabilities (left, right); intracranial volume.
+    structures : dict of str to StructureNames
+        Of the structures wanted.
+    icv_mask : Path
+        Intracranial volume.
     morph : Path
         The table of volumes.
     report : Path
@@ -58,40 +90,50 @@ class OutputNames:
     output_dir: Path
     anat_dir: Path
     figures_dir: Path
-    dseg: Path
-    hypothalamus_mask: Path
-    hypothalamus_probseg: Path
+    structures: dict[str, StructureNames]
     icv_mask: Path
     morph: Path
     report: Path
     crash: Path
 
     @property
+    def items(self) -> tuple[str, ...]:
+        """What is measured in the scan: the structures, and the ICV of a T1-weighted one."""
+        return (*self.structures, *((ICV,) if self.scan.is_t1 else ()))
+
+    def images_of(self, item: str) -> tuple[Path, ...]:
+        """The images of a structure, whether wanted or not, or of the ICV."""
+        return (self.icv_mask,) if item == ICV else self.structure(item).images
+
+    def structure(self, name: str) -> StructureNames:
+        """Paths of any structure in this scan, wanted or not."""
+        return self.structures.get(name) or _structure_names(self.scan, self.anat_dir, name)
+
+    @property
     def images(self) -> tuple[Path, ...]:
-        """The four images."""
-        return (self.dseg, self.hypothalamus_mask, self.hypothalamus_probseg, self.icv_mask)
+        """The images of all items."""
+        return tuple(image for item in self.items for image in self.images_of(item))
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Images, table and sidecars in the order to write them: the table's JSON closes the set."""
+        """Images, sidecars, table and its sidecar in the order to write them: the table's JSON closes the set."""
         return (*self.images, *(sidecar(image) for image in self.images), self.morph, sidecar(self.morph))
-
-    @property
-    def edited_dseg(self) -> Path:
-        """Where a corrected hypothalamus is looked for: the name of the dseg with ``desc-edited``."""
-        return _edited(self.dseg)
 
     @property
     def edited_icv_mask(self) -> Path:
         """Where a corrected intracranial mask is looked for."""
         return _edited(self.icv_mask)
 
+    def edited_of(self, item: str) -> Path:
+        """Where a corrected mask of a structure, or of the ICV, is looked for."""
+        return self.edited_icv_mask if item == ICV else self.structure(item).edited
+
     @property
     def edited(self) -> tuple[Path, ...]:
         """Where corrected masks are looked for."""
-        return (self.edited_dseg, self.edited_icv_mask)
+        return tuple(self.edited_of(item) for item in self.items)
 
-    def figure(self, desc: str, extension: str = ".svg") -> Path:
+    def figure(self, desc: str, extension: str = ".svg", structure: str | None = None) -> Path:
         """Path of a figure of this scan.
 
         Parameters
@@ -100,21 +142,27 @@ class OutputNames:
             What it shows; letters and digits.
         extension : str
             With its dot.
+        structure : str, optional
+            Of which structure; of the head as a whole if not given.
         """
-        return self.figures_dir / (join_name({**self.scan.entities, "desc": desc}, self.scan.suffix) + extension)
+        extra = {**({"seg": structure} if structure else {}), "desc": _joined(self.scan.entities.get("desc"), desc)}
+        return self.figures_dir / (join_name({**self.scan.entities, **extra}, self.scan.suffix) + extension)
 
 
-def output_names(scan: Scan, output_dir: str | Path) -> OutputNames:
+def output_names(scan: Scan, output_dir: str | Path, structures: Iterable[str] = DEFAULT_STRUCTURES) -> OutputNames:
     """Name all derivatives of a scan; every entity of the source is kept.
 
     The images of a T1w are in ``space-orig``. Another kind of image has its suffix there instead (``space-UNIT1``), in
-    the name of the table too, so that several kinds may lie side by side.
+    the name of the table too, so that several kinds may lie side by side. Where the source has a ``space-`` or
+    ``desc-`` of its own, as maps in a derivative dataset do, a plus sign stands between its label and ours.
 
     Parameters
     ----------
     scan : Scan
     output_dir : path-like
         Root of the derivative dataset.
+    structures : iterable of str
+        Those measured in it.
 
     Returns
     -------
@@ -123,77 +171,45 @@ def output_names(scan: Scan, output_dir: str | Path) -> OutputNames:
     output_dir = Path(output_dir)
     folder = _subject_folder(scan, output_dir)
     anat = folder / "anat"
-    is_plain = scan.suffix == PLAIN_SUFFIX
-    space = {"space": OWN_SPACE if is_plain else scan.suffix}
-
-    def named(extra: Mapping[str, str], suffix: str, extension: str) -> Path:
-        return anat / (join_name({**scan.entities, **extra}, suffix) + extension)
-
+    own_space = scan.entities.get("space")
+    is_plain = scan.suffix == PLAIN_SUFFIX and own_space is None
+    table = {**({} if is_plain else _space(scan)), "desc": _joined(scan.entities.get("desc"), TABLE_DESC)}
     return OutputNames(
         scan=scan,
         output_dir=output_dir,
         anat_dir=anat,
         figures_dir=folder / FIGURES_FOLDER,
-        dseg=named({**space, "seg": "hypothalamus"}, "dseg", ".nii.gz"),
-        hypothalamus_mask=named({**space, "label": "hypothalamus"}, "mask", ".nii.gz"),
-        hypothalamus_probseg=named({**space, "label": "hypothalamus"}, "probseg", ".nii.gz"),
-        icv_mask=named({**space, "label": "ICV"}, "mask", ".nii.gz"),
-        morph=named({**({} if is_plain else space), "desc": TABLE_DESC}, "morph", ".tsv"),
+        structures={name: _structure_names(scan, anat, name) for name in structures},
+        icv_mask=anat / (join_name({**scan.entities, **_space(scan), "label": ICV}, "mask") + ".nii.gz"),
+        morph=anat / (join_name({**scan.entities, **table}, "morph") + ".tsv"),
         report=output_dir / f"{'_'.join(folder.relative_to(output_dir).parts)}.html",
         crash=crash_file(output_dir, scan),
     )
 
 
-def find_written(output_dir: str | Path, dataset_root: str | Path) -> list[OutputNames]:
-    """The scans of which a derivative dataset holds a finished table of volumes.
+def _structure_names(scan: Scan, anat: Path, name: str) -> StructureNames:
+    def named(entity: str, suffix: str) -> Path:
+        return anat / (join_name({**scan.entities, **_space(scan), entity: name}, suffix) + ".nii.gz")
 
-    Parameters
-    ----------
-    output_dir : path-like
-    dataset_root : path-like
-        The input dataset that their sources lie in.
-
-    Returns
-    -------
-    list of OutputNames
-        In the order of their names.
-    """
-    output_dir, root = Path(output_dir), Path(dataset_root)
-    found = []
-    for path in closing_files(output_dir):
-        try:
-            source = read_json(path)["Sources"][0]
-            entities, suffix, _ = split_name(source.rpartition("/")[2])
-        except DAMAGED:
-            continue  # half a set: the scan will be done again
-        scan = Scan(root / source.removeprefix(f"bids:{RAW_LINK}:"), entities, suffix, root)
-        found.append(output_names(scan, output_dir))
-    return sorted(found, key=lambda names: names.scan.name)
+    return StructureNames(named("seg", "dseg"), named("label", "mask"), named("label", "probseg"))
 
 
-def scan_of_table(path: Path, dataset_root: Path) -> Scan:
-    """The scan that a table of volumes is about, by the table's name (see `output_names`); its path is the table's.
-
-    Raises
-    ------
-    ValueError, KeyError
-        If it is not the name of such a table.
-    """
-    entities, _, _ = split_name(path.name)
-    del entities["desc"]
-    suffix = entities.pop("space", PLAIN_SUFFIX)
-    return Scan(path=path, entities=entities, suffix=suffix, dataset_root=dataset_root)
+def _space(scan: Scan) -> dict[str, str]:
+    """The space that images on the grid of a scan are in, which tells its suffix apart."""
+    own = scan.entities.get("space")
+    if own is None:
+        return {"space": OWN_SPACE if scan.suffix == PLAIN_SUFFIX else scan.suffix}
+    return {"space": _joined(own, scan.suffix)}
 
 
-def closing_files(output_dir: str | Path) -> list[Path]:
-    """The files that close the set of each scan of a derivative dataset (the JSON of its table), in no order."""
-    pattern, root = f"anat/*_desc-{TABLE_DESC}_morph.json", Path(output_dir)
-    return [*root.glob(f"sub-*/{pattern}"), *root.glob(f"sub-*/ses-*/{pattern}")]
+def _joined(own: str | None, ours: str) -> str:
+    return ours if own is None else f"{own}{JOINT}{ours}"
 
 
 def _edited(path: Path) -> Path:
     entities, suffix, extension = split_name(path.name)
-    return path.with_name(join_name({**entities, "desc": EDITED_DESC}, suffix) + extension)
+    desc = _joined(entities.get("desc"), EDITED_DESC)
+    return path.with_name(join_name({**entities, "desc": desc}, suffix) + extension)
 
 
 def citation_file(output_dir: str | Path, extension: str) -> Path:
@@ -228,6 +244,6 @@ def bids_uri(scan: Scan) -> str:
     Parameters
     ----------
     scan : Scan
-        ``raw`` is resolved by DatasetLinks in the dataset_description.json of the derivatives.
+        Its `link` is resolved by DatasetLinks in the dataset_description.json of the derivatives.
     """
-    return f"bids:{RAW_LINK}:{scan.path.relative_to(scan.dataset_root).as_posix()}"
+    return f"bids:{scan.link}:{scan.path.relative_to(scan.dataset_root).as_posix()}"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bids_hypo.bids.entities import (
     DERIVATIVE_ENTITIES,
-    INPUT_WORDS,
+    RAW_LINK,
+    T1_SUFFIXES,
     MissingScan,
     Scan,
     shorten,
@@ -21,7 +23,7 @@ from bids_hypo.bids.folders import GET_CONTENT, LOST, inside, tell_folders
 from bids_hypo.bids.ignored import IGNORE_FILE, read_bidsignore, split_ignored
 from bids_hypo.bids.index import image_paths
 from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
-from bids_hypo.bids.subjects import check_dataset, select_subjects, subjects_in
+from bids_hypo.bids.subjects import check_dataset, is_derivative, select_subjects, subjects_in
 from bids_hypo.bids.unmatched import near_labels, unmatched
 from bids_hypo.errors import NothingSelectedError
 
@@ -39,6 +41,9 @@ __all__ = [
 _MAGNITUDE = "mag"  # part- of an image of which phase, real or imaginary part are kept too
 _OTHER_PARTS = frozenset({"phase", "real", "imag", "imaginary"})
 
+_OF_MAPS = frozenset({"space", "desc", "res"})  # entities that an image to measure may have in a dataset of derivatives
+_TEMPLATE = re.compile("MNI|ICBM|fsaverage|fsLR|Talairach|OASIS|NKI|NIHPD|UNCInfant|PNC|RESILIENT|IXI", re.IGNORECASE)
+
 _log = logging.getLogger(__name__)
 
 
@@ -54,12 +59,15 @@ class _Found:
         What may not: images of phase, real or imaginary part; images that .bidsignore lists.
     ignored_subjects : frozenset of str
         Labels of subjects that .bidsignore lists as a whole.
+    words : str
+        The kinds of image that were looked for.
     """
 
     scans: tuple[Scan, ...]
     parts: tuple[Path, ...]
     ignored: tuple[Path, ...]
     ignored_subjects: frozenset[str]
+    words: str = " or ".join(T1_SUFFIXES)
 
     def left_out(self, subjects: Collection[str]) -> str:
         """Why images of these subjects may not be measured, as a sentence; empty if there are none."""
@@ -72,20 +80,26 @@ class _Found:
 
 
 def find_scans(
-    bids_dir: str | Path, selection: Selection, *, database_dir: str | Path | None = None, keep_index: bool = True
-) -> tuple[list[Scan], list[MissingScan]]:
-    """Find the T1w and UNIT1 images of the selected subjects.
+    bids_dir: str | Path, selection: Selection, *, suffixes: Collection[str] = T1_SUFFIXES,
+    maps: Iterable[str | Path] = (), database_dir: str | Path | None = None, keep_index: bool = True,
+) -> tuple[list[Scan], list[MissingScan]]:  # fmt: skip
+    """Find the images of the selected subjects that something is measured on.
 
-    Images of phase, real or imaginary part (``part-``) and those that .bidsignore lists are left out, each with a line.
+    Images of phase, real or imaginary part (``part-``), those that .bidsignore lists, and in datasets of derivatives
+    those in the space of a template are left out, each with a line.
 
     Parameters
     ----------
     bids_dir : path-like
-        The dataset.
+        The dataset, raw or of derivatives.
     selection : Selection
         What to look for. Only these subjects are indexed.
+    suffixes : collection of str
+        Of the images wanted.
+    maps : iterable of path-like
+        Further datasets of the same subjects. Of an image that has the same name in two, the first is taken.
     database_dir : path-like, optional
-        A pybids index on disk, reused if present, made for the whole dataset if not.
+        A pybids index of `bids_dir` on disk, reused if present, made for the whole dataset if not.
     keep_index : bool
         If False, an index on disk is used, but none is made.
 
@@ -104,11 +118,12 @@ def find_scans(
         If no scan was found at all; the message says what the dataset has.
     """
     root = Path(os.path.abspath(bids_dir))
-    subjects = select_subjects(root, selection)
+    subjects, words = select_subjects(root, selection), " or ".join(suffixes)
     closed = {place: why for place, why in tell_folders(root, subjects).items() if _is_wanted(place, root, selection)}
     database = None if database_dir is None else Path(os.path.abspath(database_dir))
-    paths = image_paths(root, subjects, database_dir=database, keep_index=keep_index)
+    paths = image_paths(root, subjects, suffixes, database_dir=database, keep_index=keep_index)
     found = _sort_out([path for path in paths if not inside(path, closed)], root, subjects)
+    found = replace(found, scans=_with_maps(found.scans, maps, selection, suffixes), words=words)
     scans = [scan for scan in found.scans if selection.accepts(scan)]
     if not scans and not closed:
         raise NothingSelectedError(_nothing_message(root, selection, subjects, found))
@@ -121,6 +136,31 @@ def find_scans(
     missing = [m for m in _missing(root, selection, subjects, found, scans) if m.subject not in shut]
     missing += [MissingScan(label, " ".join(reasons)) for label, reasons in shut.items()]
     return scans, sorted(missing, key=lambda one: one.subject)
+
+
+def _with_maps(
+    scans: tuple[Scan, ...], maps: Iterable[str | Path], selection: Selection, suffixes: Collection[str]
+) -> tuple[Scan, ...]:
+    """The scans of the dataset and those of further ones, each with the key that its dataset is linked by."""
+    every, keys = {scan.name: scan for scan in scans}, {RAW_LINK}
+    for place in maps:
+        root = Path(os.path.abspath(place))
+        key = _link_key(root, keys)
+        keys.add(key)
+        subjects = select_subjects(root, selection)
+        closed = tell_folders(root, subjects)
+        paths = (path for path in image_paths(root, subjects, suffixes) if not inside(path, closed))
+        for scan in _sort_out(paths, root, subjects).scans:
+            first = every.setdefault(scan.name, replace(scan, link=key))
+            if first.path != scan.path:
+                _log.warning("%s: not measured, for %s has the same name.", scan.path, first.path)
+    return tuple(sorted(every.values(), key=lambda scan: str(scan.path)))
+
+
+def _link_key(root: Path, taken: Collection[str]) -> str:
+    """A key for DatasetLinks made from the name of a folder."""
+    name = re.sub("[^0-9A-Za-z]", "", root.name) or "maps"
+    return next(key for key in (name, *(f"{name}{n}" for n in range(2, 10_000))) if key not in taken)
 
 
 def _is_wanted(folder: Path, root: Path, selection: Selection) -> bool:
@@ -163,11 +203,12 @@ def _subject_of(path: Path) -> str:
 def _scans_of(paths: Iterable[Path], root: Path) -> list[Scan]:
     """Turn paths into scans; names that are no raw image in BIDS are left out with a warning, twins reduced to one."""
     scans: dict[str, Scan] = {}
+    derived = is_derivative(root)
     for path in sorted(paths):
         try:
-            entities, suffix = _parts_of_name(path, root)
+            entities, suffix = _parts_of_name(path, root, derived=derived)
         except ValueError as error:
-            _log.warning("%s: left out, not the name of a raw image in BIDS: %s.", path, error)
+            _log.warning("%s: left out, not the name of an image to measure in BIDS: %s.", path, error)
             continue
         scan = Scan(path=path, entities=entities, suffix=suffix, dataset_root=root)
         twin = scans.get(scan.name)
@@ -180,15 +221,18 @@ def _scans_of(paths: Iterable[Path], root: Path) -> list[Scan]:
     return sorted(scans.values(), key=lambda scan: str(scan.path))
 
 
-def _parts_of_name(path: Path, root: Path) -> tuple[dict[str, str], str]:
+def _parts_of_name(path: Path, root: Path, *, derived: bool) -> tuple[dict[str, str], str]:
     entities, suffix, _ = split_name(path.name)
     folders = path.relative_to(root).parts[:-1]
     expected = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities] + ["anat"]
     if list(folders) != expected:
         raise ValueError(f"the name belongs in {'/'.join(expected)}, the file lies in {'/'.join(folders)}")
-    derived = DERIVATIVE_ENTITIES & entities.keys()
-    if derived:
-        raise ValueError(f"{', '.join(sorted(derived))} only occurs in derivatives")
+    foreign = (DERIVATIVE_ENTITIES - (_OF_MAPS if derived else frozenset())) & entities.keys()
+    if foreign:
+        where = "is not that of an image to measure" if derived else "only occurs in derivatives"
+        raise ValueError(f"{', '.join(sorted(foreign))} {where}")
+    if _TEMPLATE.match(entities.get("space", "")):
+        raise ValueError(f"space-{entities['space']} is that of a template, in which volumes are not the person's")
     return entities, suffix
 
 
@@ -209,15 +253,15 @@ def _missing(
         elif label not in there:
             records.append(MissingScan(label, _absent_reason(root, label, selection)))
         elif label in by_subject and label not in requested:
-            _log.info("sub-%s: has %s images, but none that passes the filters.", label, INPUT_WORDS)
+            _log.info("sub-%s: has %s images, but none that passes the filters.", label, found.words)
         elif label in by_subject:
             names = shorten(scan.path.name for scan in by_subject[label])
-            reason = f"{root / f'sub-{label}'}: no {INPUT_WORDS} image passes the filters; there are {names}."
+            reason = f"{root / f'sub-{label}'}: no {found.words} image passes the filters; there are {names}."
             records.append(MissingScan(label, reason))
         elif label not in pardoned:
             reason = (
-                f"{root / f'sub-{label}'}: found no {INPUT_WORDS} image; expected at least one "
-                f"*_T1w.nii[.gz] in anat/.{found.left_out([label])}"
+                f"{root / f'sub-{label}'}: found no {found.words} image; expected at least one "
+                f"*_{found.words.partition(' ')[0]}.nii[.gz] in anat/.{found.left_out([label])}"
             )
             records.append(MissingScan(label, reason))
     return records
@@ -241,12 +285,13 @@ def _nothing_message(root: Path, selection: Selection, subjects: list[str], foun
     left_out = found.left_out(subjects)
     if not found.scans:
         return (
-            f"{root}: no {INPUT_WORDS} image found for {len(subjects)} subject(s) ({shorten(subjects)}); expected "
-            f"files named sub-<label>[_ses-<label>]..._T1w.nii[.gz] in the anat folders.{left_out}"
+            f"{root}: no {found.words} image found for {len(subjects)} subject(s) ({shorten(subjects)}); expected "
+            f"files named sub-<label>[_ses-<label>]..._{found.words.partition(' ')[0]}.nii[.gz] in the anat folders."
+            f"{left_out}"
         )
-    parts = [f"{len(found.scans)} {INPUT_WORDS} image(s) of {len({s.subject for s in found.scans})} subject(s)"]
+    parts = [f"{len(found.scans)} {found.words} image(s) of {len({s.subject for s in found.scans})} subject(s)"]
     for key, word in (("ses", "sessions"), ("acq", "acquisitions"), ("run", "runs"), ("rec", "reconstructions")):
         labels = {scan.entities.get(key, "(none)") for scan in found.scans}
         parts.append(f"{word}: {shorten(labels)}")
     there = "; ".join(parts)
-    return f"{root}: no {INPUT_WORDS} image passes the filters. There are {there}. Change the filters.{left_out}"
+    return f"{root}: no {found.words} image passes the filters. There are {there}. Change the filters.{left_out}"

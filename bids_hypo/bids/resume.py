@@ -8,22 +8,21 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bids_hypo.bids.checksums import record_source, recorded_checksums, sha256_of, source_times, stamp_of
 from bids_hypo.bids.claims import lock_file
-from bids_hypo.bids.links import check_writes_stay, way_out
+from bids_hypo.bids.links import way_out
 from bids_hypo.bids.names import OutputNames, bids_uri, sidecar
 from bids_hypo.bids.sidecars import read_record, write_json
-from bids_hypo.ending import undone_at_end
 from bids_hypo.errors import ScanReadError
-from bids_hypo.image.volume import PART_PATTERN, write_bytes
+from bids_hypo.structures import ICV
 from bids_hypo.untrusted import is_plain_name
 
 # Kinds of doubt.
 NOT_DONE = "not done yet"
+VERSION = "written by an earlier version"
 SOURCE = "the scan has changed"
 RESULTS = "the results are damaged or were changed"
 MODELS = "made by other models"
@@ -49,71 +48,108 @@ class Doubt:
     text: str
 
 
-def outputs_complete(
-    names: OutputNames, model_sha256s: Collection[str], *, settings: Mapping[str, Any] | None = None
-) -> bool:
-    """Whether all derivatives of a scan are there, as they were written, and were made from it by the same models.
+def find_doubts(
+    names: OutputNames, model_sha256s: Mapping[str, Collection[str]], *, settings: Mapping[str, Any] | None = None
+) -> dict[str, Doubt]:
+    """What of a scan has to be done (again), and why.
 
     Parameters
     ----------
     names : OutputNames
-    model_sha256s : collection of str
-        Checksums of the weights that would be used now, of all bundles.
+    model_sha256s : mapping of str to collection of str
+        What is wanted (structures, the ICV); for each the checksums of the weights that it would depend on now.
     settings : mapping, optional
         If given, must equal the settings that the files were made with (`Provenance.settings`).
 
     Returns
     -------
-    bool
-        True only if `find_doubt` finds nothing.
+    dict of str to Doubt
+        Empty only if the table's JSON, which closes the set, names all files of everything wanted, each has the
+        checksum written there, the sidecars name the same models and settings, and the source has the content that
+        was measured.
     """
-    return find_doubt(names, model_sha256s, settings=settings) is None
+    closing = record_or_none(sidecar(names.morph))
+    of_all = _doubt_of_scan(names, closing)
+    if of_all or closing is None:
+        return dict.fromkeys(model_sha256s, of_all or Doubt(RESULTS, "its record cannot be read"))
+    of_table = doubt_of_files(names, closing, [names.morph.name])
+    if of_table:
+        return dict.fromkeys(model_sha256s, of_table)
+    found = {}
+    for item, digests in model_sha256s.items():
+        doubt = _doubt_of_item(names, closing, item, {sha.lower() for sha in digests}, settings)
+        if doubt:
+            found[item] = doubt
+    return found
 
 
-def find_doubt(
-    names: OutputNames, model_sha256s: Collection[str], *, settings: Mapping[str, Any] | None = None
-) -> Doubt | None:
-    """Why a scan has to be done (again): see `outputs_complete` for the parameters.
-
-    Returns
-    -------
-    Doubt or None
-        None only if the table's JSON, which closes the set, names all files, each has the checksum written there,
-        every sidecar names the same models and settings, and the source has the content that was measured.
-    """
+def _doubt_of_scan(names: OutputNames, closing: Mapping[str, Any] | None) -> Doubt | None:
+    """Why nothing that was measured in a scan is taken as it is."""
     away = _doubt_of_links(names, (names.anat_dir, names.figures_dir))
     if away:
         return away
-    closing = _record_or_none(sidecar(names.morph))
+    name = sidecar(names.morph).name
     if closing is None:
         if not os.path.lexists(sidecar(names.morph)):  # also where nobody may look: writing will say so
-            return Doubt(NOT_DONE, f"there is no {sidecar(names.morph).name}")
-        return Doubt(RESULTS, f"{sidecar(names.morph).name} cannot be read")
-    files = recorded_checksums(closing) or {}
-    if not all(map(is_plain_name, files)):
-        return Doubt(RESULTS, f"{sidecar(names.morph).name} lists what is no name of a file")
-    # The ICV of a skull-stripped scan may be missing on purpose; then it is not in the list.
-    required = [path for path in names.files[:-1] if path not in (names.icv_mask, sidecar(names.icv_mask))]
-    lacking = [path.name for path in required if path.name not in files]
-    if lacking:
-        return Doubt(RESULTS, f"{lacking[0]} is not listed in {sidecar(names.morph).name}")
-    wanted = {sha.lower() for sha in model_sha256s}
-    images = [image for image in names.images if image.name in files]
-    for path in [names.morph, *images]:
-        doubt = _doubt_of_sidecar(sidecar(path), names, wanted, settings)
+            return Doubt(NOT_DONE, f"there is no {name}")
+        return Doubt(RESULTS, f"{name} cannot be read")
+    if "Structures" not in closing:
+        return Doubt(VERSION, f"{name} does not say which structures were measured, as version 0.1 did not")
+    if not all(map(is_plain_name, recorded_checksums(closing) or {})):
+        return Doubt(RESULTS, f"{name} lists what is no name of a file")
+    if closing.get("Sources") != [bids_uri(names.scan)]:
+        return Doubt(SOURCE, f"{name} names another source")
+    changed = source_change(names, closing)
+    return Doubt(SOURCE, changed) if changed else None
+
+
+def _doubt_of_item(
+    names: OutputNames, closing: Mapping[str, Any], item: str, wanted: set[str], settings: Mapping[str, Any] | None
+) -> Doubt | None:
+    name = sidecar(names.morph).name
+    if item not in recorded_items(closing):
+        return Doubt(NOT_DONE, f"{name} does not tell of {item}")
+    for image in names.images_of(item):
+        doubt = _doubt_of_sidecar(sidecar(image), names, wanted, settings)
         if doubt:
             return doubt
-    changed = source_change(names, closing)
-    if changed:
-        return Doubt(SOURCE, changed)
-    found = (_doubt_of_file(names.anat_dir / name, digest) for name, digest in sorted(files.items()))
-    return next((doubt for doubt in found if doubt), None)
+    return doubt_of_files(names, closing, files_of(names, item))
+
+
+def recorded_items(closing: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the JSON of a table says was measured: structures, and the ICV."""
+    structures = closing.get("Structures")
+    return (*(structures if isinstance(structures, dict) else ()), *((ICV,) if ICV in closing else ()))
+
+
+def files_of(names: OutputNames, item: str) -> list[str]:
+    """Names of the images and sidecars of a structure, or of the ICV."""
+    return [path.name for image in names.images_of(item) for path in (image, sidecar(image))]
+
+
+def doubt_of_files(names: OutputNames, closing: Mapping[str, Any], wanted: Iterable[str]) -> Doubt | None:
+    """Why files of a scan are not those that its closing record lists; None if they are."""
+    files = recorded_checksums(closing) or {}
+    for name in wanted:
+        if name not in files:
+            return Doubt(RESULTS, f"{name} is not listed in {sidecar(names.morph).name}")
+        doubt = _doubt_of_file(names.anat_dir / name, files[name])
+        if doubt:
+            return doubt
+    return None
 
 
 def find_link_out(names: OutputNames) -> Doubt | None:
     """Whether a file that `take_over` would copy is a link out of its dataset, to what belongs to nobody's results."""
-    edited = [path for mask in names.edited for path in (mask, sidecar(mask))]
-    return _doubt_of_links(names, (*names.files, *edited))
+    return _doubt_of_links(
+        names, (*copied_files(names), *(path for mask in names.edited for path in (mask, sidecar(mask))))
+    )
+
+
+def copied_files(names: OutputNames) -> list[Path]:
+    """The files that a scan's closing record lists, and that record, the last to copy."""
+    files = recorded_checksums(record_or_none(sidecar(names.morph)) or {}) or {}
+    return [*(names.anat_dir / name for name in files if is_plain_name(name)), sidecar(names.morph)]
 
 
 def _doubt_of_links(names: OutputNames, paths: Iterable[Path]) -> Doubt | None:
@@ -128,9 +164,7 @@ def _doubt_of_links(names: OutputNames, paths: Iterable[Path]) -> Doubt | None:
 def _doubt_of_file(path: Path, digest: str | None) -> Doubt | None:
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-            return Doubt(RESULTS, f"{path.name} is no file")
-        if status.st_size == 0:
+        if stat.S_ISREG(status.st_mode) and status.st_size == 0:
             return Doubt(RESULTS, f"{path.name} is empty")
         if digest is not None and sha256_of(path) != digest:
             return Doubt(RESULTS, f"{path.name} is damaged, or was changed after it was written")
@@ -144,7 +178,7 @@ def _doubt_of_file(path: Path, digest: str | None) -> Doubt | None:
 def _doubt_of_sidecar(
     path: Path, names: OutputNames, wanted: set[str], settings: Mapping[str, Any] | None
 ) -> Doubt | None:
-    content = _record_or_none(path)
+    content = record_or_none(path)
     if content is None:
         return Doubt(RESULTS, f"{path.name} is missing or cannot be read")
     models = content.get("Models")
@@ -206,7 +240,7 @@ def refresh_source_times(names: OutputNames) -> None:
         Of a scan whose outputs are complete.
     """
     path = sidecar(names.morph)
-    closing, now = _record_or_none(path), stamp_of(names.scan.path)
+    closing, now = record_or_none(path), stamp_of(names.scan.path)
     if closing is None or now is None or closing.get("SourceSHA256") is None:
         return
     if source_times(now).items() <= closing.items() or lock_file(names).exists():
@@ -220,74 +254,9 @@ def refresh_source_times(names: OutputNames) -> None:
         _log.debug("%s: times of the source not noted (%s)", path, error)
 
 
-def _record_or_none(path: Path) -> dict[str, Any] | None:
+def record_or_none(path: Path) -> dict[str, Any] | None:
+    """A JSON file that this package wrote; None if it is absent or damaged."""
     try:
         return read_record(path)
     except (OSError, ValueError):
         return None
-
-
-def remove_outputs(names: OutputNames) -> None:
-    """Remove the derivatives of one scan, whole or half written; figures and reports are left alone.
-
-    Parameters
-    ----------
-    names : OutputNames
-        The table's JSON goes first, so that the set never looks complete on the way.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be removed.
-    CannotCreateError
-        If the folder leads out of the output folder by a link.
-    """
-    check_writes_stay(names.anat_dir, names.output_dir)
-    for path in reversed(names.files):
-        path.unlink(missing_ok=True)
-        for part in names.anat_dir.glob(f".{path.name}{PART_PATTERN[1:]}"):  # left by a run that was killed
-            part.unlink(missing_ok=True)
-
-
-def remove_unfinished(names: OutputNames) -> None:
-    """Remove the derivatives of a scan if the file that closes the set is not among them.
-
-    Parameters
-    ----------
-    names : OutputNames
-
-    Raises
-    ------
-    OSError
-        If a file cannot be removed.
-    """
-    if not sidecar(names.morph).exists():
-        remove_outputs(names)
-
-
-def take_over(former: OutputNames, names: OutputNames) -> None:
-    """Copy the complete outputs of a scan from another output folder, with the corrected masks that were counted.
-
-    Parameters
-    ----------
-    former : OutputNames
-    names : OutputNames
-        Where they go. Stale outputs there are removed; corrected masks there stay as they are.
-
-    See Also
-    --------
-    find_link_out : what must have found nothing before.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be read or written.
-    """
-    edited = [(old, new) for old, new in zip(former.edited, names.edited, strict=True) if not new.exists()]
-    pairs = [(sidecar(old), sidecar(new)) for old, new in edited] + edited
-    with undone_at_end(partial(remove_unfinished, names)):
-        remove_outputs(names)
-        for source, target in [*pairs, *zip(former.files, names.files, strict=True)]:
-            if source.is_file():
-                write_bytes(target, source.read_bytes())
-    _log.info("%s: taken over from %s", names.scan.name, former.output_dir)

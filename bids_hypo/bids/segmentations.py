@@ -1,4 +1,4 @@
-"""Finding the segmentations of any tool in a folder, and pairing those of two folders by scan."""
+"""Finding the segmentations of a structure, by any tool, in a folder."""
 
 from __future__ import annotations
 
@@ -6,34 +6,32 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bids_hypo.bids.entities import (
     DERIVATIVE_ENTITIES,
-    INPUT_SUFFIXES,
-    join_name,
+    T1_SUFFIXES,
     shorten,
     sort_entities,
     split_name,
 )
 from bids_hypo.bids.folders import closed_folders
+from bids_hypo.bids.matching import scan_name
 from bids_hypo.errors import NoInputError, UsageError
+from bids_hypo.image.label_numbers import Wanted
+from bids_hypo.structures import BOTH, LEFT, RIGHT
 
 _log = logging.getLogger(__name__)
 
 EXTENSIONS = (".nii.gz", ".nii", ".mgz", ".mgh")
 KINDS = ("dseg", "mask", "probseg")
-# Where the tools that have their own folders leave the hypothalamus.
-TOOL_PATTERNS: dict[str, str] = {
-    "freesurfer": "{subject}/mri/hypothalamic_subunits_seg.v1.mgz",
-    "fastsurfer": "{subject}/mri/hypothalamus.HypVINN.nii.gz",
-}
 _OF_UNIFORM = "_space-UNIT1_"
-_OWN_SPACES = frozenset({*INPUT_SUFFIXES, "orig", "T1", "native", "individual", "scanner"})
+_OWN_SPACES = frozenset({*T1_SUFFIXES, "orig", "T1", "native", "individual", "scanner"})
 _PLACEHOLDERS = {"subject": "sub", "session": "ses", "hemi": "hemi"}
 _LABEL = r"[0-9A-Za-z+]+"
-_STRUCTURE = re.compile(r"hypo|^hyp|^htha?$|^ht$", re.IGNORECASE)
+# Images that a space is named after, alone or behind a plus sign: those are on the grid of the image itself.
+_IMAGE_SPACE = re.compile(r"(.*\+)?(T1w|T2w|PDw|T2starw|FLAIR|UNIT1|[A-Za-z0-9]+map)")
 _SIDE = re.compile(r"(l|lh|left|r|rh|right)", re.IGNORECASE)
 
 
@@ -49,11 +47,14 @@ class SegmentationFiles:
         ``dseg``, ``mask`` or ``probseg``; None if the name does not tell.
     paths : dict of str to Path
         ``L`` and ``R`` for a file a side, ``B`` for one file.
+    tool : str or None
+        The program in whose own place it was found, see `bids_hypo.image.label_numbers`.
     """
 
     entities: dict[str, str]
     kind: str | None
     paths: dict[str, Path]
+    tool: str | None = None
 
     @property
     def name(self) -> str:
@@ -61,41 +62,19 @@ class SegmentationFiles:
         return scan_name(self.entities)
 
 
-@dataclass(frozen=True)
-class Match:
-    """A reference and what was found for it.
-
-    Attributes
-    ----------
-    reference : dict of str to str
-        Entities that were looked for.
-    index : int or None
-        Position among the candidates; None if there is none, or more than one.
-    reason : str
-        Why there is none; empty if there is one.
-    """
-
-    reference: dict[str, str]
-    index: int | None
-    reason: str = ""
-
-
-def scan_name(entities: Mapping[str, str]) -> str:
-    """``sub-01_ses-1_run-1`` of a scan's entities."""
-    return join_name(entities, "").rstrip("_")
-
-
-def find_segmentations(folder: str | Path, pattern: str | None = None) -> list[SegmentationFiles]:
-    """Find one segmentation of the hypothalamus for each scan.
+def find_segmentations(folder: str | Path, wanted: Wanted, pattern: str | None = None) -> list[SegmentationFiles]:
+    """Find one segmentation of a structure for each scan.
 
     Without a pattern: BIDS names (a dseg; else a mask or a probseg for each side; else a 4-D probseg; else a mask;
-    the plainest name if there are several of one kind), in the space of the scan; else the places where FreeSurfer
-    and FastSurfer leave theirs.
+    the plainest name if there are several of one kind), in the space of the scan; else the places where programs with
+    folders of their own leave theirs.
 
     Parameters
     ----------
     folder : path-like
         A dataset of derivatives, any folder of files with BIDS names, or a SUBJECTS_DIR.
+    wanted : Wanted
+        The structure.
     pattern : str, optional
         Glob relative to the folder with ``{subject}`` and, if there are any, ``{session}`` and ``{hemi}`` (L, lh,
         left ...) where the labels stand, such as ``{subject}/mri/seg.mgz``.
@@ -123,28 +102,30 @@ def find_segmentations(folder: str | Path, pattern: str | None = None) -> list[S
         if not matching:
             raise NoInputError(f"{root}: no file matches the pattern '{pattern}'. Correct it, or leave it out.")
         return matching
-    found = _by_bids_name(root)
-    for tool_pattern in TOOL_PATTERNS.values():
-        found = found or _by_pattern(root, tool_pattern)
+    found = _by_bids_name(root, wanted)
+    for tool, place in wanted.places.items():
+        found = found or [replace(files, tool=tool) for files in _by_pattern(root, place)]
     if found:
         return found
+    places = "".join(f", no {place}" for place in wanted.places.values())
     raise NoInputError(
-        f"{root}: found no segmentation of the hypothalamus: no sub-*_dseg, *_label-L_mask and *_label-R_mask, "
-        "*_probseg or *_label-hypothalamus_mask, and no output of FreeSurfer or FastSurfer. Say where the files are "
-        "with a pattern, such as '{subject}/anat/*_seg.nii.gz'."
+        f"{root}: found no segmentation of the {wanted.title}: no sub-*_dseg, *_label-L_mask and *_label-R_mask, "
+        f"*_probseg or *_label-{wanted.name}_mask{places}. Say where the files are with a pattern, such as "
+        "'{subject}/anat/*_seg.nii.gz'."
     )
 
 
-def _by_bids_name(root: Path) -> list[SegmentationFiles]:
+def _by_bids_name(root: Path, wanted: Wanted) -> list[SegmentationFiles]:
     groups: dict[str, list[tuple[dict[str, str], str, Path]]] = defaultdict(list)
     for path in _bids_files(root):
         try:
             entities, suffix, extension = split_name(path.name)
         except ValueError:
             continue
-        if suffix in KINDS and extension in EXTENSIONS and _concerns_structure(entities, suffix):
+        if suffix in KINDS and extension in EXTENSIONS and _concerns(entities, suffix, wanted):
             groups[scan_name(_of_scan(entities))].append((entities, suffix, path))
-    found = [_choose(groups[name]) for name in sorted(groups)]
+    own = {name: [f for f in files if _is_own_space(f[0])] for name, files in groups.items()}
+    found = [_choose(own[name] or groups[name]) for name in sorted(groups)]
     uniform = [files.name for files in found if any(_OF_UNIFORM in path.name for path in files.paths.values())]
     if uniform and len(uniform) < len(found):
         _log.warning(
@@ -163,13 +144,17 @@ def _of_scan(entities: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in entities.items() if k not in DERIVATIVE_ENTITIES | {"hemi"}}
 
 
-def _concerns_structure(entities: Mapping[str, str], suffix: str) -> bool:
-    if entities.get("space", "orig") not in _OWN_SPACES:
+def _concerns(entities: Mapping[str, str], suffix: str, wanted: Wanted) -> bool:
+    if not (_is_own_space(entities) or _IMAGE_SPACE.fullmatch(entities["space"])):
         return False
     named = [entities[key] for key in ("seg", "label", "atlas") if key in entities]
     if not named:
         return not (suffix == "mask" and "brain" in entities.get("desc", "").lower())
-    return any(_STRUCTURE.search(label) for label in named) or (len(named) == 1 and _side(entities) is not None)
+    return any(map(wanted.is_named, named)) or (len(named) == 1 and _side(entities) is not None)
+
+
+def _is_own_space(entities: Mapping[str, str]) -> bool:
+    return entities.get("space", "orig") in _OWN_SPACES
 
 
 def _side(entities: Mapping[str, str]) -> str | None:
@@ -182,10 +167,10 @@ def _side(entities: Mapping[str, str]) -> str | None:
 def _choose(files: Sequence[tuple[dict[str, str], str, Path]]) -> SegmentationFiles:
     """The file, or pair of files, of a scan to use."""
     scan = _of_scan(files[0][0])
-    ranks: list[tuple[str, tuple[str, ...]]] = [("dseg", ("B",)), ("mask", ("L", "R")), ("probseg", ("L", "R")),
-                                                ("probseg", ("B",)), ("mask", ("B",))]  # fmt: skip
+    ranks: list[tuple[str, tuple[str, ...]]] = [("dseg", (BOTH,)), ("mask", (LEFT, RIGHT)), ("probseg", (LEFT, RIGHT)),
+                                                ("probseg", (BOTH,)), ("mask", (BOTH,))]  # fmt: skip
     for kind, sides in ranks:
-        of_kind = {s: [f for f in files if f[1] == kind and (_side(f[0]) or "B") == s] for s in sides}
+        of_kind = {s: [f for f in files if f[1] == kind and (_side(f[0]) or BOTH) == s] for s in sides}
         if all(of_kind.values()):
             return SegmentationFiles(scan, kind, {s: _plainest(found) for s, found in of_kind.items()})
     path = files[0][2]
@@ -216,7 +201,7 @@ def _by_pattern(root: Path, pattern: str) -> list[SegmentationFiles]:
         if captured is None or not path.is_file():
             continue
         entities = _captured_entities(captured.groupdict())
-        side = entities.pop("hemi", "B")
+        side = entities.pop("hemi", BOTH)
         name = scan_name(entities)
         if side in found[name]:
             raise UsageError(
@@ -225,7 +210,7 @@ def _by_pattern(root: Path, pattern: str) -> list[SegmentationFiles]:
             )
         found[name][side], scans[name] = path, entities
     for name, paths in found.items():
-        if set(paths) not in ({"B"}, {"L", "R"}):
+        if set(paths) not in ({BOTH}, {LEFT, RIGHT}):
             path = next(iter(paths.values()))
             raise UsageError(f"{path}: found only this side of {name}; expected the other as well.")
     return [SegmentationFiles(scans[name], None, found[name]) for name in sorted(found)]
@@ -269,41 +254,3 @@ def _captured_entities(captured: Mapping[str, str | None]) -> dict[str, str]:
     if captured.get("hemi"):
         entities["hemi"] = str(captured["hemi"])[0].upper()
     return sort_entities(entities)
-
-
-def match_scans(references: Sequence[Mapping[str, str]], candidates: Sequence[Mapping[str, str]]) -> list[Match]:
-    """Match scans by their entities.
-
-    Equal entities match; else those that contradict each other nowhere (a run named on one side only), if there is
-    exactly one such candidate and no other reference could have it.
-
-    Parameters
-    ----------
-    references, candidates : sequence of mapping of str to str
-
-    Returns
-    -------
-    list of Match
-        In the order of the references.
-    """
-    fitting = [[i for i, c in enumerate(candidates) if _agree(r, c)] for r in references]
-    equal = [[i for i in fit if dict(candidates[i]) == dict(r)] for r, fit in zip(references, fitting, strict=True)]
-    taken = {fit[0] for fit in equal if fit}
-    wanted = [[i for i in fit if i not in taken] for fit in fitting]
-    matches = []
-    for n, reference in enumerate(references):
-        index, reason = None, "no file for this scan"
-        if equal[n]:
-            index, reason = equal[n][0], ""
-        elif len(wanted[n]) > 1:
-            reason = f"several files fit: {shorten(scan_name(candidates[i]) for i in wanted[n])}"
-        elif wanted[n]:
-            only = wanted[n][0]
-            rivals = [scan_name(r) for m, r in enumerate(references) if m != n and not equal[m] and only in wanted[m]]
-            index, reason = (None, f"one file fits this scan and {shorten(rivals)}") if rivals else (only, "")
-        matches.append(Match(dict(reference), index, reason))
-    return matches
-
-
-def _agree(a: Mapping[str, str], b: Mapping[str, str]) -> bool:
-    return a.get("sub") == b.get("sub") and all(a[key] == b[key] for key in a.keys() & b.keys())

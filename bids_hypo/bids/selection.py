@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bids_hypo.bids.entities import INPUT_SUFFIXES, LABEL_PATTERN, SHORT_NAMES, Scan, labels_equal, shorten
+from bids_hypo.bids.entities import LABEL_PATTERN, SHORT_NAMES, T1_SUFFIXES, Scan, labels_equal, shorten
 from bids_hypo.bids.tsv import MISSING, read_lines, read_table
 from bids_hypo.errors import NoInputError, UsageError
 from bids_hypo.files import read_json
@@ -17,7 +17,7 @@ from bids_hypo.files import read_json
 _log = logging.getLogger(__name__)
 
 NUMBERED_ENTITIES = frozenset({"run", "echo", "flip", "inv", "chunk"})
-_FIXED_KEYS = {"datatype": ("anat",), "suffix": INPUT_SUFFIXES}
+_FIXED_KEYS = {"datatype": ("anat",), "suffix": T1_SUFFIXES}
 _WORDS = re.compile(r"[^\s,;]+")
 _FILTER_ENTRY = "t1w"
 _ABSENT = ("Query.NONE", "<Query.NONE: 1>")
@@ -33,7 +33,7 @@ class Selection:
     participant_labels, session_labels, run_labels, acquisitions : tuple of str
         Labels without their prefix (see `normalise_labels`). Runs are compared as numbers: 1 selects run-01.
     filters : dict
-        The ``t1w`` entry of a filter file (see `read_filter_file`).
+        The ``t1w`` entry of a filter file (see `read_filter_file`); other than T1-weighted images pass it.
     """
 
     participant_labels: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ class Selection:
         for key, labels in wanted.items():
             if labels and not _accepts(list(labels), scan.entities.get(key), as_number=key in NUMBERED_ENTITIES):
                 return False
-        for key, value in self.filters.items():
+        for key, value in self.filters.items() if scan.is_t1 else ():
             short = SHORT_NAMES.get(key, key)
             if not _accepts(value, _found(scan, short), as_number=short in NUMBERED_ENTITIES):
                 return False

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bids_hypo.bids.checksums import SourceRecord, checksums, source_fields, source_times
+from bids_hypo.bids.checksums import SourceRecord, source_fields, source_times
 from bids_hypo.bids.entities import Scan
 from bids_hypo.bids.names import bids_uri
 from bids_hypo.files import read_json
 from bids_hypo.image.volume import write_bytes
+from bids_hypo.structures import Part, Plausible, Published, Structure
 
 SOFTWARE_NAME = "bids_hypo"
-LEFT_ABBREVIATION = "HYP-L"  # as in dseg.tsv
-RIGHT_ABBREVIATION = "HYP-R"
-MORPH_COLUMNS: tuple[str, ...] = ("structure", "hemisphere", "volume_mm3", "volume_sd_mm3", "flags")
+MORPH_COLUMNS: tuple[str, ...] = ("structure", "part", "hemisphere", "volume_mm3", "volume_sd_mm3", "flags")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Provenance:
     seconds : dict of str to float
         Wall time of each stage.
     models : dict of str to dict
-        For each role (``anatomy``, ``hypothalamus``) the Name, Version and WeightsSHA256 of the bundle.
+        For each bundle, by its name, its Name, Version and WeightsSHA256.
     settings : dict, optional
         Options that change the result. Scans are done again when they differ (see `resume.outputs_complete`).
     source : SourceRecord, optional
@@ -72,24 +71,91 @@ def _image(scan: Scan, provenance: Provenance, description: str) -> dict[str, An
     return {**_common(scan, provenance, description), "SpatialReference": bids_uri(scan), "Manual": False}
 
 
-def dseg_sidecar(scan: Scan, provenance: Provenance) -> dict[str, Any]:
-    """JSON of the left and right hypothalamus as labels 1 and 2 (the table of labels is dseg.tsv)."""
-    text = "Hypothalamus on the grid of the scan: 0 outside, 1 left, 2 right (the subject's left and right)."
+def dseg_sidecar(scan: Scan, provenance: Provenance, structure: Structure) -> dict[str, Any]:
+    """JSON of the parts of a structure as labels (the table of labels is dseg.tsv)."""
+    numbers = ", ".join(f"{part.index} {part.name}" for part in structure.parts)
+    text = f"{_title(structure)} on the grid of the scan: 0 outside, {numbers} (left and right are the subject's)."
     return _image(scan, provenance, text)
 
 
-def hypothalamus_mask_sidecar(scan: Scan, provenance: Provenance) -> dict[str, Any]:
-    """JSON of the mask of the whole hypothalamus."""
-    return {**_image(scan, provenance, "Hypothalamus, both halves, on the grid of the scan."), "Type": "ROI"}
+def mask_sidecar(scan: Scan, provenance: Provenance, structure: Structure) -> dict[str, Any]:
+    """JSON of the mask of a whole structure."""
+    out = [part.name for part in structure.parts if not part.in_whole]
+    without = f", without {', '.join(out)}" if out else ""
+    text = f"{_title(structure)}, all of it{without}, on the grid of the scan."
+    return {**_image(scan, provenance, text), "Type": "ROI"}
 
 
-def probseg_sidecar(scan: Scan, provenance: Provenance) -> dict[str, Any]:
-    """JSON of the probabilities, 4-D with left and right along the last axis.
+def probseg_sidecar(scan: Scan, provenance: Provenance, structure: Structure) -> dict[str, Any]:
+    """JSON of the probabilities, 4-D with the parts along the last axis.
 
     BIDS asks for LabelMap on 4-D segmentations: the abbreviations of dseg.tsv, one for each frame.
     """
-    text = "Probability of the hypothalamus on the grid of the scan; frames: left, right (the subject's)."
-    return {**_image(scan, provenance, text), "LabelMap": [LEFT_ABBREVIATION, RIGHT_ABBREVIATION]}
+    frames = ", ".join(part.name for part in structure.parts)
+    text = f"Probability of the {structure.title} on the grid of the scan; frames: {frames} (the subject's sides)."
+    return {**_image(scan, provenance, text), "LabelMap": [part.abbreviation for part in structure.parts]}
+
+
+def _title(structure: Structure) -> str:
+    return structure.title[:1].upper() + structure.title[1:]
+
+
+def structure_record(structure: Structure, model: Mapping[str, Any], quality: Mapping[str, float]) -> dict[str, Any]:
+    """What the JSON of the table says of a structure, so that pages and group level need no model.
+
+    Parameters
+    ----------
+    structure : Structure
+    model : mapping
+        Name, Version and WeightsSHA256 of what measured it.
+    quality : mapping of str to float
+        ``contrast`` and ``contrast_to_noise`` around it; NaN and infinity become null.
+    """
+    return {
+        "Title": structure.title,
+        "Model": dict(model),
+        "Parts": [asdict(part) for part in structure.parts],
+        "Plausible": {**asdict(structure.plausible), "whole_mm3": list(structure.plausible.whole_mm3)},
+        "Published": [asdict(published) for published in structure.published],
+        "Methods": structure.methods,
+        "ViewMM": structure.view_mm,
+        "Contrast": _finite(quality["contrast"]),
+        "ContrastToNoise": _finite(quality["contrast_to_noise"]),
+    }
+
+
+def read_structures(record: Mapping[str, Any]) -> dict[str, Structure]:
+    """The structures that the JSON of a table tells of, by their names; none in one of version 0.1.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is damaged.
+    """
+    return {str(name): _structure(str(name), entry) for name, entry in record.get("Structures", {}).items()}
+
+
+def read_published(entry: Mapping[str, Any]) -> tuple[Published, ...]:
+    """The published values in an entry of the JSON of a table."""
+    return tuple(Published(**published) for published in entry.get("Published", []))
+
+
+def _structure(name: str, entry: Mapping[str, Any]) -> Structure:
+    plausible = dict(entry["Plausible"])
+    low, high = plausible.pop("whole_mm3")
+    return Structure(
+        name=name,
+        title=str(entry["Title"]),
+        parts=tuple(Part(**part) for part in entry["Parts"]),
+        plausible=Plausible(whole_mm3=(float(low), float(high)), **plausible),
+        published=read_published(entry),
+        methods=str(entry["Methods"]),
+        view_mm=float(entry["ViewMM"]),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return round(float(value), 4) if math.isfinite(value) else None
 
 
 def icv_mask_sidecar(scan: Scan, provenance: Provenance) -> dict[str, Any]:
@@ -98,26 +164,26 @@ def icv_mask_sidecar(scan: Scan, provenance: Provenance) -> dict[str, Any]:
     return {**_image(scan, provenance, text), "Type": "ROI"}
 
 
-def morph_sidecar(scan: Scan, provenance: Provenance, written: Iterable[Path]) -> dict[str, Any]:
+def morph_sidecar(scan: Scan, provenance: Provenance, files: Mapping[str, str]) -> dict[str, Any]:
     """JSON of the table of volumes; written last, it closes the set of files of a scan.
 
     Parameters
     ----------
     scan : Scan
     provenance : Provenance
-    written : iterable of Path
-        All files written for the scan before this one. Resuming compares each of them with its checksum.
+    files : mapping of str to str
+        Checksums of all files of the scan written before this one, by their names; resuming compares them.
 
     Returns
     -------
     dict
     """
-    text = "Volumes of the hypothalamus and the intracranial space, counted in the images named in Files."
+    text = "Volumes of the structures named in Structures, counted in the images named in Files."
     return {
         **morph_table_dictionary(),
         **_common(scan, provenance, text),
         **source_times(provenance.source.stamp if provenance.source else None),
-        "Files": checksums(written),
+        "Files": dict(files),
     }
 
 
@@ -159,9 +225,7 @@ def image_record(
     names = ("Right", "Anterior", "Superior")
     return {
         "HeadAxes": {name: [round(float(x), 6) for x in head_axes[:, k]] for k, name in enumerate(names)},
-        "ImageQuality": {
-            name: round(float(value), 4) if math.isfinite(value) else None for name, value in image_quality.items()
-        },
+        "ImageQuality": {name: _finite(value) for name, value in image_quality.items()},
         **({"Background": {"Value": background["value"], "Kind": background["kind"]}} if background else {}),
     }
 
@@ -191,13 +255,16 @@ def read_record(path: Path) -> dict[str, Any]:
 def morph_table_dictionary() -> dict[str, Any]:
     """Meaning of the columns of the table of volumes (`MORPH_COLUMNS`), as BIDS asks for beside every table."""
     return {
-        "structure": {
-            "Description": "Structure that was measured",
-            "Levels": {"hypothalamus": "Hypothalamus", "ICV": "Intracranial volume"},
-        },
+        "structure": {"Description": "Structure that was measured; ICV is the intracranial volume"},
+        "part": {"Description": "Part of the structure; whole is the sum of the parts that count in it"},
         "hemisphere": {
-            "Description": "Side of the structure",
-            "Levels": {"L": "The subject's left", "R": "The subject's right", "B": "Both sides together"},
+            "Description": "Side of the part; n/a where it has none",
+            "Levels": {
+                "L": "The subject's left",
+                "R": "The subject's right",
+                "M": "On the midline",
+                "B": "All sides together",
+            },
         },
         "volume_mm3": {
             "Description": "Number of voxels in the mask times the volume of a voxel; n/a if not measurable",

@@ -9,7 +9,7 @@ from pathlib import Path
 from bids_hypo.bids.folders import GET_CONTENT, LOST, leads_nowhere, may_be_folder
 from bids_hypo.bids.selection import Selection
 from bids_hypo.errors import InvalidBidsError, NoInputError
-from bids_hypo.files import read_json
+from bids_hypo.files import DAMAGED, read_json
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +49,20 @@ def check_dataset(bids_dir: str | Path, *, validate: bool = True) -> None:
     if missing:
         raise InvalidBidsError(f"{path}: {' and '.join(missing)} missing; BIDS requires both. {hint}")
     if description.get("DatasetType") == "derivative":
-        _log.warning("%s: this is a derivative dataset; raw images are expected.", bids_dir)
+        _log.info("%s: a dataset of derivatives; images with space- and desc- are measured, too.", bids_dir)
     lost = subjects_in(bids_dir, there=False)
     if not subjects and lost:
         raise InvalidBidsError(f"{bids_dir / f'sub-{lost[0]}'}: {LOST}, and no subject has another. {GET_CONTENT}")
     if not subjects:
         raise InvalidBidsError(f"{bids_dir}: found no folder named sub-<label>; expected one per participant. {hint}")
+
+
+def is_derivative(bids_dir: Path) -> bool:
+    """Whether a dataset says that it holds derivatives."""
+    try:
+        return bool(read_json(bids_dir / "dataset_description.json")["DatasetType"] == "derivative")
+    except DAMAGED:
+        return False
 
 
 def subjects_in(bids_dir: Path, *, there: bool = True) -> list[str]:

@@ -11,15 +11,17 @@ import pandas as pd
 
 from bids_hypo.bids.checksums import table_flags
 from bids_hypo.bids.columns import fold, is_missing
-from bids_hypo.bids.entities import Scan, image_name, shorten
+from bids_hypo.bids.entities import PLAIN_SUFFIX, RAW_LINK, Scan, image_name, shorten
 from bids_hypo.bids.folders import closed_folders
-from bids_hypo.bids.names import RAW_LINK, TABLE_DESC, output_names, scan_of_table, sidecar
+from bids_hypo.bids.names import TABLE_DESC, output_names, sidecar
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import MORPH_COLUMNS
 from bids_hypo.bids.tsv import TableError, brief, lines_of_rows, read_rows, read_table
 from bids_hypo.bids.unmatched import unmatched
+from bids_hypo.bids.written import scan_of_table
 from bids_hypo.errors import NoInputError, NothingSelectedError
 from bids_hypo.files import DAMAGED, read_json
+from bids_hypo.structures import BOTH, ICV, LEFT, RIGHT, WHOLE
 
 GROUP_VOLUMES = "group_volumes.tsv"
 GROUP_STATISTICS = "group_statistics.tsv"
@@ -27,12 +29,8 @@ GROUP_REPORT = "group_report.html"
 RATINGS = ("good", "doubtful", "bad")
 _RATING_COLUMNS = ("source_file", "rating", "note")
 _NUMBERS = ("volume_mm3", "volume_sd_mm3")
-_VOLUMES = {
-    ("hypothalamus", "L"): "left_mm3",
-    ("hypothalamus", "R"): "right_mm3",
-    ("hypothalamus", "B"): "hypothalamus_mm3",
-    ("ICV", "B"): "icv_mm3",
-}
+_SIDES = {LEFT: "left_mm3", RIGHT: "right_mm3"}
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,11 @@ class ScanTables:
     Attributes
     ----------
     table : DataFrame
-        One row a scan: participant_id, session_id, run (None where the name has none), scan, source_file,
-        report (address relative to the dataset, None if there is none), left_mm3, right_mm3, hypothalamus_mm3,
-        icv_mm3, hypothalamus_sd_mm3, icv_sd_mm3, flags (tuple of str), manual, models.
+        One row for each scan, structure and part (the whole first): participant_id, session_id, run (None where the
+        name has none), scan, image (its suffix; T1w for UNIT1 too), source_file, report (address relative to the
+        dataset, None if there is none), structure, title, part, left_mm3, right_mm3 (None where there are no sides),
+        volume_mm3, volume_sd_mm3, icv_mm3, icv_sd_mm3, icv_source (the scan that the ICV is of), flags (tuple of str),
+        manual, models.
     problems : tuple of str
         One for each table that had to be left out.
     unmatched : tuple of str
@@ -77,12 +77,12 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
     advice = "Run the participant level first, with the same OUTPUT_DIR."
     if not derivatives.is_dir():
         raise NoInputError(f"{derivatives}: expected a folder with results, but there is none. {advice}")
-    name = f"anat/*_desc-{TABLE_DESC}_morph.tsv"
+    name = f"anat/*_desc-*{TABLE_DESC}_morph.tsv"
     paths = sorted([*derivatives.glob(f"sub-*/{name}"), *derivatives.glob(f"sub-*/ses-*/{name}")])
     if not paths:
         raise NoInputError(f"{derivatives}: found no table of volumes (sub-*/[ses-*/]{name}). {advice}")
-    rows, problems, selected = [], [], 0
-    every = []
+    rows: Rows = []
+    problems, every, selected = [], [], 0
     for path in paths:
         try:
             scan = scan_of_table(path, derivatives)
@@ -90,7 +90,7 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
             if not (selection.accepts_subject(scan.subject) and selection.accepts(scan)):
                 continue
             selected += 1
-            rows.append(_read_scan(path, scan, derivatives))
+            rows += _read_scan(path, scan, derivatives)
         except (TableError, *DAMAGED) as error:
             problems.append(f"{path}: left out, {_text(error).removeprefix(f'{path}: ')}")
     labels = (folder.name.removeprefix("sub-") for folder in sorted(derivatives.glob("sub-*/")))
@@ -101,38 +101,75 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
         raise NothingSelectedError(f"{derivatives}: no scan passes the filters. There are {found}.")
     if not rows:
         raise TableError(f"{derivatives}: none of {len(paths)} tables of volumes can be used. First: {problems[0]}")
-    return ScanTables(pd.DataFrame(rows), tuple(problems), tuple(unmatched(selection, every, derivatives)))
+    table = pd.DataFrame(_with_icv(rows)).drop(columns="icv_flags")
+    return ScanTables(table, tuple(problems), tuple(unmatched(selection, every, derivatives)))
 
 
 def _text(error: Exception) -> str:
     return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def _read_scan(path: Path, scan: Scan, derivatives: Path) -> dict[str, Any]:
+def _read_scan(path: Path, scan: Scan, derivatives: Path) -> Rows:
     try:
         about = read_json(sidecar(path))
     except FileNotFoundError as error:
         raise ValueError(f"its {sidecar(path).name} is missing, so the scan was not finished") from error
-    raw = f"bids:{RAW_LINK}:"
-    sources = [text for text in about["Sources"] if str(text).startswith(raw)]
+    sources = [
+        text for text in about["Sources"] if str(text).startswith("bids:") and not str(text).startswith("bids::")
+    ]
     if not sources:
-        raise ValueError(f"its {sidecar(path).name} names no source that begins with {raw}")
+        raise ValueError(f"its {sidecar(path).name} names no source that begins with bids:{RAW_LINK}:")
     report = output_names(scan, derivatives).report
-    volumes = _volumes_of(path)
-    volumes["flags"] += table_flags(path, about)
-    models = (f"{model['Name']} {model['Version']}" for model in about.get("Models", {}).values())
-    row = {
+    common = {
         "participant_id": f"sub-{scan.subject}",
         "session_id": None if scan.session is None else f"ses-{scan.session}",
         "run": scan.entities.get("run"),
         "scan": scan.name,
-        "source_file": sources[0].removeprefix(raw),
+        "image": PLAIN_SUFFIX if scan.is_t1 else scan.suffix,
+        "source_file": sources[0].removeprefix("bids:").partition(":")[2],
         "report": report.name if report.is_file() else None,
-        **volumes,
         "manual": bool(about.get("Manual", False)),
-        "models": "; ".join([*models, *(["fast"] if about.get("Settings", {}).get("Fast") else [])]),
     }
-    return row
+    table, changed = morph_numbers(path), table_flags(path, about)
+    icv = _icv_of(table, scan.name, path)
+    structures = about.get("Structures", {})
+    rows = []
+    for name in dict.fromkeys(table["structure"]):
+        if name == ICV:
+            continue
+        own = table[table["structure"] == name]
+        flags = tuple(dict.fromkeys((*all_flags(own["flags"]), *icv["icv_flags"], *changed)))
+        told = {"structure": name, "title": structures.get(name, {}).get("Title", name), "flags": flags,
+                "models": _models_of(about, name)}  # fmt: skip
+        rows += [{**common, **told, **volumes, **icv} for volumes in _volumes_of(own, path)]
+    if not rows:
+        raise TableError(f"{path}: it gives no volume of a structure")
+    return rows
+
+
+def _models_of(about: dict[str, Any], structure: str) -> str:
+    """The models that the result of a structure depends on, and whether the fast mode was used, in a line."""
+    others = set(about.get("Structures", {})) - {structure}
+    models = (f"{m['Name']} {m['Version']}" for role, m in about.get("Models", {}).items() if role not in others)
+    return "; ".join([*models, *(["fast"] if about.get("Settings", {}).get("Fast") else [])])
+
+
+def _with_icv(rows: Rows) -> Rows:
+    """Give images on which no ICV is measured that of a T1-weighted scan of the same session.
+
+    Of several the first that has no flags for its ICV, by run and name; else the first.
+    """
+    known: dict[tuple, Rows] = {}
+    for row in rows:
+        if row["icv_mm3"] is not None:
+            known.setdefault((row["participant_id"], row["session_id"]), []).append(row)
+    for row in rows:
+        there = known.get((row["participant_id"], row["session_id"]))
+        if row["icv_source"] is None and there:
+            best = min(there, key=lambda one: (bool(one["icv_flags"]), str(one["run"] or ""), one["scan"]))
+            row |= {key: best[key] for key in ("icv_mm3", "icv_sd_mm3", "icv_source")}
+            row["flags"] = tuple(dict.fromkeys((*row["flags"], *best["icv_flags"])))
+    return rows
 
 
 def read_morph(path: Path) -> list[dict[str, str | None]]:
@@ -141,19 +178,21 @@ def read_morph(path: Path) -> list[dict[str, str | None]]:
     Returns
     -------
     list of dict
-        structure, hemisphere, volume_mm3, volume_sd_mm3, flags and what else there is, as it is written there; None for
-        missing values.
+        structure, part, hemisphere, volume_mm3, volume_sd_mm3, flags and what else there is, as it is written there;
+        None for missing values. Tables of version 0.1 have no parts: all their rows are of wholes.
 
     Raises
     ------
     TableError
         If it cannot be read, a column is missing, or a structure is listed twice.
     """
-    _, rows = read_rows(path, MORPH_COLUMNS[:3])
-    keys = [f"{row['structure']} {row['hemisphere']}" for row in rows]
+    _, rows = read_rows(path, ("structure", "hemisphere", "volume_mm3"))
+    rows = [{"part": WHOLE, **row} for row in rows]
+    keys = [f"{row['structure']} {row['part']} {row['hemisphere']}" for row in rows]
     twice = {key for key in keys if keys.count(key) > 1}
     if twice:
-        raise TableError(f"{path}: more than one row for {shorten(twice)}; expected one each. Process the scan again.")
+        rows_of = shorten(key.replace(f" {WHOLE} ", " ") for key in twice)
+        raise TableError(f"{path}: more than one row for {rows_of}; expected one each. Process the scan again.")
     return [dict.fromkeys(MORPH_COLUMNS) | row for row in rows]
 
 
@@ -169,26 +208,54 @@ def all_flags(texts: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _volumes_of(path: Path) -> dict[str, Any]:
-    """Volumes, their SD and all flags of one table of volumes."""
-    values: dict[str, Any] = dict.fromkeys(_VOLUMES.values())
-    flags: list[str | None] = []
-    for row in read_morph(path):
-        column = _VOLUMES.get((str(row["structure"]), str(row["hemisphere"])))
-        if column is None:
-            continue
-        volume, sd = (_number(row[name], name, path) for name in _NUMBERS)
-        if not pd.isna(volume) and not 0 < volume < float("inf"):
-            what = f"volume of {row['structure']} {row['hemisphere']}"
-            raise TableError(f"{path}: {what} is {row['volume_mm3']}; expected a number above 0")
-        values[column] = None if pd.isna(volume) else volume
-        if row["hemisphere"] == "B":
-            values[column.replace("_mm3", "_sd_mm3")] = None if pd.isna(sd) else sd
-        flags.append(row["flags"])
-    lacking = [name for name in _VOLUMES.values() if values[name] is None and name != "icv_mm3"]
-    if lacking:
-        raise TableError(f"{path}: it gives no {', '.join(lacking)}")
-    return {"hypothalamus_sd_mm3": None, "icv_sd_mm3": None, **values, "flags": all_flags(flags)}
+def _volumes_of(table: pd.DataFrame, path: Path) -> Rows:
+    """Volumes of the whole structure, then of each kind of part; both sides in one row."""
+    name = str(table["structure"].iloc[0])
+    found = []
+    for part in sorted(dict.fromkeys(table["part"]), key=lambda one: one != WHOLE):
+        rows = table[table["part"] == part]
+        values = {row["hemisphere"]: _checked(row, path) for row in rows.to_dict("records")}
+        spread = dict(zip(rows["hemisphere"], rows["volume_sd_mm3"], strict=True))
+        sides = {column: values.get(side) for side, column in _SIDES.items()}
+        alone = BOTH if part == WHOLE else next((s for s in values if s not in _SIDES), None)
+        volume = values.get(alone) if alone in values else _sum(sides.values())
+        missing = [column for column, value in {**sides, "volume_mm3": volume}.items() if value is None]
+        one_sided = len(missing) == 1 and missing[0] in sides
+        if volume is None or one_sided or (part == WHOLE and BOTH not in values):
+            raise TableError(f"{path}: it gives no {' and no '.join(missing or ['volume_mm3'])} of {name}")
+        sd = spread.get(alone)
+        found.append({"part": part, **sides, "volume_mm3": volume, "volume_sd_mm3": None if pd.isna(sd) else sd})
+    if found[0]["part"] != WHOLE:
+        raise TableError(f"{path}: it gives no volume of the whole {name}")
+    return found
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else sum(v for v in known if v is not None)
+
+
+def _checked(row: dict[Any, Any], path: Path) -> float | None:
+    """A volume; None where it was not measured. Only a part may be empty."""
+    volume = row["volume_mm3"]
+    if pd.isna(volume):
+        return None
+    least = volume >= 0 if row["part"] != WHOLE else volume > 0
+    if not (least and volume < float("inf")):
+        what = " ".join(str(row[key]) for key in ("structure", "part", "hemisphere") if row[key] != WHOLE)
+        raise TableError(f"{path}: volume of {what} is {volume:g}; expected a number above 0")
+    return float(volume)
+
+
+def _icv_of(table: pd.DataFrame, scan: str, path: Path) -> dict[str, Any]:
+    """The intracranial volume in a table; no source where the image is of a kind that it is not measured on."""
+    rows = table[(table["structure"] == ICV) & (table["hemisphere"] == BOTH)]
+    if not len(rows):
+        return {"icv_mm3": None, "icv_sd_mm3": None, "icv_source": None, "icv_flags": ()}
+    row = rows.to_dict("records")[0]
+    sd = row["volume_sd_mm3"]
+    return {"icv_mm3": _checked(row, path), "icv_sd_mm3": None if pd.isna(sd) else sd, "icv_source": scan,
+            "icv_flags": all_flags(rows["flags"])}  # fmt: skip
 
 
 def _number(text: str | None, column: str, path: Path) -> float:

@@ -15,7 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the BIDS App's command line."""
     parser = Parser(
         prog="bids_hypo",
-        description="Measure the hypothalamus (left, right) and the intracranial volume on T1w images.",
+        description="Measure structures of the brain, such as the hypothalamus, and the intracranial volume on MRI.",
         epilog="Exit codes: 0 all done, 1 some scans failed, 16 not BIDS, 17 unknown level, 18 nothing selected, "
         "64 usage, 65 bad data, 66 no input, 73 cannot create the output, 74 input/output error.",
     )
@@ -78,11 +78,16 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_processing(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--structures", nargs="+", action="extend", metavar="NAME",
+                       help="what to measure (participant) or compare (group), or all; "
+                       "by default the hypothalamus (participant), all that were measured (group)")  # fmt: skip
+    group.add_argument("--maps", type=Path, nargs="+", action="extend", default=[], metavar="DIR",
+                       help="further datasets to find images in, such as derivatives with R1 maps")  # fmt: skip
     group.add_argument("--models", type=Path, metavar="DIR", help="a folder of model bundles to use instead of ours")
     group.add_argument("--derivatives", type=Path, nargs="+", action="extend", default=[], metavar="DIR",
                        help="former output folders: complete results of the same models are taken over")  # fmt: skip
     group.add_argument("--fast", action="store_true",
-                       help="one pass of one hypothalamus network: quicker, less steady")  # fmt: skip
+                       help="one pass of one network of each structure: quicker, less steady")  # fmt: skip
     group.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing (both levels)")
     how = group.add_mutually_exclusive_group()
     how.add_argument("--resume", action="store_true",

@@ -61,7 +61,7 @@ def _one_by_one(bids_dir: Path, out: Path, n_scans: int, device: str) -> SimpleN
     from bids_hypo.bids.query import Selection
     from bids_hypo.execute.worker import models_for
     from bids_hypo.workflow.options import RunOptions
-    from bids_hypo.workflow.participant import process_scan
+    from bids_hypo.workflow.process import process_scan
 
     start = time.perf_counter()
     models = models_for(RunOptions(bids_dir, out, device=device))
@@ -70,7 +70,7 @@ def _one_by_one(bids_dir: Path, out: Path, n_scans: int, device: str) -> SimpleN
     rows = []
     for scan in find_scans(bids_dir, Selection())[0][: n_scans + 1]:
         before = time.perf_counter()
-        result = process_scan(scan, output_names(scan, out), models, fast=False, settings={})
+        result = process_scan(output_names(scan, out), models)
         rows.append({**result.seconds, "all": time.perf_counter() - before})
     timed = pd.DataFrame(rows[1:] or rows)  # the first scan pays for imports and first calls
     table = pd.DataFrame({"seconds": timed.mean(), "share": timed.mean() / timed["all"].mean()})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,23 +12,27 @@ from bids_hypo import __version__
 from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command, say
 from bids_hypo.errors import ExitCode, UsageError
+from bids_hypo.structures import BOTH, HYPOTHALAMUS, WHOLE
 from bids_hypo.untrusted import is_plain_name
 
 if TYPE_CHECKING:
-    from bids_hypo.image.segmentation import Labels
+    from bids_hypo.image.label_numbers import Labels, Wanted
     from bids_hypo.workflow.evaluate import Evaluation
     from bids_hypo.workflow.evaluation_plan import EvaluateOptions
 
-_RESERVED = ("truth", "hemisphere", "metric", "unit", "n")  # columns of the summary
+_RESERVED = ("truth", "structure", "part", "hemisphere", "metric", "unit", "n")  # columns of the summary
 _EPILOG = """\
 Examples:
   bids_hypo_evaluate manual/ out/ --prediction bids_hypo=derivatives/bids_hypo --images dataset/
   bids_hypo_evaluate manual/ out/ --prediction FreeSurfer=$SUBJECTS_DIR --prediction FastSurfer=fastsurfer/
   bids_hypo_evaluate manual/ out/ --prediction mine=results/ --pattern 'mine={subject}/*_seg.nii.gz' \\
       --labels mine:L=1-5,R=6-10 --truth-pattern '{subject}_{hemi}.nii.gz'
+  bids_hypo_evaluate manual/ out/ --structure thalamus --models models/ --prediction bids_hypo=derivatives/bids_hypo \\
+      --prediction FIRST=first/ --pattern 'FIRST={subject}/*_all_fast_firstseg.nii.gz' --labels FIRST:fsl
 
-A segmentation may be labels (dseg), a mask or a probability for each side, a 4-D probability (left, right) or one
-mask; .nii, .nii.gz or .mgz. Without a pattern, BIDS names and the folders of FreeSurfer and FastSurfer are understood.
+A segmentation may be labels (dseg), a mask or a probability for each side, a 4-D probability (a frame a part, or left
+and right) or one mask; .nii, .nii.gz or .mgz. Without a pattern, BIDS names and the folders of FreeSurfer and
+FastSurfer are understood.
 Exit codes: 0 done (missing predictions are listed), 1 some files could not be read, 18 nothing selected, 64 usage,
 65 bad data, 66 no input, 73 cannot create the output, 74 input/output error.
 """
@@ -39,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = Parser(
         prog="bids_hypo_evaluate",
-        description="Compare segmentations of the hypothalamus with the truth: overlap, distances, agreement of "
+        description="Compare segmentations of a structure with the truth: overlap, distances, agreement of "
         "volumes, ranking of methods; tables, figures and a page.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -48,13 +51,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for tables, figures and evaluation.html")
     parser.add_argument("--prediction", action="append", required=True, metavar="NAME=FOLDER",
                         help="segmentations of a method; again for each further method")  # fmt: skip
+    parser.add_argument("--structure", default=HYPOTHALAMUS, metavar="NAME",
+                        help="what to compare (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--models", type=Path, metavar="DIR",
+                        help="folder with the model of the structure, which says what its parts are")  # fmt: skip
     files = parser.add_argument_group("where the files are and what their numbers mean")
     files.add_argument("--truth-pattern", metavar="GLOB",
                        help="names of the truth's files: {subject} and, if needed, {session}, {hemi}")  # fmt: skip
     files.add_argument("--pattern", action="append", default=[], metavar="NAME=GLOB", help="likewise for a method")
     files.add_argument("--truth-labels", metavar="SPEC",
-                       help="numbers in the truth: L=801-805,R=806-810 (B= for parts without a side), or one of "
-                       "bids_hypo, freesurfer, fastsurfer; default: 1 left, 2 right, or a tool's own")  # fmt: skip
+                       help="numbers in the truth: L=801-805,R=806-810 (B= for parts without a side), or the program "
+                       "that wrote them: bids_hypo, freesurfer, fastsurfer, fsl, synthseg, dbsegment, dentateseg; "
+                       "default: 1 left, 2 right, or those of the structure or a program, where they can be "
+                       "recognised")  # fmt: skip
     files.add_argument("--labels", action="append", default=[], metavar="NAME:SPEC", help="likewise for a method")
     files.add_argument("--images", type=Path, metavar="BIDS_DIR", help="T1w images to draw the outlines on")
     scans = parser.add_argument_group("which scans")
@@ -113,11 +122,14 @@ def make_options(args: argparse.Namespace) -> EvaluateOptions:
         raise UsageError("--scores and --covariates are about --associate SCORES.tsv, which is not given.")
     folders = _folders(args.prediction)
     patterns = dict(_named(text, folders, "--pattern", "=") for text in args.pattern)
-    labels = {name: parse_labels(spec) for name, spec in (_named(t, folders, "--labels", ":=") for t in args.labels)}
+    wanted = find_wanted(args.structure, args.models)
+    given = [_named(text, folders, "--labels", ":=") for text in args.labels]
+    labels = {name: parse_labels(spec, wanted) for name, spec in given}
     return EvaluateOptions(
-        truth=Source("truth", args.truth, args.truth_pattern, parse_labels(args.truth_labels)),
+        truth=Source("truth", args.truth, args.truth_pattern, parse_labels(args.truth_labels, wanted)),
         methods=tuple(Source(n, folder, patterns.get(n), labels.get(n)) for n, folder in folders.items()),
         out=args.out,
+        wanted=wanted,
         images=args.images,
         participant_labels=normalise_labels(args.participant_label, "sub"),
         session_labels=normalise_labels(args.session_label, "ses"),
@@ -157,51 +169,72 @@ def _named(text: str, methods: dict[str, Path], option: str, separators: str) ->
     )
 
 
-def parse_labels(spec: str | None) -> Labels | None:
-    """Turn ``L=801-805,R=806-810`` into label numbers.
+def parse_labels(spec: str | None, wanted: Wanted) -> Labels | None:
+    """Turn ``L=801-805,R=806-810``, or the name of a program, into label numbers.
 
     Parameters
     ----------
     spec : str or None
         Keys L, R and B (parts without a side, or everything); numbers and ranges with commas between, such as
-        ``L=1,3-5,R=2``. Or the name of a preset: bids_hypo, freesurfer, fastsurfer.
+        ``L=1,3-5,R=2``. Or the name of a program whose numbers are known for the structure.
+    wanted : Wanted
+        The structure.
 
     Returns
     -------
-    dict of str to frozenset of int, or None
+    Labels or None
         None if there is no specification.
 
     Raises
     ------
     UsageError
-        If it is not of that form, names one side only, or a number twice.
+        If it is not of that form, names one side only, or a number twice, or the program's numbers are not known.
     """
-    from bids_hypo.image.segmentation import LABEL_PRESETS
+    from bids_hypo.image.label_numbers import Labels, known_tools, parse_numbers
 
     if spec is None:
         return None
-    if spec.strip().lower() in LABEL_PRESETS:
-        return LABEL_PRESETS[spec.strip().lower()]
-    help_text = f"labels '{spec}': expected such as L=801-805,R=806-810, or one of {', '.join(LABEL_PRESETS)}"
-    labels: dict[str, set[int]] = {}
-    side = ""
-    for part in spec.replace(" ", "").split(","):
-        key, equals, numbers = part.rpartition("=")
-        side = key.upper() if equals else side
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", numbers)
-        if side not in ("L", "R", "B") or match is None or int(match[2] or match[1]) < int(match[1]):
-            raise UsageError(f"{help_text}; '{part}' is not of this form.")
-        labels.setdefault(side, set()).update(range(int(match[1]), int(match[2] or match[1]) + 1))
-    if ("L" in labels) != ("R" in labels):
-        raise UsageError(f"{help_text}; found one side only.")
-    if sum(map(len, labels.values())) != len(set().union(*labels.values())):
-        raise UsageError(f"{help_text}; a number comes twice.")
-    return {key: frozenset(numbers) for key, numbers in labels.items()}
+    tool, presets = spec.strip().lower(), wanted.presets
+    if tool in presets:
+        return presets[tool]
+    if tool in known_tools():
+        whose = f"; known are those of {', '.join(presets)}" if presets else ""
+        raise UsageError(
+            f"labels '{spec}': the numbers of {tool} for the structure {wanted.name} are not known{whose}. Give the "
+            "numbers (--labels L=..,R=.. or --truth-labels L=..,R=..; B=.. without sides)."
+        )
+    try:
+        return Labels(parse_numbers(spec))
+    except ValueError as error:
+        named = f", or one of {', '.join(presets)}" if presets else ""
+        raise UsageError(f"labels '{spec}': expected such as L=801-805,R=806-810{named}; {error}") from error
+
+
+def find_wanted(name: str, models_dir: Path | None) -> Wanted:
+    """The structure to evaluate, with its parts where a model of it is at hand.
+
+    Raises
+    ------
+    UsageError
+        If a folder of models was given and holds none of this structure.
+    ModelError
+        If a bundle cannot be read.
+    """
+    from bids_hypo.image.label_numbers import Wanted
+    from bids_hypo.models.catalog import find_structures
+
+    try:
+        return Wanted(name, find_structures(models_dir, (name,))[name].structure)
+    except UsageError:
+        if models_dir is not None or not name.isalnum():
+            raise
+        return Wanted(name)
 
 
 def _report(evaluation: Evaluation, options: EvaluateOptions) -> ExitCode:
     summary = evaluation.tables["summary"]
-    whole = summary[summary["hemisphere"] == "B"].drop(columns=["hemisphere"])
+    whole = summary[(summary["part"] == WHOLE) & (summary["hemisphere"] == BOTH)]
+    whole = whole.drop(columns=["structure", "part", "hemisphere"])
     say(whole.to_string(index=False, na_rep=""), table=True)
     counts = {status: evaluation.count(status) for status in ("compared", "missing", "unreadable")}
     told = ", ".join(f"{n} {status}" for status, n in counts.items() if n or status == "compared")

@@ -19,6 +19,7 @@ _ONLY_PARTICIPANT = ("reports_only", "overwrite", "fast", "use_edited")
 
 def add_group_options(group: argparse._ArgumentGroup) -> None:
     """The options of the group level."""
+    group.add_argument("--parts", action="store_true", help="compare the parts of each structure too")
     group.add_argument("--group-column", default="group", metavar="COLUMN",
                        help="column of participants.tsv that names the groups (default: group)")  # fmt: skip
     group.add_argument("--case", nargs="+", action="extend", default=[], metavar="LABEL",
@@ -63,6 +64,8 @@ def make_group_options(args: argparse.Namespace) -> GroupOptions:
             run_labels=normalise_labels(args.run_label, "run"),
             acquisitions=normalise_labels(args.acquisition, "acq"),
         ),
+        structures=tuple(dict.fromkeys(args.structures or ())),
+        parts=args.parts,
         group_column=args.group_column,
         cases=tuple(args.case),
         control=args.control,

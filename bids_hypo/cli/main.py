@@ -17,7 +17,7 @@ from bids_hypo.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from bids_hypo.workflow.options import RunOptions
-    from bids_hypo.workflow.participant import ScanResult
+    from bids_hypo.workflow.result import ScanResult
 
 logger = logging.getLogger("bids_hypo")
 
@@ -47,7 +47,7 @@ def _participant(args: argparse.Namespace) -> ExitCode:
     options = make_options(args)
     if args.array_script:
         return _print_array_script(args, options)
-    from bids_hypo.execute.run import run_participant
+    from bids_hypo.execute.participant import run_participant
 
     code, results = run_participant(options)
     _print_summary(results, options)
@@ -72,6 +72,7 @@ def make_options(args: argparse.Namespace) -> RunOptions:
         If a folder or file that is named does not exist.
     """
     from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
+    from bids_hypo.structures import DEFAULT_STRUCTURES
     from bids_hypo.workflow.options import RunOptions
 
     for name in ("nprocs", "omp_nthreads", "batch_size"):
@@ -87,6 +88,7 @@ def make_options(args: argparse.Namespace) -> RunOptions:
     if args.scheduler_config is not None and args.scheduler is None:
         raise UsageError("--scheduler-config describes the jobs of a queue; give --scheduler slurm, pbs or sge, too.")
     check_folders(args.derivatives, "--derivatives")
+    check_folders(args.maps, "--maps")
     selection = Selection(
         participant_labels=normalise_labels(args.participant_label, "sub"),
         session_labels=normalise_labels(args.session_label, "ses"),
@@ -98,6 +100,8 @@ def make_options(args: argparse.Namespace) -> RunOptions:
         bids_dir=args.bids_dir.resolve(),
         output_dir=args.output_dir.resolve(),
         selection=selection,
+        structures=tuple(dict.fromkeys(args.structures or DEFAULT_STRUCTURES)),
+        maps=tuple(path.resolve() for path in args.maps),
         database_dir=args.bids_database_dir,
         models_dir=args.models,
         derivatives=tuple(path.resolve() for path in args.derivatives),
@@ -120,7 +124,7 @@ def make_options(args: argparse.Namespace) -> RunOptions:
 
 
 def _print_summary(results: list[ScanResult], options: RunOptions) -> None:
-    from bids_hypo.execute.run import summary_table
+    from bids_hypo.execute.participant import summary_table
 
     table = summary_table(results)
     say(table.to_string(index=False, na_rep="-", float_format=lambda x: f"{x:.1f}"), table=True)

@@ -74,7 +74,6 @@ class Parser(argparse.ArgumentParser):
             message += self._list_hint()
         self.exit(2, f"{self.prog}: error: {message}\nSee {self.prog} --help for all options.\n")
 
-
     def _list_hint(self) -> str:
         """A sentence on the lists that may have swallowed what is missing; empty if none was given."""
         known = self._option_string_actions

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_hypo.cli.checks import check_files, check_new_folder, need, refuse
+from bids_hypo.cli.labelled_data import aside, labelled, labelled_as_measured
 from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command, say
 from bids_hypo.errors import ExitCode, UsageError
+from bids_hypo.structures import HYPOTHALAMUS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bids_hypo.train.labelled import LabelledScan
+    from bids_hypo.train.settings import Recipe
 
 logger = logging.getLogger("bids_hypo")
 
@@ -35,15 +37,16 @@ def _work(args: argparse.Namespace) -> int:
 
 def _fit(args: argparse.Namespace) -> None:
     from bids_hypo.train.recipe import in_phases, load_recipe
+    from bids_hypo.train.settings import SYNTHESIS
 
     recipe = load_recipe(args.recipe, backbone=args.backbone, changes=args.set)
     in_phases(recipe, args.phase)  # a mistyped phase is told before anything is loaded
     from bids_hypo.workflow.bundling import make_bundle
     from bids_hypo.workflow.training import train_anatomy
 
-    if recipe["examples"] == "synthesis":
+    if recipe.examples == SYNTHESIS:
         need(args, "label_maps")
-        why = f"'{recipe['name']}' learns from --label-maps, in phases"
+        why = f"'{recipe.name}' learns from --label-maps, in phases"
         refuse(args, why, "folds", "fold", "data", "pattern", "stratify", "label_certainty")
         _configure(args, recipe)
         train_anatomy(
@@ -56,57 +59,42 @@ def _fit(args: argparse.Namespace) -> None:
         logger.info("bundle %s %s written to %s", bundle.name, bundle.version, bundle.folder)
 
 
-def _fit_labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
-    refuse(args, f"'{recipe['name']}' learns from labelled scans (--data)", "label_maps")
-    n_folds = args.folds or recipe.get("folds", 1)
+def _fit_labelled(args: argparse.Namespace, recipe: Recipe) -> None:
+    refuse(args, f"'{recipe.name}' learns from labelled scans (--data)", "label_maps")
+    n_folds = args.folds or recipe.folds
     if n_folds < 1 or (args.fold is not None and not 1 <= args.fold <= n_folds):
         raise UsageError(f"--folds {n_folds} --fold {args.fold}: expected a number of folds and one of them.")
-    items = _labelled(args, recipe)
-    from bids_hypo.models.catalog import ANATOMY, find_bundle
+    items = labelled(args, recipe)
+    from bids_hypo.models.catalog import find_models
     from bids_hypo.workflow.training import TrainingOptions, train_labelled
 
-    anatomy = find_bundle(ANATOMY, args.models)
+    catalog = find_models(args.models, ())
+    heads = {suffix: catalog.head_for(suffix) for suffix in dict.fromkeys(item.scan.suffix for item in items)}
     options = TrainingOptions(n_folds, args.fold, _start(args, recipe), args.phase)
     _configure(args, recipe)
     from bids_hypo.models.inference import load_network
 
-    train_labelled(recipe, items, anatomy, load_network(anatomy), args.work_dir, options)
+    networks = {head.folder: load_network(head) for head in {head.folder: head for head in heads.values()}.values()}
+    posing = {suffix: (head, networks[head.folder]) for suffix, head in heads.items()}
+    train_labelled(recipe, items, posing, args.work_dir, options)
 
 
-def _start(args: argparse.Namespace, recipe: dict[str, Any]) -> str | Path | None:
+def _start(args: argparse.Namespace, recipe: Recipe) -> str | Path | None:
     from bids_hypo.models.catalog import ANATOMY, find_bundle
 
-    start = args.encoder_weights or recipe.get("encoder_weights", "none")
+    start = args.encoder_weights or recipe.encoder_weights
     if start == ANATOMY:
         return find_bundle(ANATOMY, args.models).folder
     return {"none": None, "imagenet": "imagenet"}.get(start, Path(start))
 
 
-def _configure(args: argparse.Namespace, recipe: dict[str, Any]) -> None:
+def _configure(args: argparse.Namespace, recipe: Recipe) -> None:
     from bids_hypo.models.device import parse_device
     from bids_hypo.models.hardware import configure_device
     from bids_hypo.models.network import check_backbone
 
-    check_backbone(recipe["architecture"]["backbone"])
+    check_backbone(recipe.architecture["backbone"])
     logger.info("device: %s", configure_device(parse_device(args.device), args.omp_nthreads))
-
-
-def _labelled(args: argparse.Namespace, recipe: dict[str, Any]) -> list[LabelledScan]:
-    need(args, "data")
-    from bids_hypo.train.labelled import find_labelled, label_weights
-
-    items = []
-    for bids_dir, labels_dir in args.data:
-        weights = label_weights(labels_dir, recipe["doubtful"]) if "doubtful" in recipe else None
-        items += find_labelled(
-            bids_dir,
-            labels_dir,
-            pattern=args.pattern,
-            stratify=args.stratify,
-            weights=weights,
-            level=args.label_certainty,
-        )
-    return items
 
 
 def _bundle(args: argparse.Namespace) -> None:
@@ -122,29 +110,26 @@ def _import(args: argparse.Namespace) -> None:
     from bids_hypo.workflow.importing import import_keras
 
     recipe = load_recipe(args.recipe, backbone=args.backbone)
-    target = args.models / recipe["name"]
+    target = args.models / recipe.name
     import_keras(args.file, recipe, target, slice_orientation=args.slice_orientation)
     logger.info("bundle written to %s; use it with: bids_hypo ... --models %s", target, args.models)
 
 
 def _review(args: argparse.Namespace) -> None:
     from bids_hypo.execute.worker import load_models
-    from bids_hypo.train.recipe import load_recipe
     from bids_hypo.workflow.label_review import review_labels
 
     check_new_folder(args.out, "--out")
-    recipe = load_recipe("hypothalamus")
-    models = load_models(args.device, None, args.models, 16)
-    table = review_labels(_labelled(args, recipe), models, args.out, trusted=args.keep)
+    models = load_models(args.device, None, args.models, 16, (args.structure,))
+    items = labelled_as_measured(args, models)
+    table = review_labels(items, models, args.out, structure=args.structure, trusted=args.keep)
     say(table[table["doubts"].fillna("") != ""].to_string(index=False, float_format=lambda x: f"{x:.3f}"), table=True)
     logger.info("%s: %s", args.out, table["action"].value_counts().to_dict())
 
 
 def _measure(args: argparse.Namespace) -> None:
     from bids_hypo.execute.worker import load_models
-    from bids_hypo.train.folds import set_aside
-    from bids_hypo.train.recipe import load_recipe
-    from bids_hypo.workflow import accuracy, steadiness
+    from bids_hypo.workflow import accuracy, shrinking, steadiness
 
     maps = _maps(args)
     check_files(args.scans, "--scans")
@@ -153,30 +138,29 @@ def _measure(args: argparse.Namespace) -> None:
 
         _report(measure_pose(maps, args.scans, args.models, args.device, args.n_contrasts), args.out)
         return
-    models = load_models(args.device, None, args.models, 16, mixed=False if args.what == "precision" else None)
+    wanted, structure = (args.structure,), args.structure
+    models = load_models(args.device, None, args.models, 16, wanted, mixed=False if args.what == "precision" else None)
     if args.what == "icv":
         table = accuracy.icv_accuracy(
             maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast, varied_voxels=args.varied_voxels
         )
-    elif args.what == "hypothalamus":
-        recipe = load_recipe("hypothalamus")
-        items = _labelled(args, recipe)
+    elif args.what == "structure":
+        items = labelled_as_measured(args, models)
         if args.part == "folds":
-            table = accuracy.fold_accuracy(items, models)
+            table = accuracy.fold_accuracy(items, models, structure=structure)
         else:
-            table = accuracy.hypothalamus_accuracy(set_aside(items, recipe[args.part]), models, fast=args.fast)
+            table = accuracy.structure_accuracy(aside(args, items), models, structure=structure, fast=args.fast)
         say(accuracy.volume_agreement(table), table=True)
     elif args.what == "shrinking":
-        recipe = load_recipe("hypothalamus")
-        table = accuracy.shrinking(set_aside(_labelled(args, recipe), recipe[args.part]), models)
-        say(f"slope {accuracy.slope(table['true_percent'], table['found_percent']):.3f}")
+        table = shrinking.shrinking(aside(args, labelled_as_measured(args, models)), models, structure=structure)
+        say(f"slope {shrinking.slope(table['true_percent'], table['found_percent']):.3f}")
     else:
         need(args, "scans")
         if args.what == "steadiness":
             table = steadiness.steadiness(args.scans, models)
             say(steadiness.variation_percent(table).to_string(float_format=lambda x: f"{x:.2f}"), table=True)
         else:
-            mixed = load_models(args.device, None, args.models, 16, mixed=True)
+            mixed = load_models(args.device, None, args.models, 16, wanted, mixed=True)
             table = steadiness.precision_changes(args.scans, models, mixed)
     _report(table, args.out)
 
@@ -188,7 +172,7 @@ def _maps(args: argparse.Namespace) -> list[Path]:
     if args.what not in ("icv", "pose") or (args.what == "pose" and args.scans):
         return []
     need(args, "label_maps")
-    maps = [args.label_maps / f"{name}.nii.gz" for name in args.maps or load_recipe("anatomy")["validation"]]
+    maps = [args.label_maps / f"{name}.nii.gz" for name in args.maps or load_recipe("anatomy").validation_maps]
     check_files(maps, "--maps")
     return maps
 
@@ -204,9 +188,7 @@ def _report(table: pd.DataFrame, out: Path | None) -> None:
         write_tsv(out, table)
 
 
-RECIPE_HELP = (
-    "anatomy, locator, hypothalamus, vernikouskaya2023, vernikouskaya2023-icv, gradio-cnn, or a recipe file (.json)"
-)
+RECIPE_HELP = "the name of a shipped recipe (anatomy, locator, hypothalamus, ...), or a recipe file (.json)"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -228,8 +210,12 @@ def _parser() -> argparse.ArgumentParser:
     bundle = commands.add_parser("bundle", help="turn a training folder (finished or not) into a bundle")
     bundle.set_defaults(run=_bundle)
     bundle.add_argument("recipe", help=RECIPE_HELP)
-    bundle.add_argument("--average-with", type=Path, metavar="BUNDLE",
-                        help="the bundle that the training went on from; the weights are the mean of both")
+    bundle.add_argument(
+        "--average-with",
+        type=Path,
+        metavar="BUNDLE",
+        help="the bundle that the training went on from; the weights are the mean of both",
+    )
     for command in (fit, bundle):
         command.add_argument("-w", "--work-dir", type=Path, required=True, help="checkpoints, curves and weights")
         command.add_argument("--set", nargs="+", action="extend", default=[], metavar="ENTRY=VALUE",
@@ -257,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_measure(measure: argparse.ArgumentParser) -> None:
     measure.set_defaults(run=_measure)
-    measure.add_argument("what", choices=("icv", "hypothalamus", "pose", "steadiness", "shrinking", "precision"))
+    measure.add_argument("what", choices=("icv", "structure", "pose", "steadiness", "shrinking", "precision"))
     measure.add_argument("--part", choices=("validation", "test", "folds"), default="validation",
                          help="people set aside; folds: all but those of the test, each by the network that did not see"
                          " them")  # fmt: skip
@@ -274,6 +260,9 @@ def _add_measure(measure: argparse.ArgumentParser) -> None:
 def _add_data(fit: argparse.ArgumentParser, review: argparse.ArgumentParser, measure: argparse.ArgumentParser) -> None:
     for command in (fit, measure):
         command.add_argument("--label-maps", type=Path, help="folder of head label maps (FreeSurfer numbers, 1 mm)")
+    for command in (review, measure):
+        command.add_argument("--structure", default=HYPOTHALAMUS, metavar="NAME", help="which structure")
+        command.add_argument("--recipe", help="that says who is set aside; by default the one named as the structure")
     for command in (fit, review, measure):
         command.add_argument("--data", type=Path, nargs=2, action="append", metavar=("BIDS_DIR", "LABELS_DIR"),
                              help="a dataset and the folder of its labels; may be given several times")  # fmt: skip

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from bids_hypo import __version__
 from bids_hypo.bids.query import check_dataset, find_scans
 from bids_hypo.errors import NothingSelectedError, UsageError
-from bids_hypo.execute.run import make_plan
-from bids_hypo.models.catalog import find_bundles
+from bids_hypo.execute.participant import make_plan
+from bids_hypo.models.catalog import find_models
 from bids_hypo.untrusted import shell_words
 from bids_hypo.workflow.options import RunOptions
 
@@ -102,8 +102,12 @@ def array_script(kind: str, options: RunOptions, spelled: Sequence[str]) -> str:
     if options.reports_only or options.scheduler:
         raise UsageError("--array-script is for processing; leave out --reports-only and --scheduler.")
     check_dataset(options.bids_dir, validate=not options.skip_bids_validation)
-    scans, missing = find_scans(options.bids_dir, options.selection, database_dir=options.database_dir)
-    plan = make_plan(scans, missing, tuple(find_bundles(options.models_dir).values()), options)
+    catalog = find_models(options.models_dir, options.structures)
+    scans, missing = find_scans(
+        options.bids_dir, options.selection, suffixes=catalog.suffixes, maps=options.maps,
+        database_dir=options.database_dir,
+    )  # fmt: skip
+    plan = make_plan(scans, missing, catalog, options)
     labels = sorted({scan.subject for scan in plan.todo})
     if not labels:
         raise NothingSelectedError(

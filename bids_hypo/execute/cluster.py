@@ -21,7 +21,7 @@ from bids_hypo.execute.cluster_jobs import QUEUES, job_cluster
 from bids_hypo.execute.cluster_worker import Attempt, Expected, attempt, expectation, why_unfit
 from bids_hypo.execute.worker import record_failure, remove_half_written
 from bids_hypo.workflow.options import RunOptions
-from bids_hypo.workflow.participant import ScanResult
+from bids_hypo.workflow.result import ScanResult
 
 logger = logging.getLogger(__name__)
 
@@ -237,7 +237,7 @@ class _HandOut:
             return self._after(item, tried)
         error = future.exception() if future.status == "error" else None
         if type(error).__name__ == "KilledWorker":
-            remove_half_written(item.scan, self.options.output_dir)
+            remove_half_written(item.scan, self.options)
             died = "its worker died again and again (out of memory, or out of time?)"
             if self.expected.n_starts(item.scan) > RETRIES:
                 return self._failed(item, died)

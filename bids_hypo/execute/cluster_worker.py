@@ -24,7 +24,7 @@ from bids_hypo.ending import undone_at_end
 from bids_hypo.execute.worker import work
 from bids_hypo.image.held import NoLocksError, open_held
 from bids_hypo.workflow.options import RunOptions
-from bids_hypo.workflow.participant import ScanResult
+from bids_hypo.workflow.result import ScanResult
 
 # Other versions of these may give other bytes.
 PACKAGES = ("bids_hypo", "numpy", "scipy", "nibabel", "tensorflow", "tf_keras", "segmentation-models")

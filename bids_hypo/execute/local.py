@@ -14,7 +14,8 @@ from bids_hypo.execute.worker import models_for, record_failure, remove_half_wri
 from bids_hypo.image.limits import limit_for
 from bids_hypo.models.device import has_gpu_driver, n_cores, parse_device
 from bids_hypo.workflow.options import RunOptions
-from bids_hypo.workflow.participant import ScanResult
+from bids_hypo.workflow.result import ScanResult
+from bids_hypo.workflow.stopwatch import Tell
 
 logger = logging.getLogger(__name__)
 
@@ -23,23 +24,23 @@ MEMORY_PER_SCAN_GB = 0.7  # beside the first, in the same process
 OVERLAP = 2  # scans in work in one process
 
 
-def run_here(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanResult]:
+def run_here(todo: Sequence[Scan], options: RunOptions, *, tell: Tell | None = None) -> Iterator[ScanResult]:
     """Process scans, several at a time as far as ``--nprocs`` and ``--mem`` allow.
 
     On the CPU ``--nprocs`` is the number of processes. A GPU has one process and one TensorFlow, which the scans in
-    work share.
+    work share. A listener (`tell`) hears of the stages of scans that this process works on.
     """
     n_procs = min(options.n_procs, len(todo))
     if n_procs > 1 and may_have_gpu(options):
         shared = replace(options, overlap=_affordable(n_procs, options))
         if models_for(shared).device != "cpu":
-            yield from overlapping(todo, shared)
+            yield from overlapping(todo, shared, tell=tell)
             return
     n_procs, overlap = at_a_time(len(todo), options)
     if n_procs > 1:
         yield from _in_processes(todo, options, n_procs)
     else:
-        yield from overlapping(todo, replace(options, overlap=overlap))
+        yield from overlapping(todo, replace(options, overlap=overlap), tell=tell)
 
 
 def at_a_time(n_scans: int, options: RunOptions) -> tuple[int, int]:
@@ -61,7 +62,7 @@ def _affordable(n_scans: int, options: RunOptions) -> int:
     return max(min(n_scans, 1 + int((options.memory_gb - MEMORY_PER_PROCESS_GB) // MEMORY_PER_SCAN_GB)), 1)
 
 
-def overlapping(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanResult]:
+def overlapping(todo: Sequence[Scan], options: RunOptions, *, tell: Tell | None = None) -> Iterator[ScanResult]:
     """Process scans in threads that share the networks.
 
     Parameters
@@ -69,6 +70,8 @@ def overlapping(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanResul
     todo : sequence of Scan
     options : RunOptions
         ``overlap`` scans are in work at a time; 1 is one scan after the other.
+    tell : callable, optional
+        Called with the name of each stage that begins.
 
     Yields
     ------
@@ -77,8 +80,9 @@ def overlapping(todo: Sequence[Scan], options: RunOptions) -> Iterator[ScanResul
     """
     options = replace(options, voxel_limit=limit_for(options.memory_gb, n_scans=options.overlap))
     models_for(options)  # here, not in a thread: an unusable device or model ends the run, not each scan
+    do = work if tell is None else partial(work, tell=tell)
     with ThreadPoolExecutor(options.overlap, thread_name_prefix="scan") as pool:
-        futures = [pool.submit(work, scan, options) for scan in todo]
+        futures = [pool.submit(do, scan, options) for scan in todo]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -106,7 +110,7 @@ def _in_processes(todo: Sequence[Scan], options: RunOptions, n_procs: int) -> It
             yield result
     for scan, result in in_processes(do, in_doubt, 1):
         if isinstance(result, Died):
-            remove_half_written(scan, options.output_dir)
+            remove_half_written(scan, options)
             text = f"{scan.path}: {result.how}. It did so twice, the second time with no other scan beside."
             yield record_failure(scan, options.output_dir, text)
         else:

@@ -12,6 +12,7 @@ from bids_hypo.gui.jobs import Stage
 from bids_hypo.gui.results import flags_of, normalised_mm3
 from bids_hypo.gui.texts import text
 from bids_hypo.report.flag_texts import describe_flags
+from bids_hypo.structures import ICV
 
 STAGES = ("read", "anatomy", "pose", "delineate", "restore", "measure", "write", "draw")
 
@@ -79,7 +80,7 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, l
     )
 
 
-def volumes(scan: str, rows: list[dict[str, str]], reference_cm3: float | None) -> str:
+def volumes(scan: str, rows: list[dict[str, str]], titles: Sequence[str], reference_cm3: float | None) -> str:
     """The volumes of a scan as its table gives them, normalised ones beside them, and its flags in words."""
     normalised = normalised_mm3(rows, reference_cm3)
     missing = text("table.missing")
@@ -87,10 +88,10 @@ def volumes(scan: str, rows: list[dict[str, str]], reference_cm3: float | None) 
     head = [text("table.structure"), text("table.volume"), text("table.sd"),
             text("table.normalised", reference=reference)]  # fmt: skip
     lines = []
-    for row, value in zip(rows, normalised, strict=True):
+    for row, title, value in zip(rows, titles, normalised, strict=True):
         shown = missing if value is None else f"{value:.1f}"
-        more = ["", ""] if row["structure"] == "ICV" else [row["volume_sd_mm3"], shown]
-        lines.append([text(f"table.{row['structure']}_{row['hemisphere']}"), row["volume_mm3"], *more])
+        more = ["", ""] if row["structure"] == ICV else [row["volume_sd_mm3"], shown]
+        lines.append([title, row["volume_mm3"], *more])
     note = f'<p class="fine">{escape(text("table.note"))}</p>'
     return table(text("table.caption", scan=scan), head, lines) + note + flags(flags_of(rows))
 

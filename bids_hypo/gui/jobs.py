@@ -10,21 +10,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bids_hypo.bids.names import OutputNames, output_names
+from bids_hypo.bids.names import OutputNames
 from bids_hypo.bids.query import check_dataset, find_scans
 from bids_hypo.bids.selection import Selection
 from bids_hypo.demo import DemoSettings, write_demo_dataset
 from bids_hypo.errors import BidsHypoError, UsageError
 from bids_hypo.execute.local import MEMORY_PER_PROCESS_GB  # room for one scan at a time
-from bids_hypo.execute.run import run_participant
-from bids_hypo.execute.worker import load_models
+from bids_hypo.execute.participant import run_participant
+from bids_hypo.execute.worker import models_for, names_for
 from bids_hypo.gui.datasets import check_links
 from bids_hypo.gui.options import MB, GuiOptions, Limits
 from bids_hypo.gui.sessions import Session, Sessions
 from bids_hypo.gui.texts import text
+from bids_hypo.models.bundle import ModelBundle
+from bids_hypo.models.catalog import find_models, find_structures
+from bids_hypo.structures import DEFAULT_STRUCTURES
 from bids_hypo.workflow.options import RunOptions
-from bids_hypo.workflow.participant import ScanResult
-from bids_hypo.workflow.stages import telling_stages
+from bids_hypo.workflow.result import ScanResult, Status
+from bids_hypo.workflow.stopwatch import Tell as TellStage
 
 logger = logging.getLogger(__name__)
 
@@ -96,12 +99,19 @@ class Runner:
             self._closed = True
 
     def _load(self) -> None:
-        run = self._run_options(Path(), Path())
-        load_models(run.device, run.omp_nthreads, run.models_dir, run.batch_size)
+        models_for(self._run_options(Path(), Path()))
 
-    def _run_options(self, bids_dir: Path, output_dir: Path, selection: Selection | None = None) -> RunOptions:
+    def structures(self) -> dict[str, ModelBundle]:
+        """What can be measured, by name."""
+        return find_structures(self.options.models_dir)
+
+    def _run_options(
+        self, bids_dir: Path, output_dir: Path, structures: Sequence[str] = DEFAULT_STRUCTURES,
+        selection: Selection | None = None,
+    ) -> RunOptions:  # fmt: skip
         return RunOptions(
-            bids_dir, output_dir, selection=selection or Selection(), models_dir=self.options.models_dir,
+            bids_dir, output_dir, selection=selection or Selection(), structures=tuple(structures),
+            models_dir=self.options.models_dir,
             device=self.options.device, omp_nthreads=self.options.omp_nthreads, memory_gb=MEMORY_PER_PROCESS_GB,
         )  # fmt: skip
 
@@ -159,8 +169,9 @@ class Runner:
         return replace(self.options.limits, left_mb=self.sessions.room() // MB)
 
     def measure(
-        self, session: Session, bids_dir: Path, output_dir: Path, tell: Tell, *, within: Path | None = None
-    ) -> None:
+        self, session: Session, bids_dir: Path, output_dir: Path, tell: Tell, *,
+        structures: Sequence[str] = DEFAULT_STRUCTURES, within: Path | None = None,
+    ) -> None:  # fmt: skip
         """Run the participant level on a dataset, a participant at a time, and tell each scan as it finishes.
 
         Parameters
@@ -169,6 +180,8 @@ class Runner:
             The job stops between participants when it has ended.
         bids_dir, output_dir : Path
         tell : callable
+        structures : sequence of str
+            What to measure.
         within : Path, optional
             A participant with an image outside this folder fails alone.
 
@@ -178,9 +191,11 @@ class Runner:
             For what concerns the whole dataset.
         """
         check_dataset(bids_dir)
-        scans, missing = find_scans(bids_dir, Selection())
+        run = self._run_options(bids_dir, output_dir, structures)
+        catalog = find_models(run.models_dir, run.structures)
+        scans, missing = find_scans(bids_dir, Selection(), suffixes=catalog.suffixes)
         tell(Stage("loading", 0, len(scans)))
-        self._load()
+        models_for(run)
         begun = 0
 
         def on_stage(stage: str) -> None:
@@ -194,22 +209,21 @@ class Runner:
             if session.ended:
                 raise UsageError(text("error.ended"))
             self.sessions.check_room()
-            options = self._run_options(bids_dir, output_dir, Selection(participant_labels=(label,)))
-            with telling_stages(on_stage):
-                results = _run_one(options, [scan.path for scan in scans if scan.subject == label], within)
-            for result in results:
+            options = replace(run, selection=Selection(participant_labels=(label,)))
+            images = [scan.path for scan in scans if scan.subject == label]
+            for result in _run_one(options, images, within, on_stage):
                 scan = by_name.get(result.name)
-                tell(ScanDone(result, None if scan is None else output_names(scan, output_dir)))
+                tell(ScanDone(result, None if scan is None else names_for(scan, output_dir, catalog)))
 
 
-def _run_one(options: RunOptions, images: Sequence[Path], within: Path | None) -> list[ScanResult]:
+def _run_one(options: RunOptions, images: Sequence[Path], within: Path | None, tell: TellStage) -> list[ScanResult]:
     """A participant's results; one whose folder holds no scan, or leads out of where scans may be, fails alone."""
     try:
         check_links(images, within)
-        return run_participant(options)[1]
+        return run_participant(options, tell=tell)[1]
     except BidsHypoError as error:
         label = options.selection.participant_labels[0]
-        return [ScanResult(f"sub-{label}", "failed", error=str(error))]
+        return [ScanResult(f"sub-{label}", Status.FAILED, error=str(error))]
 
 
 def _logged(work: Callable[[], object]) -> None:

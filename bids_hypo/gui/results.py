@@ -11,23 +11,39 @@ import pandas as pd
 
 from bids_hypo.bids import tables
 from bids_hypo.bids.dataset import write_tsv
+from bids_hypo.bids.names import OutputNames, sidecar
 from bids_hypo.bids.selection import Selection
-from bids_hypo.report.norms import MEASURES
-from bids_hypo.stats.table import ICV, NORMALISED, SIDES, WHOLE, normalise
+from bids_hypo.bids.sidecars import read_record, read_structures
+from bids_hypo.gui.texts import text
+from bids_hypo.models.catalog import find_models
+from bids_hypo.report.norms import measures_of
+from bids_hypo.stats.table import ICV, NORMALISED, SIDES, VOLUME, normalise
+from bids_hypo.structures import ICV as ICV_NAME
 
 MISSING = "n/a"
 REFERENCE_RANGE_CM3 = (500.0, 3000.0)
 BATCH_COLUMNS = (
-    "file", "participant_id", "session_id", "run", "scan", "source_file", "left_mm3", "right_mm3", "hypothalamus_mm3",
-    "hypothalamus_sd_mm3", "icv_mm3", "icv_sd_mm3", "flags", "models",
+    "file", "participant_id", "session_id", "run", "scan", "source_file", "structure", "title", "part", "left_mm3",
+    "right_mm3", "volume_mm3", "volume_sd_mm3", "icv_mm3", "icv_sd_mm3", "icv_source", "flags", "models",
 )  # fmt: skip
 
 
 def default_reference_cm3() -> float:
     """The published mean ICV of controls."""
-    measure = next(m for m in MEASURES if m.key == ICV)
-    assert measure.published is not None
-    return measure.published.mean
+    return next(one.mean_mm3 / 1000 for head in find_models().heads for one in head.published)
+
+
+def titles_of(names: OutputNames, rows: list[dict[str, str]]) -> list[str]:
+    """What each row of a scan's table is about, in words."""
+    structures = read_structures(read_record(sidecar(names.morph)))
+    titles: dict[tuple[str, str, str | None], str] = {}
+    for name in dict.fromkeys(row["structure"] for row in rows if row["structure"] != ICV_NAME):
+        own = [(row["part"], None if row["hemisphere"] == MISSING else row["hemisphere"])
+               for row in rows if row["structure"] == name]  # fmt: skip
+        title = structures[name].title if name in structures else name
+        titles |= {measure.row: measure.title for measure in measures_of(name, title, own, ())}
+    keys = [(r["structure"], r["part"], None if r["hemisphere"] == MISSING else r["hemisphere"]) for r in rows]
+    return [titles.get(key, text("table.ICV_B")) for key in keys]
 
 
 def read_morph(path: Path) -> list[dict[str, str]]:
@@ -54,15 +70,17 @@ def normalised_mm3(rows: list[dict[str, str]], reference_cm3: float | None) -> l
     list of float or None
         None for the ICV itself, and for all if it or the reference is unknown.
     """
-    icv = next((_number(row["volume_mm3"]) for row in rows if row["structure"] == "ICV"), np.nan)
+    icv = next((_number(row["volume_mm3"]) for row in rows if row["structure"] == ICV_NAME), np.nan)
     if reference_cm3 is None:
         return [None] * len(rows)
     # A table in which the only control is a head of the reference size.
     volumes = [*(_number(row["volume_mm3"]) for row in rows), np.nan]
-    table = pd.DataFrame({WHOLE: volumes, **dict.fromkeys(SIDES, 1.0), ICV: [icv] * len(rows) + [1000 * reference_cm3]})
+    table = pd.DataFrame(
+        {VOLUME: volumes, **dict.fromkeys(SIDES, 1.0), ICV: [icv] * len(rows) + [1000 * reference_cm3]}
+    )
     control = pd.Series([False] * len(rows) + [True])
     found = normalise(table, control)[0][NORMALISED]
-    return [None if row["structure"] == "ICV" or np.isnan(value) else float(value)
+    return [None if row["structure"] == ICV_NAME or np.isnan(value) else float(value)
             for row, value in zip(rows, found, strict=False)]  # fmt: skip
 
 
@@ -77,7 +95,7 @@ def _number(text: str) -> float:
 
 
 def write_batch_table(output_dir: Path, files: Mapping[str, str], path: Path) -> None:
-    """Write the table of all scans of a derivative dataset, one row a scan.
+    """Write the table of all scans of a derivative dataset, one row for each scan, structure and part.
 
     Parameters
     ----------

@@ -15,13 +15,15 @@ from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import html, results
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage, Tell
 from bids_hypo.gui.sessions import Session
-from bids_hypo.gui.tab_single import JOB, LIGHT, ZIP_NAME, note_uploads, session_of
+from bids_hypo.gui.tab_single import JOB, LIGHT, ZIP_NAME, note_uploads, session_of, structure_choice
 from bids_hypo.gui.texts import all_texts, text
 from bids_hypo.gui.uploads import Upload, in_words, receive
 from bids_hypo.report.flag_texts import describe_flags
+from bids_hypo.structures import WHOLE
+from bids_hypo.workflow.result import Status
 
 TABLE_NAME = "volumes.tsv"
-_HEAD = ("file", "participant", "session", "status", "left", "right", "whole", "icv", "flags")
+_HEAD = ("file", "participant", "session", "status")
 
 
 @dataclass
@@ -48,6 +50,7 @@ class BatchTab:
         label = text("batch.files", limit=runner.options.limits.upload_mb)
         self.files = gr.File(label=label, file_count="multiple", elem_id="batch-files", height=170)
         gr.Markdown(text("batch.names_hint"))
+        self.structures = structure_choice(runner, "batch-structures")
         self.start = gr.Button(text("batch.start"), variant="primary", elem_id="batch-start")
         self.status = gr.HTML(elem_id="batch-status")
         self.table = gr.HTML(elem_id="batch-table")
@@ -55,14 +58,14 @@ class BatchTab:
             self.tsv = gr.DownloadButton(text("batch.table"), elem_id="batch-tsv")
             self.zip = gr.DownloadButton(text("batch.zip"), elem_id="batch-zip")
         outputs = [self.status, self.table, self.downloads, self.tsv, self.zip]
-        self.start.click(self.run, self.files, outputs, show_progress_on=[self.status], **JOB)
+        self.start.click(self.run, [self.files, self.structures], outputs, show_progress_on=[self.status], **JOB)
         self.files.upload(self.noted, self.files, self.status, **LIGHT)
 
     def noted(self, files: list[str] | None, request: gr.Request) -> Any:
         """Note whose uploads the files are."""
         return note_uploads(self.runner, request, files or [])
 
-    def run(self, files: list[str] | None, request: gr.Request) -> Iterator[dict]:
+    def run(self, files: list[str] | None, structures: list[str], request: gr.Request) -> Iterator[dict]:
         """Measure all files; yields the page's changes as they finish."""
         paths = [Path(file) for file in files or []]
         session = session_of(self.runner, request, files or [])
@@ -72,10 +75,13 @@ class BatchTab:
         if not paths:
             yield {self.status: html.alert([text("error.nothing")])}
             return
+        if not structures:
+            yield {self.status: html.alert([text("error.no_structure")])}
+            return
         yield {self.downloads: gr.Row(visible=False), self.table: ""}
-        yield from self._measure(session, paths)
+        yield from self._measure(session, paths, structures)
 
-    def _measure(self, session: Session, paths: Sequence[Path]) -> Iterator[dict]:
+    def _measure(self, session: Session, paths: Sequence[Path], structures: Sequence[str]) -> Iterator[dict]:
         work = session.new_folder("batch")
         out = work / "derivatives"
         rows: list[Row] = []
@@ -85,7 +91,7 @@ class BatchTab:
             dataset, uploads = receive(paths, work, self.runner.limits)
             rows.extend(Row(u, "failed" if u.error else "waiting", error=u.error or "") for u in uploads)
             if any(upload.path for upload in uploads):
-                self.runner.measure(session, dataset, out, tell)
+                self.runner.measure(session, dataset, out, tell, structures=structures)
                 tell(Stage("zip"))
                 _pack(rows, out, work)
 
@@ -132,7 +138,7 @@ def _take(rows: Sequence[Row], event: ScanDone, work: Path) -> None:
         if _scan(row.upload) != event.result.name:
             continue
         row.status = event.result.status
-        failed = event.result.status == "failed"
+        failed = event.result.status == Status.FAILED
         row.names = None if failed else event.names
         complaint = event.result.error or event.result.report_error or ""
         row.error = in_words(Exception(complaint), {work / "scans": row.upload.shown})
@@ -142,17 +148,29 @@ def batch_table(rows: Sequence[Row]) -> str:
     """The table as it stands, every number as the scan's own table gives it."""
     if not rows:
         return ""
-    head = [text(f"batch.{name}") for name in _HEAD]
-    return html.table(text("batch.caption"), head, [_cells(row) for row in rows], left=(0, 1, 2, 3, 8))
+    found = [None if row.names is None else _volumes(row.names) for row in rows]
+    titles = list(dict.fromkeys(title for volumes, _ in filter(None, found) for title in volumes))
+    titles = titles or [text("table.ICV_B")]
+    head = [*(text(f"batch.{name}") for name in _HEAD), *(f"{title}, mm³" for title in titles), text("batch.flags")]
+    lines = [_cells(row, of_scan, titles) for row, of_scan in zip(rows, found, strict=True)]
+    return html.table(text("batch.caption"), head, lines, left=(0, 1, 2, 3, len(head) - 1))
 
 
-def _cells(row: Row) -> list[str]:
+def _volumes(names: OutputNames) -> tuple[dict[str, str], list[str]]:
+    """Volumes of whole structures and sides by their titles, and the titles of all flags."""
+    rows = results.read_morph(names.morph)
+    titles = results.titles_of(names, rows)
+    whole = {title: row["volume_mm3"] for title, row in zip(titles, rows, strict=True) if row["part"] == WHOLE}
+    return whole, [flag.title for flag in describe_flags(results.flags_of(rows))]
+
+
+def _cells(row: Row, found: tuple[dict[str, str], list[str]] | None, titles: Sequence[str]) -> list[str]:
     status = all_texts().get(f"status.{row.status}", text("batch.waiting"))
     path = row.upload.path
     parts = [] if path is None else [p for p in path.parts if p.startswith(("sub-", "ses-"))][:-1]
     who = [next((p for p in parts if p.startswith(key)), "") for key in ("sub-", "ses-")]
-    if row.names is None:
-        return [row.upload.shown, *who, status, "", "", "", "", row.error]
-    found = results.read_morph(row.names.morph)
-    flags = [flag.title for flag in describe_flags(results.flags_of(found))]
-    return [row.upload.shown, *who, status, *(r["volume_mm3"] for r in found), ", ".join(flags) or text("batch.none")]
+    if found is None:
+        return [row.upload.shown, *who, status, *[""] * len(titles), row.error]
+    volumes, flags = found
+    numbers = [volumes.get(title, "") for title in titles]
+    return [row.upload.shown, *who, status, *numbers, ", ".join(flags) or text("batch.none")]

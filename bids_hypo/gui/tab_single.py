@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from bids_hypo.bids.entities import PLAIN_SUFFIX, T1_SUFFIXES
+from bids_hypo.bids.names import OutputNames
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import html, results, views
 from bids_hypo.gui.datasets import choose_folder
@@ -17,6 +20,8 @@ from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage, Tell
 from bids_hypo.gui.sessions import Session
 from bids_hypo.gui.texts import text
 from bids_hypo.gui.uploads import SINGLE_LABEL, in_words, receive
+from bids_hypo.structures import DEFAULT_STRUCTURES
+from bids_hypo.workflow.result import Status
 
 ZIP_NAME = "bids_hypo_results.zip"
 JOB: dict[str, Any] = {
@@ -25,7 +30,7 @@ JOB: dict[str, Any] = {
 LIGHT: dict[str, Any] = {
     "queue": False, "api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last",
 }  # fmt: skip
-_PLANE_ORDER = (1, 0, 2)  # coronal first: the plane that the hypothalamus is delineated in
+_PLANE_ORDER = (1, 0, 2)  # coronal first: the plane that structures are delineated in
 
 
 def session_of(runner: Runner, request: gr.Request, files: Sequence[str] = ()) -> Session | str:
@@ -40,6 +45,31 @@ def note_uploads(runner: Runner, request: gr.Request, files: Sequence[str]) -> A
     """Note whose uploads files are, so that they are deleted with the session; a status changes if that fails."""
     session = session_of(runner, request, files)
     return session if isinstance(session, str) else gr.skip()
+
+
+def structure_choice(runner: Runner, elem_id: str) -> gr.CheckboxGroup:
+    """What to measure, where there is more than one structure."""
+    choices = [(bundle.structure.title, name) for name, bundle in runner.structures().items() if bundle.structure]
+    label = text("single.structures")
+    return gr.CheckboxGroup(
+        choices, value=list(DEFAULT_STRUCTURES), label=label, elem_id=elem_id, visible=len(choices) > 1
+    )
+
+
+def _kinds(runner: Runner) -> list[str]:
+    """The kinds of image that something is measured on, by their BIDS suffixes."""
+    every = (suffix for bundle in runner.structures().values() for suffix in bundle.suffixes)
+    return list(dict.fromkeys((PLAIN_SUFFIX, *every)))
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is to be measured: a file or a folder, the structures, and what kind of image the file is."""
+
+    file: Path | None
+    folder: str = ""
+    structures: tuple[str, ...] = DEFAULT_STRUCTURES
+    kind: str = PLAIN_SUFFIX
 
 
 class SingleTab:
@@ -69,6 +99,12 @@ class SingleTab:
                     self.folder = gr.Textbox(label=text("single.folder"), placeholder=text("single.folder_hint"),
                                              elem_id="single-folder", max_lines=1)  # fmt: skip
             with gr.Column(scale=1, min_width=260):
+                self.structures = structure_choice(self.runner, "single-structures")
+                kinds = _kinds(self.runner)
+                self.kind = gr.Dropdown(
+                    kinds, value=PLAIN_SUFFIX, label=text("single.kind"), elem_id="single-kind",
+                    visible=len(set(kinds) - set(T1_SUFFIXES)) > 0,
+                )  # fmt: skip
                 self.start = gr.Button(text("single.start"), variant="primary", elem_id="single-start")
                 gr.Markdown(text("single.examples"))
                 with gr.Row():
@@ -92,8 +128,7 @@ class SingleTab:
                 gr.Markdown(text("single.contents"))
         gr.Markdown(f"### {text('views.title')}\n{text('views.legend')}")
         with gr.Row():
-            choices = [(text(f"views.{name}", mm=f"{size:g}"), name) for name, size in views.SIZE_MM.items()]
-            self.range = gr.Radio(choices, value=views.CLOSE, label=text("views.range"), elem_id="view-range")
+            self.range = gr.Radio([], label=text("views.range"), elem_id="view-range")
             with gr.Column(min_width=260):
                 self.outlines = gr.Checkbox(True, label=text("views.outlines"), elem_id="view-outlines")
                 self.radiological = gr.Checkbox(False, label=text("views.radiological"), elem_id="view-side")
@@ -106,7 +141,7 @@ class SingleTab:
                     self.pictures[plane] = gr.HTML(elem_id=f"slice-{name}")
                     title = text(f"views.{name}")
                     self.sliders[plane] = gr.Slider(
-                        -20, 20, 0, step=views.SPACING_MM[views.CLOSE], elem_id=f"at-{name}",
+                        -20, 20, 0, step=0.4, elem_id=f"at-{name}",
                         label=text("views.slider", plane=title),
                     )  # fmt: skip
         gr.Markdown(f"### {text('views.surface')}")
@@ -116,10 +151,12 @@ class SingleTab:
         ran = [self.status, self.found, self.which, self.download]
         after: dict[str, Any] = {
             "fn": self.show, "inputs": [self.which, self.range, self.outlines, self.radiological, self.reference],
-            "outputs": [self.table, self.surface, *self.sliders.values(), *self.pictures.values()],
+            "outputs": [self.table, self.range, self.surface, *self.sliders.values(), *self.pictures.values()],
         }  # fmt: skip
         own: dict[str, Any] = {"show_progress_on": [self.status], **JOB}
-        self.start.click(self.run, [self.file, self.folder], ran, **own).success(**after, **LIGHT)
+        self.start.click(self.run, [self.file, self.folder, self.structures, self.kind], ran, **own).success(
+            **after, **LIGHT
+        )
         for number, button in enumerate(self.examples):
             button.click(self._example(number), None, ran, **own).success(**after, **LIGHT)
         self.which.input(**after, **LIGHT)
@@ -127,7 +164,7 @@ class SingleTab:
         looks = [self.which, self.range, self.outlines, self.radiological]
         places = list(self.sliders.values())
         drawn = list(self.pictures.values())
-        self.range.change(self.turn_to, looks, [*places, *drawn], **LIGHT)
+        self.range.input(self.turn_to, looks, [self.surface, *places, *drawn], **LIGHT)
         for box in (self.outlines, self.radiological):
             box.change(self.draw_all, [*looks, *places], drawn, **LIGHT)
         for plane, slider in self.sliders.items():
@@ -138,7 +175,9 @@ class SingleTab:
         """Note whose upload a file is."""
         return note_uploads(self.runner, request, [file] if file else [])
 
-    def run(self, file: str | None, folder: str, request: gr.Request) -> Iterator[dict]:
+    def run(
+        self, file: str | None, folder: str, structures: list[str], kind: str, request: gr.Request
+    ) -> Iterator[dict]:
         """Measure what was given; yields the page's changes as the job goes on."""
         session = session_of(self.runner, request, [file] if file else [])
         if isinstance(session, str):
@@ -149,7 +188,11 @@ class SingleTab:
             yield {self.status: html.alert([text("error.both" if file else "error.nothing")]),
                    self.found: gr.Column(visible=False)}  # fmt: skip
             return
-        yield from self._measure(session, Path(file) if file else None, folder)
+        if not structures:
+            yield {self.status: html.alert([text("error.no_structure")]), self.found: gr.Column(visible=False)}
+            return
+        given = Given(Path(file) if file else None, folder, tuple(structures), kind or PLAIN_SUFFIX)
+        yield from self._measure(session, given)
 
     def _example(self, number: int) -> Any:
         def run_example(request: gr.Request) -> Iterator[dict]:
@@ -158,11 +201,11 @@ class SingleTab:
                 yield {self.status: session, self.found: gr.Column(visible=False)}
                 return
             yield {self.status: html.doing(Stage("example"), 0), self.found: gr.Column(visible=False)}
-            yield from self._measure(session, self.runner.example(number), "")
+            yield from self._measure(session, Given(self.runner.example(number)))
 
         return run_example
 
-    def _measure(self, session: Session, file: Path | None, folder: str) -> Iterator[dict]:
+    def _measure(self, session: Session, given: Given) -> Iterator[dict]:
         work = session.new_folder("job")
         out = work / "derivatives"
         refused: list[str] = []
@@ -170,11 +213,11 @@ class SingleTab:
 
         def job(tell: Tell) -> None:
             tell(Stage("starting"))
-            dataset = self._dataset(file, folder, work, refused)
+            dataset = self._dataset(given, work, refused)
             if dataset is None:
                 return
-            within = self.runner.options.data_root if folder else None
-            self.runner.measure(session, dataset, out, tell, within=within)
+            within = self.runner.options.data_root if given.folder else None
+            self.runner.measure(session, dataset, out, tell, structures=given.structures, within=within)
             tell(Stage("zip"))
             results.zip_folder(out, work / ZIP_NAME)
 
@@ -188,14 +231,17 @@ class SingleTab:
             elif isinstance(event, ScanDone):
                 failed += self._take(session, event, work)
             yield {self.status: html.doing(stage, time.monotonic() - began)}
-        shown = {work / "scans": file.name} if file else {}
+        shown = {work / "scans": given.file.name} if given.file else {}
         failed = [in_words(Exception(m), shown) for m in failed + refused]
         yield self._finished(session, failed, work / ZIP_NAME)
 
-    def _dataset(self, file: Path | None, folder: str, work: Path, refused: list[str]) -> Path | None:
-        if file is None:
-            return choose_folder(folder, self.runner.options)
-        dataset, (upload,) = receive([file], work, self.runner.limits, label=SINGLE_LABEL)
+    def _dataset(self, given: Given, work: Path, refused: list[str]) -> Path | None:
+        if given.file is None:
+            return choose_folder(given.folder, self.runner.options)
+        suffixes = _kinds(self.runner)
+        dataset, (upload,) = receive(
+            [given.file], work, self.runner.limits, label=SINGLE_LABEL, suffix=given.kind, suffixes=suffixes
+        )
         if upload.error:
             refused.append(upload.error)
         return dataset if upload.path else None
@@ -204,7 +250,7 @@ class SingleTab:
     def _take(session: Session, event: ScanDone, work: Path) -> list[str]:
         """Keep a finished scan for looking at; returns what is to be said about it."""
         result = event.result
-        if result.status == "failed" or event.names is None:
+        if result.status == Status.FAILED or event.names is None:
             return [result.error or result.name]
         session.results[result.name] = (event.names, work / f"views-{result.name}")
         return [result.report_error] if result.report_error else []
@@ -221,8 +267,8 @@ class SingleTab:
             self.which: gr.Dropdown(choices=done, value=done[0], visible=len(done) > 1),
         }  # fmt: skip
 
-    def _stack(self, which: str | None, name: str, request: gr.Request) -> views.Stack | None:
-        """The cube of a scan, made when it is first looked at; None if there is no such result (any more)."""
+    def _folder(self, which: str | None, request: gr.Request) -> Path | None:
+        """The cubes of a scan, made when it is first looked at; None if there is no such result (any more)."""
         known = self.runner.sessions.result(str(request.session_hash), which or "")
         if known is None:
             return None
@@ -230,17 +276,34 @@ class SingleTab:
         with self._cutting:
             if not folder.is_dir():
                 views.write_stacks(names, folder)
-        return views.read_stack(folder, name)
+        return folder
 
-    def show(self, which: str | None, name: str, outlines: bool, turned: bool, reference: float | None,
+    def _stack(self, which: str | None, name: str | None, request: gr.Request) -> views.Stack | None:
+        """A cube of a scan; None if there is no such result (any more)."""
+        folder = self._folder(which, request)
+        return None if folder is None or name not in views.cubes(folder) else views.read_stack(folder, str(name))
+
+    def show(self, which: str | None, name: str | None, outlines: bool, turned: bool, reference: float | None,
              request: gr.Request) -> list:  # fmt: skip
         """Everything of a scan; nothing changes if there is no result."""
         known = self.runner.sessions.result(str(request.session_hash), which or "")
-        stack = self._stack(which, name, request)
-        if known is None or stack is None:
-            return [gr.skip()] * (2 + 2 * len(self.sliders))
-        table, surface = self.numbers(which, reference, request), views.surface_figure(known[0])
-        return [table, surface, *self._turned(stack, name, outlines, turned)]
+        folder = self._folder(which, request)
+        if known is None or folder is None:
+            return [gr.skip()] * (3 + 2 * len(self.sliders))
+        cubes = views.cubes(folder)
+        chosen = name if name in cubes else next(iter(cubes))
+        choices = [
+            (text("views.close" if title else "views.far", title=title, mm=f"{size:.0f}"), key)
+            for key, (title, size) in cubes.items()
+        ]
+        table = self.numbers(which, reference, request)
+        shown = self._turned(views.read_stack(folder, chosen), outlines, turned)
+        return [table, gr.Radio(choices=choices, value=chosen), self._surface(known[0], chosen), *shown]
+
+    @staticmethod
+    def _surface(names: OutputNames, name: str) -> Any:
+        """The surfaces of a structure; those that are shown stay while the whole head is looked at."""
+        return gr.skip() if name == views.FAR else views.surface_figure(names, name)
 
     def numbers(self, which: str | None, reference: float | None, request: gr.Request) -> Any:
         """The table of a scan for a reference ICV."""
@@ -249,14 +312,16 @@ class SingleTab:
             return gr.skip()
         checked = results.checked_reference(reference)
         warning = "" if checked else html.alert([text("table.bad_reference", found=reference)])
-        return warning + html.volumes(str(which), results.read_morph(known[0].morph), checked)
+        rows = results.read_morph(known[0].morph)
+        return warning + html.volumes(str(which), rows, results.titles_of(known[0], rows), checked)
 
     def turn_to(self, which: str | None, name: str, outlines: bool, turned: bool, request: gr.Request) -> list:
-        """Another range: sliders with its ends, back where the hypothalamus is largest."""
+        """Another structure, or the head: its surface, sliders with its ends, back where the structure is largest."""
+        known = self.runner.sessions.result(str(request.session_hash), which or "")
         stack = self._stack(which, name, request)
-        if stack is None:
-            return [gr.skip()] * (2 * len(self.sliders))
-        return self._turned(stack, name, outlines, turned)
+        if known is None or stack is None:
+            return [gr.skip()] * (1 + 2 * len(self.sliders))
+        return [self._surface(known[0], name), *self._turned(stack, outlines, turned)]
 
     def draw_all(self, which: str | None, name: str, outlines: bool, turned: bool, first: float, second: float,
                  third: float, request: gr.Request) -> list:  # fmt: skip
@@ -274,11 +339,11 @@ class SingleTab:
 
         return draw
 
-    def _turned(self, stack: views.Stack, name: str, outlines: bool, turned: bool) -> list:
+    def _turned(self, stack: views.Stack, outlines: bool, turned: bool) -> list:
         """Sliders with the ends of a range, and the slices where they start."""
         at_mm = [stack.widest_mm(plane) for plane in self.sliders]
         places = [
-            gr.Slider(minimum=low, maximum=high, value=at, step=views.SPACING_MM[name])
+            gr.Slider(minimum=low, maximum=high, value=at, step=stack.spacing_mm)
             for (low, high), at in zip(map(stack.span_mm, self.sliders), at_mm, strict=True)
         ]
         return [*places, *self._drawn(stack, outlines, turned, at_mm)]

@@ -15,8 +15,8 @@ import numpy as np
 from bids_hypo.bids.entities import (
     DERIVATIVE_ENTITIES,
     ENTITY_ORDER,
-    INPUT_SUFFIXES,
     PLAIN_SUFFIX,
+    T1_SUFFIXES,
     join_name,
     split_name,
 )
@@ -57,8 +57,9 @@ class Upload:
 
 
 def receive(
-    files: Sequence[Path], folder: Path, limits: Limits, *, label: str | None = None
-) -> tuple[Path, list[Upload]]:
+    files: Sequence[Path], folder: Path, limits: Limits, *, label: str | None = None, suffix: str = PLAIN_SUFFIX,
+    suffixes: Collection[str] = T1_SUFFIXES,
+) -> tuple[Path, list[Upload]]:  # fmt: skip
     """Make a BIDS dataset of the files that a page was given.
 
     Parameters
@@ -70,6 +71,10 @@ def receive(
     limits : Limits
     label : str, optional
         Of the participant, where the name of the file is not a BIDS name; made from that name if not given.
+    suffix : str
+        What kind of image it is where its name does not say.
+    suffixes : collection of str
+        Kinds of image that a name may say.
 
     Returns
     -------
@@ -93,7 +98,7 @@ def receive(
         work = folder / f"incoming-{number}"
         work.mkdir()
         try:
-            path = _receive_one(file, work, dataset, limits, label)
+            path = _receive_one(file, work, dataset, limits, label, (suffix, suffixes))
             uploads.append(Upload(file.name, path))
         except (BidsHypoError, OSError) as error:
             uploads.append(Upload(file.name, error=in_words(error, {work: file.name, file: file.name})))
@@ -109,7 +114,9 @@ def in_words(error: Exception, names: dict[Path, str]) -> str:
     return message
 
 
-def _receive_one(file: Path, work: Path, dataset: Path, limits: Limits, label: str | None) -> Path:
+def _receive_one(
+    file: Path, work: Path, dataset: Path, limits: Limits, label: str | None, kinds: tuple[str, Collection[str]]
+) -> Path:
     size_mb = file.stat().st_size / MB
     if size_mb > limits.upload_mb:
         raise ScanReadError(text("error.too_large", name=file.name, found=round(size_mb), limit=limits.upload_mb))
@@ -118,7 +125,7 @@ def _receive_one(file: Path, work: Path, dataset: Path, limits: Limits, label: s
     checked = work / f"image{'.nii.gz' if packed else '.nii'}"
     _place(image, checked)
     check_image(checked, limits, name=file.name)
-    entities, suffix = _name_parts(file.name, label, {p.name for p in dataset.glob("sub-*")})
+    entities, suffix = _name_parts(file.name, label, {p.name for p in dataset.glob("sub-*")}, *kinds)
     target = dataset.joinpath(*(f"{k}-{entities[k]}" for k in ("sub", "ses") if k in entities), "anat")
     target.mkdir(parents=True, exist_ok=True)
     stem = join_name(entities, suffix)
@@ -186,12 +193,14 @@ def check_image(path: Path, limits: Limits, *, name: str) -> None:
         raise ScanReadError(text("error.ct", name=name))
 
 
-def _name_parts(name: str, label: str | None, taken: Collection[str]) -> tuple[dict[str, str], str]:
+def _name_parts(
+    name: str, label: str | None, taken: Collection[str], kind: str, kinds: Collection[str]
+) -> tuple[dict[str, str], str]:
     """Entities and suffix of the file's BIDS name; a label made from any other name."""
     try:
         entities, suffix, extension = split_name(name)
         raw = "sub" in entities and entities.keys() <= set(ENTITY_ORDER) - DERIVATIVE_ENTITIES
-        if suffix in INPUT_SUFFIXES and extension in _IMAGES and raw:
+        if suffix in kinds and extension in _IMAGES and raw:
             return entities, suffix
     except ValueError:
         pass
@@ -201,4 +210,4 @@ def _name_parts(name: str, label: str | None, taken: Collection[str]) -> tuple[d
     found, number = stem, 2
     while f"sub-{found}" in taken:
         found, number = f"{stem}x{number}", number + 1
-    return {"sub": found}, PLAIN_SUFFIX
+    return {"sub": found}, kind

@@ -1,60 +1,68 @@
-"""Slices with outlines at any position, and the surface that can be turned, from the files of one finished scan."""
+"""Slices with outlines at any position, and surfaces that can be turned, from the files of one finished scan."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from scipy import ndimage
 
-from bids_hypo.bids.names import FIGURES, OutputNames
+from bids_hypo.bids.names import STRUCTURE_FIGURES, OutputNames
 from bids_hypo.gui.texts import text
-from bids_hypo.image.grid import apply_affine, box_grid
+from bids_hypo.image.grid import Grid, box_grid
 from bids_hypo.image.resample import resample
-from bids_hypo.image.volume import Volume
+from bids_hypo.report.cutting import FULL, grey_levels, grey_window, near_spline, sample_spline
 from bids_hypo.report.figures import jpeg_bytes
 from bids_hypo.report.html import data_uri
-from bids_hypo.report.mosaic import COLOURS, ICV, LEFT, RIGHT, outlines_of, structures, voxels_mm
+from bids_hypo.report.mosaic import ICV_KEY, DrawnPart, drawn_icv, drawn_parts, outlines_of, voxels_mm
 from bids_hypo.workflow.edited import read_counted
 
-CLOSE, FAR = "close", "far"
-SIZE_MM = {CLOSE: 44.0, FAR: 230.0}
-SPACING_MM = {CLOSE: 0.4, FAR: 1.15}
-_WINDOW = {CLOSE: (3.0, 99.5), FAR: (0.5, 99.7)}  # percentiles
+FAR = "far"  # the whole head; the other cubes are called like their structure
+FAR_MM, FAR_SPACING_MM = 230.0, 1.15
+CLOSE_STEPS, MARGIN = 110, 1.1  # of a structure's cube; its edge is that of the slices on the scan's page and a margin
+_WINDOWS = {False: (3.0, 99.5), True: (0.5, 99.7)}  # percentiles: of a structure, of the head
 PLANES = ("sagittal", "coronal", "axial")  # by the axis that a slice stands on
-_MASKS = {CLOSE: (LEFT, RIGHT), FAR: (ICV, LEFT, RIGHT)}
 _SPLINE_MARGIN_MM = 8.0
-_FULL = 255
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A part in a cube: its key, name and colour, and (N, N, N) uint8, 255 inside, 0 outside, between at the border."""
+
+    key: str
+    name: str
+    colour: str
+    inside: np.ndarray
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A cube around the head or the hypothalamus, in the head's own directions.
+    """A cube around the head or a structure, in the head's own directions.
 
     Attributes
     ----------
     grey : (N, N, N) uint8
         Axes to the right, to the front, upwards.
-    masks : dict of str to (N, N, N) uint8
-        255 inside, 0 outside, between them at the border.
+    masks : tuple of Mask
     spacing_mm : float
     middle_mm : (3,) tuple of float
-        From the cube's centre to the middle of the hypothalamus, along the axes.
+        From the cube's centre to the middle of the structure, along the axes.
     """
 
     grey: np.ndarray
-    masks: dict[str, np.ndarray]
+    masks: tuple[Mask, ...]
     spacing_mm: float
     middle_mm: tuple[float, float, float]
 
     def span_mm(self, plane: int) -> tuple[float, float]:
-        """First and last position of a plane's slices, whole steps from the middle of the hypothalamus."""
+        """First and last position of a plane's slices, whole steps from the middle of the structure."""
         half, step, middle = (len(self.grey) - 1) / 2, self.spacing_mm, self.middle_mm[plane] / self.spacing_mm
         return round(np.ceil(-half - middle) * step, 2), round(np.floor(half - middle) * step, 2)
 
@@ -64,10 +72,11 @@ class Stack:
         return int(np.clip(round((at_mm + self.middle_mm[plane]) / self.spacing_mm + (n - 1) / 2), 0, n - 1))
 
     def widest_mm(self, plane: int) -> float:
-        """Position of the slice in which the hypothalamus is largest; its middle lies in the third ventricle."""
+        """Position of the slice in which the structure is largest; the middle of two sides may lie in neither."""
         low, high = self.span_mm(plane)
         others = tuple(axis for axis in range(3) if axis != plane)
-        areas = sum(np.count_nonzero(self.masks[side] > _FULL // 2, axis=others) for side in (LEFT, RIGHT))
+        inner = [mask.inside for mask in self.masks if mask.key != ICV_KEY]
+        areas = sum(np.count_nonzero(inside > FULL // 2, axis=others) for inside in inner)
         places = low + self.spacing_mm * np.arange(round((high - low) / self.spacing_mm) + 1)
         return float(max(np.round(places, 2), key=lambda at_mm: areas[self.index(plane, at_mm)]))
 
@@ -90,50 +99,82 @@ def write_stacks(names: OutputNames, folder: Path) -> None:
 
 
 def _write_cubes(names: OutputNames, folder: Path) -> None:
-    volume, labels, icv, found = read_counted(names)
+    volume, counted, found = read_counted(names)
     axes = np.eye(3) if found is None else found
-    parts = structures(labels, icv, volume.affine)
-    points = voxels_mm([parts[LEFT], parts[RIGHT]]) @ axes
-    middle = (points.min(axis=0) + points.max(axis=0)) / 2
-    centre = {CLOSE: middle, FAR: (parts[ICV] if icv.any() else volume).grid.centre_mm() @ axes}
-    about: dict[str, list[float]] = {}
-    for name, size in SIZE_MM.items():
-        n = round(size / SPACING_MM[name] / 2) * 2 + 1  # odd: a slice lies in the middle, none between two positions
-        grid = box_grid(axes @ centre[name], axes, (n, n, n), np.full(3, SPACING_MM[name]))
-        values = _smooth(volume, axes @ middle, grid.affine, n) if name == CLOSE else resample(volume, grid).data
-        np.save(folder / f"{name}-grey.npy", _eight_bits(values, _WINDOW[name]))
-        for mask in _MASKS[name]:
-            np.save(folder / f"{name}-{mask}.npy", np.round(resample(parts[mask], grid).data * _FULL).astype(np.uint8))
-        about[name] = (middle - centre[name]).tolist()
+    icv = [] if counted.icv is None else [drawn_icv(counted.icv, volume.affine)]
+    about: dict[str, Any] = {}
+    every: list[DrawnPart] = []
+    for name, (structure, labels) in counted.labels.items():
+        parts = drawn_parts(structure, labels, volume.affine)
+        every += parts
+        middle = _middle(parts, axes)
+        size = structure.view_mm * MARGIN
+        grid = _cube(axes @ middle, axes, size, size / CLOSE_STEPS)
+        spline = near_spline(volume, axes @ middle, size * np.sqrt(3) / 2 + _SPLINE_MARGIN_MM)
+        _save(folder, name, sample_spline(spline, grid), parts, grid)
+        about[name] = _about(structure.title, grid, np.zeros(3), parts)
+    inside = icv[0].mask if icv and icv[0].mask.data.any() else volume
+    centre, middle = inside.grid.centre_mm() @ axes, _middle(every, axes)
+    grid = _cube(axes @ centre, axes, FAR_MM, FAR_SPACING_MM)
+    _save(folder, FAR, resample(volume, grid).data, [*icv, *every], grid)
+    about[FAR] = _about("", grid, middle - centre, [*icv, *every])
     (folder / "about.json").write_text(json.dumps(about))
 
 
-def _smooth(volume: Volume, centre_mm: np.ndarray, affine: np.ndarray, n: int) -> np.ndarray:
-    """The close cube by cubic splines, computed from its surroundings only."""
-    index = apply_affine(np.linalg.inv(volume.affine), centre_mm)
-    reach = (SIZE_MM[CLOSE] * np.sqrt(3) / 2 + _SPLINE_MARGIN_MM) / volume.grid.voxel_sizes_mm
-    low = np.clip(np.floor(index - reach), 0, None).astype(int)
-    high = np.minimum(np.ceil(index + reach).astype(int) + 1, volume.data.shape)
-    near = volume.data[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-    matrix = np.linalg.inv(volume.affine) @ affine
-    return ndimage.affine_transform(
-        near, matrix[:3, :3], matrix[:3, 3] - low, output_shape=(n, n, n), output=np.float32, order=3
-    )
+def _middle(parts: Sequence[DrawnPart], axes: np.ndarray) -> np.ndarray:
+    """The middle of the box of some parts, in the head's frame."""
+    points = voxels_mm(parts) @ axes
+    return np.asarray((points.min(axis=0) + points.max(axis=0)) / 2)
+
+
+def _cube(centre_mm: np.ndarray, axes: np.ndarray, size_mm: float, spacing_mm: float) -> Grid:
+    n = round(size_mm / spacing_mm / 2) * 2 + 1  # odd: a slice lies in the middle, none between two positions
+    return box_grid(centre_mm, axes, (n, n, n), np.full(3, spacing_mm))
+
+
+def _save(folder: Path, name: str, values: np.ndarray, parts: Sequence[DrawnPart], grid: Grid) -> None:
+    np.save(folder / f"{name}-grey.npy", _eight_bits(values, _WINDOWS[name == FAR]))
+    for number, part in enumerate(parts):
+        inside = np.round(resample(part.mask, grid).data * FULL).astype(np.uint8)
+        np.save(folder / f"{name}-{number}.npy", inside)
+
+
+def _about(title: str, grid: Grid, middle_mm: np.ndarray, parts: Sequence[DrawnPart]) -> dict[str, Any]:
+    return {
+        "title": title,
+        "spacing_mm": float(grid.voxel_sizes_mm[0]),
+        "size_mm": float(grid.voxel_sizes_mm[0] * (grid.shape[0] - 1)),
+        "middle_mm": middle_mm.tolist(),
+        "parts": [[part.key, part.name, part.colour] for part in parts],
+    }
 
 
 def _eight_bits(values: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
     edge = len(values) // 5
-    inner = values[edge:-edge, edge:-edge, edge:-edge]
-    bright = inner[inner > 0]
-    low, high = np.percentile(bright, percentiles) if bright.size else (0.0, 1.0)
-    return np.round(np.clip((values - low) / max(high - low, 1e-6), 0, 1) * _FULL).astype(np.uint8)
+    return grey_levels(values, grey_window([values[edge:-edge, edge:-edge, edge:-edge]], percentiles))
+
+
+def cubes(folder: Path) -> dict[str, tuple[str, float]]:
+    """The cubes that `write_stacks` wrote: for each the title of its structure (empty for the head), its edge in mm."""
+    about = json.loads((folder / "about.json").read_text())
+    return {name: (entry["title"], entry["size_mm"]) for name, entry in about.items()}
 
 
 def read_stack(folder: Path, name: str) -> Stack:
-    """Open a cube that `write_stacks` wrote; its slices are read from disk when they are looked at."""
-    masks = {mask: np.load(folder / f"{name}-{mask}.npy", mmap_mode="r") for mask in _MASKS[name]}
-    about = json.loads((folder / "about.json").read_text())
-    return Stack(np.load(folder / f"{name}-grey.npy", mmap_mode="r"), masks, SPACING_MM[name], tuple(about[name]))
+    """Open a cube that `write_stacks` wrote; its slices are read from disk when they are looked at.
+
+    Raises
+    ------
+    KeyError
+        If there is no such cube.
+    """
+    about = json.loads((folder / "about.json").read_text())[name]
+    masks = tuple(
+        Mask(key, title, colour, np.load(folder / f"{name}-{number}.npy", mmap_mode="r"))
+        for number, (key, title, colour) in enumerate(about["parts"])
+    )
+    grey = np.load(folder / f"{name}-grey.npy", mmap_mode="r")
+    return Stack(grey, masks, about["spacing_mm"], tuple(about["middle_mm"]))
 
 
 def slice_svg(stack: Stack, plane: int, at_mm: float, *, outlines: bool = True, radiological: bool = False) -> str:
@@ -145,7 +186,7 @@ def slice_svg(stack: Stack, plane: int, at_mm: float, *, outlines: bool = True, 
     plane : int
         0 sagittal, 1 coronal, 2 axial.
     at_mm : float
-        From the middle of the hypothalamus.
+        From the middle of the structure.
     outlines : bool
     radiological : bool
         Whether the subject's left is on the right.
@@ -157,8 +198,8 @@ def slice_svg(stack: Stack, plane: int, at_mm: float, *, outlines: bool = True, 
     paths = ""
     if outlines:
         paths = "".join(
-            f'<path d="{_path(_cut(mask, plane, where, turned), stack.spacing_mm)}" stroke="{COLOURS[name]}"/>'
-            for name, mask in stack.masks.items()
+            f'<path d="{_path(_cut(mask.inside, plane, where, turned), stack.spacing_mm)}" stroke="{mask.colour}"/>'
+            for mask in stack.masks
         )
     ends = ("P", "A") if plane == 0 else ("R", "L") if turned else ("L", "R")
     picture = data_uri(jpeg_bytes(grey[::-1]), "image/jpeg")
@@ -182,23 +223,23 @@ def _cut(cube: np.ndarray, plane: int, where: int, turned: bool) -> np.ndarray:
 def _path(mask: np.ndarray, spacing_mm: float) -> str:
     """Outlines of a slice of a mask as the data of an SVG path, y downwards."""
     size = len(mask) * spacing_mm
-    lines = outlines_of(mask.T / np.float32(_FULL), spacing_mm)
+    lines = outlines_of(mask.T / np.float32(FULL), spacing_mm)
     return "".join("M" + " ".join(f"{x:.2f},{size - y:.2f}" for x, y in line[:-1]) + "Z" for line in lines)
 
 
-def surface_figure(names: OutputNames) -> go.Figure | None:
-    """The surfaces that the core drew of a scan, as a figure that can be turned; None if there are none."""
-    packed = names.figure(*FIGURES["surface"])
+def surface_figure(names: OutputNames, structure: str) -> go.Figure | None:
+    """The surfaces that the core drew of a structure in a scan, to be turned; None if there are none."""
+    packed = names.figure(*STRUCTURE_FIGURES["surface"], structure=structure)
     if not packed.is_file():
         return None
     figure = go.Figure()
-    for name, mesh in json.loads(gzip.decompress(packed.read_bytes())).items():
+    for key, mesh in json.loads(gzip.decompress(packed.read_bytes())).items():
         x, y, z = np.asarray(mesh["tenths"]) / 10
         i, j, k = mesh["faces"]
-        outer = name == ICV
+        outer = key == ICV_KEY
         figure.add_trace(
             go.Mesh3d(
-                x=x.tolist(), y=y.tolist(), z=z.tolist(), i=i, j=j, k=k, name=text(f"views.{name}"),
+                x=x.tolist(), y=y.tolist(), z=z.tolist(), i=i, j=j, k=k, name=mesh["name"],
                 color="#9aa4ad" if outer else mesh["colour"], opacity=0.18 if outer else 1.0,
                 hoverinfo="skip" if outer else "name", lighting={"ambient": 0.55, "diffuse": 0.7, "specular": 0.15},
             )

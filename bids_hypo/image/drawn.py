@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel as nib
@@ -22,7 +23,7 @@ def grid_of(path: Path) -> Grid:
     return Grid(as_shape(image.shape[:3]), check_placement(path, image.header, any_size=True).affine)
 
 
-def read_drawn(path: Path, like: Path, allowed: tuple[int, ...]) -> np.ndarray:
+def read_drawn(path: Path, like: Path, allowed: Mapping[int, str]) -> np.ndarray:
     """Read labels that were drawn on the grid of another image, whatever number type an editor saved them in.
 
     Parameters
@@ -31,12 +32,12 @@ def read_drawn(path: Path, like: Path, allowed: tuple[int, ...]) -> np.ndarray:
         NIfTI, compressed or not. However large its header says it is, or unpacks to, no more is read than the grid has.
     like : Path
         The image that was drawn on.
-    allowed : tuple of int
-        The labels that may be in it.
+    allowed : mapping of int to str
+        The labels that may be in it, with what they mean.
 
     Returns
     -------
-    (X, Y, Z) uint8
+    (X, Y, Z) uint8 or uint16
 
     Raises
     ------
@@ -53,7 +54,7 @@ def read_drawn(path: Path, like: Path, allowed: tuple[int, ...]) -> np.ndarray:
         raise ScanReadError(f"{path}: not a readable NIfTI image ({error}). Save it again.") from error
     labels = near_whole(data)
     _check_labels(path, labels, allowed)
-    return labels.astype(np.uint8)
+    return labels.astype(np.uint8 if max(allowed) < 256 else np.uint16)
 
 
 def _check_grid(path: Path, header: nib.Nifti1Header, grid: Grid, like: str) -> None:
@@ -76,12 +77,15 @@ def _rows(affine: np.ndarray) -> str:
     return str(np.round(affine[:3], 3).tolist())
 
 
-def _check_labels(path: Path, data: np.ndarray, allowed: tuple[int, ...]) -> None:
-    if not np.isin(data, allowed).all():
+def _check_labels(path: Path, data: np.ndarray, allowed: Mapping[int, str]) -> None:
+    if not np.isin(data, list(allowed)).all():
         found = ", ".join(f"{v:.9g}" for v in np.unique(data)[:12])
         raise ScanReadError(
-            f"{path}: found the values {found}; expected only {', '.join(map(str, allowed))} "
-            f"({'1 left, 2 right' if len(allowed) > 2 else '1 inside'}). Relabel it in the editor."
+            f"{path}: found the values {found}; expected only {_meanings(allowed)}. Relabel it in the editor."
         )
     if not data.any():
         raise ScanReadError(f"{path}: the mask is empty. Save it again, or remove the file to use the automatic one.")
+
+
+def _meanings(allowed: Mapping[int, str]) -> str:
+    return ", ".join(f"{number} ({meaning})" for number, meaning in allowed.items())

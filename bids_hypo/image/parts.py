@@ -1,8 +1,9 @@
-"""A structure in left, right and unsided parts, and its masks on a common grid."""
+"""A structure by its sides and kinds of parts, and its masks on a common grid."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -10,23 +11,26 @@ import numpy as np
 from bids_hypo.image.grid import Grid, apply_affine, as_shape
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
+from bids_hypo.structures import BOTH, LEFT, RIGHT, Structure
 
-LEFT, RIGHT, BOTH = "L", "R", "B"
 SIDES = (LEFT, RIGHT)
 THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A structure as an image of 0..1 for each of its parts, cut to the box where it is not 0.
+    """A structure as an image of 0..1 for each of its sides, cut to the box where it is not 0.
 
     Attributes
     ----------
     of : dict of str to Volume
-        ``L`` and ``R``, and ``B`` for what has no side; at least one of them. Masks are 0 and 1.
+        ``L`` and ``R``, ``M`` on the midline, and ``B`` for what has no side; at least one of them. Masks are 0 and 1.
+    kinds : dict of str to dict of str to Volume
+        The same for each kind of part, where they are told apart.
     """
 
     of: dict[str, Volume]
+    kinds: dict[str, dict[str, Volume]] = field(default_factory=dict)
 
     @property
     def has_sides(self) -> bool:
@@ -38,11 +42,54 @@ class Parts:
         """Grid of the first part."""
         return next(iter(self.of.values())).grid
 
+    @classmethod
+    def of_frames(cls, frames: np.ndarray, affine: np.ndarray, structure: Structure) -> Parts:
+        """Parts from probabilities, (X, Y, Z, P) with a frame for each part of a structure."""
+        sides = {side or BOTH: [k for k, p in enumerate(structure.parts) if p.hemisphere == side and p.in_whole]
+                 for side in structure.sides}  # fmt: skip
+        whole = {side: cropped(_sum_of(frames, which), affine) for side, which in sides.items() if which}
+        kinds: dict[str, dict[str, Volume]] = {}
+        for k, part in enumerate(structure.parts if structure.kinds else ()):
+            kinds.setdefault(part.kind, {})[part.hemisphere or BOTH] = cropped(frames[..., k], affine)
+        return cls(whole, kinds)
+
+    def kind(self, name: str) -> Parts:
+        """One kind of part, on all its sides."""
+        return Parts(self.kinds[name])
+
+    def each(self, structure: Structure) -> list[Volume]:
+        """One image for each part of a structure, in their order.
+
+        Raises
+        ------
+        KeyError
+            If a part is not told apart.
+        """
+        many = bool(structure.kinds)
+        return [(self.kinds[p.kind] if many else self.of)[p.hemisphere or BOTH] for p in structure.parts]
+
+    def changed(self, change: Callable[[Volume], Volume]) -> Parts:
+        """Every image as a function makes it."""
+        kinds = {kind: {side: change(v) for side, v in sides.items()} for kind, sides in self.kinds.items()}
+        return Parts({side: change(v) for side, v in self.of.items()}, kinds)
+
+    @property
+    def images(self) -> list[Volume]:
+        """All images, those of the kinds of parts too."""
+        return [*self.of.values(), *(volume for sides in self.kinds.values() for volume in sides.values())]
+
     def volumes_mm3(self) -> dict[str, float]:
         """Volume above 0.5 of ``L`` and ``R`` (if told apart) and of ``B``, the whole, on the parts' own grids."""
         each = {k: float((v.data > THRESHOLD).sum()) * v.grid.voxel_volume_mm3 for k, v in self.of.items()}
         sides = {k: each[k] for k in SIDES} if self.has_sides else {}
         return {**sides, BOTH: sum(each.values())}
+
+
+def _sum_of(frames: np.ndarray, which: Sequence[int]) -> np.ndarray:
+    """Sum of some frames, 1 at most."""
+    if len(which) == 1:
+        return frames[..., which[0]]
+    return np.minimum(frames[..., list(which)].sum(axis=-1), 1)
 
 
 def cropped(data: np.ndarray, affine: np.ndarray) -> Volume:
@@ -79,7 +126,7 @@ def common_grid(truth: Parts, *others: Parts, margin: int = 2) -> Grid:
     Grid
     """
     affine = truth.grid.affine
-    volumes = [v for parts in (truth, *others) for v in parts.of.values() if v.data.any()]
+    volumes = [v for parts in (truth, *others) for v in parts.images if v.data.any()]
     corners = [apply_affine(np.linalg.inv(affine) @ v.affine, _corners(v)) for v in volumes] or [np.zeros((1, 3))]
     points = np.concatenate(corners)
     low = np.floor(points.min(axis=0) + 1e-3).astype(int) - margin

@@ -113,9 +113,7 @@ def check_placement(path: Path, header: nib.Nifti1Header, *, any_size: bool = Fa
     doubtful = _compare(path, (sform, qform), pixdim) or unit_doubtful
     if not any_size:
         _check_sizes(path, used)
-    doubts = ((HEADER_INCONSISTENT,) if doubtful else ()) + (
-        (TEMPLATE_SPACE,) if used.code in _TEMPLATE_CODES else ()
-    )
+    doubts = ((HEADER_INCONSISTENT,) if doubtful else ()) + ((TEMPLATE_SPACE,) if used.code in _TEMPLATE_CODES else ())
     assert used.affine is not None
     return Placement(used.affine, doubts)
 

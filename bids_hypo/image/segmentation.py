@@ -1,8 +1,8 @@
-"""Reading segmentations of any tool as left, right and unsided parts."""
+"""Reading segmentations of any tool: a structure by its sides and, where they are told apart, its parts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import nibabel as nib
@@ -10,31 +10,20 @@ import numpy as np
 
 from bids_hypo.errors import ScanReadError
 from bids_hypo.files import open_file
+from bids_hypo.image.label_numbers import LEFT_RIGHT, Labels, Wanted
 from bids_hypo.image.limits import check_size
 from bids_hypo.image.nifti import UNREADABLE, check_numeric, open_image
-from bids_hypo.image.parts import BOTH, LEFT, RIGHT, Parts, cropped
+from bids_hypo.image.parts import Parts, cropped
 from bids_hypo.image.placement import check_placement
 from bids_hypo.image.values import near_whole
 from bids_hypo.image.volume import Volume
+from bids_hypo.structures import BOTH
 
 _FREESURFER = (".mgz", ".mgh")
 DSEG, MASK, PROBSEG = "dseg", "mask", "probseg"
 
-Labels = Mapping[str, frozenset[int]]
-"""Numbers of the structure in a label image: keys L, R, and B for parts of the structure without a side."""
 
-FREESURFER: Labels = {LEFT: frozenset(range(801, 806)), RIGHT: frozenset(range(806, 811))}
-# HypVINN: medial, lateral, anterior, posterior hypothalamus and mammillary body of a side; the tuberal region has none
-FASTSURFER: Labels = {
-    LEFT: frozenset({966, 977, 978, 979, 980}),
-    RIGHT: frozenset({963, 981, 982, 983, 984}),
-    BOTH: frozenset({976}),
-}
-LEFT_RIGHT: Labels = {LEFT: frozenset({1}), RIGHT: frozenset({2})}
-LABEL_PRESETS: dict[str, Labels] = {"bids_hypo": LEFT_RIGHT, "freesurfer": FREESURFER, "fastsurfer": FASTSURFER}
-
-
-def read_parts(paths: Mapping[str, Path], kind: str | None, labels: Labels | None) -> Parts:
+def read_parts(paths: Mapping[str, Path], kind: str | None, labels: Labels | None, wanted: Wanted) -> Parts:
     """Read one file, or a file for each side.
 
     Parameters
@@ -45,8 +34,10 @@ def read_parts(paths: Mapping[str, Path], kind: str | None, labels: Labels | Non
         ``dseg``, ``mask`` or ``probseg``; None to judge by the values: two values are a mask, several whole numbers
         are labels, fractions are probabilities.
     labels : Labels or None
-        Numbers in a dseg, or frames (from 1) of a 4-D probseg. None for 1 = left, 2 = right; the numbers of
-        FreeSurfer (801 to 810) and FastSurfer (961 to 984) are recognised.
+        Numbers in a dseg, or frames (from 1) of a 4-D probseg. None for those that `wanted` recognises: 1 = left,
+        2 = right, those of its parts, or of a tool; of frames the parts in their order, or left and right.
+    wanted : Wanted
+        The structure that is looked for.
 
     Returns
     -------
@@ -62,13 +53,21 @@ def read_parts(paths: Mapping[str, Path], kind: str | None, labels: Labels | Non
     path = paths[BOTH]
     data, affine = _read(path)
     if data.ndim == 4:
-        frames = _frame_labels(path, data.shape[3], labels)
-        return Parts({side: cropped(_summed(path, data, numbers), affine) for side, numbers in frames.items()})
+        frames = _frame_labels(path, data.shape[3], labels, wanted)
+        return _parts(frames, lambda numbers: cropped(_summed(path, data, numbers), affine))
     if (kind or _guess(data)) == DSEG or labels is not None:
         data = _whole_numbers(path, data)
-        numbers = _numbers(path, data, labels)
-        return Parts({side: cropped(np.isin(data, list(n)), affine) for side, n in numbers.items()})
+        numbers = _numbers(path, data, labels, wanted)
+        return _parts(numbers, lambda of: cropped(np.isin(data, list(of)), affine))
     return Parts({BOTH: _one_part(path, kind)})
+
+
+def _parts(labels: Labels, image: Callable[[frozenset[int]], Volume]) -> Parts:
+    """Parts from numbers, by what makes an image of some of them."""
+    return Parts(
+        {side: image(numbers) for side, numbers in labels.of.items()},
+        {kind: {side: image(numbers) for side, numbers in sides.items()} for kind, sides in labels.kinds.items()},
+    )
 
 
 def _whole_numbers(path: Path, data: np.ndarray) -> np.ndarray:
@@ -108,14 +107,19 @@ def _probability(path: Path, data: np.ndarray) -> np.ndarray:
     return data
 
 
-def _frame_labels(path: Path, n_frames: int, labels: Labels | None) -> Labels:
+def _frame_labels(path: Path, n_frames: int, labels: Labels | None, wanted: Wanted) -> Labels:
+    if labels is None and wanted.structure is not None and len(wanted.structure.parts) == n_frames:
+        return Labels.of_structure(wanted.structure, frames=True)
     if labels is None and n_frames != 2:
+        expected = "two, left and right"
+        if wanted.structure is not None:
+            expected = f"one for each of its {len(wanted.structure.parts)} parts, or {expected}"
         raise ScanReadError(
-            f"{path}: found {n_frames} frames; expected two, left and right. Say which frames are which with the "
+            f"{path}: found {n_frames} frames; expected {expected}. Say which frames are which with the "
             "labels option, such as L=1-5,R=6-10 (frames count from 1)."
         )
     chosen = labels or LEFT_RIGHT
-    beyond = sorted(n for numbers in chosen.values() for n in numbers if not 1 <= n <= n_frames)
+    beyond = sorted(n for n in chosen.numbers if not 1 <= n <= n_frames)
     if beyond:
         raise ScanReadError(f"{path}: there is no frame {beyond[0]}; the image has frames 1 to {n_frames}.")
     return chosen
@@ -125,20 +129,19 @@ def _summed(path: Path, data: np.ndarray, frames: frozenset[int]) -> np.ndarray:
     return _probability(path, np.minimum(data[..., [n - 1 for n in sorted(frames)]].sum(axis=3), 1.0))
 
 
-def _numbers(path: Path, data: np.ndarray, labels: Labels | None) -> Labels:
+def _numbers(path: Path, data: np.ndarray, labels: Labels | None, wanted: Wanted) -> Labels:
     found = {int(v) for v in np.unique(data)} - {0}
-    if labels is not None and (not found or found & frozenset().union(*labels.values())):
+    if labels is not None and (not found or found & labels.numbers):
         return labels
-    for preset in LABEL_PRESETS.values() if labels is None else ():
-        if found <= frozenset().union(*preset.values()):
-            return preset
-    if labels is None and found <= set(range(961, 985)):  # with the neighbours that HypVINN labels: fornix, tracts ...
-        return FASTSURFER
-    expected = "1 = left and 2 = right" if labels is None else "one of those told to be the hypothalamus"
+    recognised = wanted.recognised(found) if labels is None else None
+    if recognised is not None:
+        return recognised
+    tools = ", ".join(wanted.presets)
+    expected = "1 = left and 2 = right" if labels is None else f"one of those told to be the {wanted.title}"
     shown = ", ".join(map(str, sorted(found)[:12])) + (" ..." if len(found) > 12 else "")
     raise ScanReadError(
-        f"{path}: found the labels {shown}; expected {expected}. Say which numbers are the hypothalamus with the "
-        "labels option, such as L=801-805,R=806-810."
+        f"{path}: found the labels {shown}; expected {expected}. Say which numbers are the {wanted.title} with the "
+        f"labels option, such as L=801-805,R=806-810{f', or name what wrote them: {tools}' if tools else ''}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ class Limits:
     max_distance_mm: float
 
 
-HYPOTHALAMUS = Limits(0.45, 6.0)
+STRUCTURE = Limits(0.45, 6.0)
 ICV = Limits(0.9, 8.0)
 
 
@@ -49,16 +50,21 @@ class Agreement:
     flags: tuple[str, ...]
 
 
-def compare_correction(drawn: np.ndarray, automatic: np.ndarray, affine: np.ndarray, limits: Limits) -> Agreement:
+def compare_correction(
+    drawn: np.ndarray, automatic: np.ndarray, affine: np.ndarray, limits: Limits,
+    sides: Mapping[str, Collection[int]] | None = None,
+) -> Agreement:  # fmt: skip
     """Compare a correction with the automatic mask.
 
     Parameters
     ----------
     drawn, automatic : (X, Y, Z) int or bool
-        Masks, or labels: 1 left, 2 right. Where the automatic one is empty, there is nothing to compare with.
+        Masks, or labels. Where the automatic one is empty, there is nothing to compare with.
     affine : (4, 4) float, voxel to RAS mm
         Of both.
     limits : Limits
+    sides : mapping of str to collection of int, optional
+        Numbers of the left (``L``) and right (``R``) parts, of a structure that has sides.
 
     Returns
     -------
@@ -68,20 +74,20 @@ def compare_correction(drawn: np.ndarray, automatic: np.ndarray, affine: np.ndar
     overlap = dice(drawn, automatic)
     if not automatic.any():
         return Agreement(overlap, distance, ())
-    side_lost = any((automatic == side).any() and not (drawn == side).any() for side in (1, 2))
+    pairs = [(np.isin(drawn, list(n)), np.isin(automatic, list(n))) for n in (sides or {}).values()]
+    side_lost = any(of_automatic.any() and not of_drawn.any() for of_drawn, of_automatic in pairs)
     checks = {
         CORRECTION_FAR: side_lost or overlap < limits.min_dice or distance > limits.max_distance_mm,
-        SIDES_SWAPPED: _swapped(drawn, automatic, affine),
+        SIDES_SWAPPED: len(pairs) == 2 and _swapped(pairs, affine),
     }
     return Agreement(overlap, distance, tuple(name for name, raised in checks.items() if raised))
 
 
-def _swapped(drawn: np.ndarray, automatic: np.ndarray, affine: np.ndarray) -> bool:
+def _swapped(pairs: list[tuple[np.ndarray, np.ndarray]], affine: np.ndarray) -> bool:
     """Whether the sides of a drawing lie nearer to the other sides of the automatic labels than to their own."""
-    of_drawn, of_automatic = ({side: _centre_mm(labels == side, affine) for side in (1, 2)}
-                              for labels in (drawn, automatic))  # fmt: skip
-    own = [np.linalg.norm(of_drawn[side] - of_automatic[side]) for side in (1, 2)]
-    other = [np.linalg.norm(of_drawn[side] - of_automatic[3 - side]) for side in (1, 2)]
+    drawn, automatic = ([_centre_mm(pair[k], affine) for pair in pairs] for k in (0, 1))
+    own = [np.linalg.norm(drawn[side] - automatic[side]) for side in (0, 1)]
+    other = [np.linalg.norm(drawn[side] - automatic[1 - side]) for side in (0, 1)]
     nearer = np.subtract(own, other)
     return bool(np.isfinite(nearer).any() and np.nansum(nearer) > 0)
 

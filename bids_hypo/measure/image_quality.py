@@ -11,7 +11,7 @@ from bids_hypo.image.background import NOISE
 from bids_hypo.image.grid import bounding_box
 from bids_hypo.image.volume import Volume
 
-NEAR_MM = 20.0  # around the hypothalamus
+NEAR_MM = 20.0  # around a structure
 AIR_FROM_MM = 25.0  # from the ICV, beyond scalp and skull
 MIN_AIR_MM3 = 50e3
 _TISSUE_PERCENTILES = (5, 50, 90)  # about CSF, grey matter, white matter
@@ -19,16 +19,27 @@ _COARSE_MM = 2.0
 
 
 @dataclass(frozen=True)
-class ImageQuality:
-    """What was measured; NaN where it cannot be.
+class RegionQuality:
+    """What was measured around a structure; NaN where it cannot be.
 
     Attributes
     ----------
     contrast : float
-        Range of intensities (5th to 90th percentile) inside the ICV within 20 mm of the hypothalamus, over their
-        median.
+        Range of intensities (5th to 90th percentile) inside the ICV within 20 mm of the structure, over their median.
     contrast_to_noise : float
         That range over the standard deviation of the noise there.
+    """
+
+    contrast: float
+    contrast_to_noise: float
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """What was measured of the image as a whole; NaN where it cannot be.
+
+    Attributes
+    ----------
     ghosting : float
         How much the brightest structures in the air above and around the head (99th percentile after averaging over
         3 x 3 x 3 voxels) stand out from the air's median, over the median inside the ICV. NaN where the air is masked
@@ -38,51 +49,55 @@ class ImageQuality:
         noise in place of signal (UNIT1), which is taken away at reading.
     """
 
-    contrast: float
-    contrast_to_noise: float
     ghosting: float
     removed_share: float
 
 
-def image_quality(volume: Volume, labels: np.ndarray, icv: np.ndarray) -> ImageQuality:
+def image_quality(volume: Volume, icv: np.ndarray) -> ImageQuality:
     """Measure the quality of an image.
 
     Parameters
     ----------
     volume : Volume
         The scan on its own grid.
-    labels : (X, Y, Z) int
-        1 left, 2 right hypothalamus.
     icv : (X, Y, Z) bool
 
     Returns
     -------
     ImageQuality
     """
-    contrast, contrast_to_noise = near_contrast(volume, labels, icv)
     step = np.maximum(np.round(_COARSE_MM / volume.grid.voxel_sizes_mm), 1).astype(int)
     noisy_air = volume.background is not None and volume.background.kind == NOISE
     removed = float("nan") if noisy_air else removed_share(volume.data, icv, step)
-    return ImageQuality(contrast, contrast_to_noise, ghosting(volume, icv, step), removed)
+    return ImageQuality(ghosting(volume, icv, step), removed)
 
 
-def near_contrast(volume: Volume, labels: np.ndarray, icv: np.ndarray) -> tuple[float, float]:
-    """Contrast and contrast-to-noise ratio around the hypothalamus; see `ImageQuality`.
+def region_quality(volume: Volume, labels: np.ndarray, icv: np.ndarray) -> RegionQuality:
+    """Contrast and contrast-to-noise ratio around a structure.
 
     The noise is the median absolute second difference along an axis, the largest of the three axes (images are often
     interpolated along the others), scaled to a standard deviation for Gaussian noise.
+
+    Parameters
+    ----------
+    volume : Volume
+        The scan on its own grid.
+    labels : (X, Y, Z) int
+        Not 0 in the structure.
+    icv : (X, Y, Z) bool
     """
     box = bounding_box(labels, np.ceil(NEAR_MM / volume.grid.voxel_sizes_mm))
     near = volume.data[box]
     inside = near[icv[box]]
     if inside.size < 100:
-        return float("nan"), float("nan")
+        return RegionQuality(float("nan"), float("nan"))
     low, middle, high = np.percentile(inside, _TISSUE_PERCENTILES)
     # A second difference (1, -2, 1) has sqrt(6) times the noise's sd; 0.6745 is the median of |N(0, 1)|.
     noise = max(float(np.median(np.abs(np.diff(near, 2, axis=axis)))) for axis in range(3)) / (0.6745 * np.sqrt(6))
     if middle <= 0:
-        return float("nan"), float("nan")
-    return float((high - low) / middle), float((high - low) / noise) if noise > 0 else float("inf")
+        return RegionQuality(float("nan"), float("nan"))
+    to_noise = float((high - low) / noise) if noise > 0 else float("inf")
+    return RegionQuality(float((high - low) / middle), to_noise)
 
 
 def ghosting(volume: Volume, icv: np.ndarray, step: np.ndarray) -> float:

@@ -5,6 +5,8 @@ Two of them say that the ICV cannot be measured, and then no number is given for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
@@ -13,7 +15,9 @@ from bids_hypo.image.background import NOISY_AIR, UNCERTAIN
 from bids_hypo.image.grid import Grid, bounding_box
 from bids_hypo.image.placement import HEADER_INCONSISTENT, TEMPLATE_SPACE
 from bids_hypo.image.values import UNDEFINED
-from bids_hypo.measure.image_quality import ImageQuality
+from bids_hypo.measure.image_quality import ImageQuality, RegionQuality
+from bids_hypo.measure.volumes import PartVolume, whole_mm3
+from bids_hypo.structures import BOTH, LEFT, RIGHT, WHOLE, Plausible
 
 SKULL_STRIPPED = "skull_stripped"
 ICV_CUT = "icv_cut_by_field_of_view"
@@ -29,20 +33,22 @@ MOTION = "possible_motion"
 DEFACED = "defaced_into_brain"
 SMALL_HEAD = "small_head"
 LARGE_HEAD = "large_head"
+SMALL_PART = "small_part"
 CORRECTION_FAR = "correction_far"
 SIDES_SWAPPED = "correction_sides_swapped"
 
 FLAG_TEXTS: dict[str, str] = {
     SKULL_STRIPPED: "the skull was removed: the intracranial volume cannot be measured",
     ICV_CUT: "the image ends inside the skull: the intracranial volume cannot be measured",
-    BORDER: "the hypothalamus reaches the edge of the region that was searched",
-    ASYMMETRIC: "left and right differ by more than 25 %",
-    SMALL: "hypothalamus below 450 mm3",
-    LARGE: "hypothalamus above 1400 mm3",
+    BORDER: "the structure reaches the edge of the region that was searched",
+    ASYMMETRIC: "left and right differ by more than is plausible for the structure",
+    SMALL: "the volume is below what is plausible for the structure",
+    LARGE: "the volume is above what is plausible for the structure",
+    SMALL_PART: "a part of the structure is missing, or smaller than it can be",
     POSE: "brain structures do not lie as expected (tilt, pathology or poor contrast)",
-    COARSE: "voxels larger than 1.6 mm, coarser than the scans that the models were made for",
+    COARSE: "voxels coarser than those of the scans that the model was made for",
     FOLDS: "the folds of the model differ in the volume by more than 5 % (standard deviation)",
-    CONTRAST: "poor contrast or much noise around the hypothalamus",
+    CONTRAST: "poor contrast or much noise around the structure",
     MOTION: "structured signal in the air around the head, as motion during the scan leaves it",
     DEFACED: "the image was blanked up to or into the intracranial volume (defacing?)",
     SMALL_HEAD: "less than 1.0 litre inside the skull, which is less than adults and children above two years have",
@@ -58,12 +64,9 @@ FLAG_TEXTS: dict[str, str] = {
 }
 ICV_NOT_MEASURABLE = (SKULL_STRIPPED, ICV_CUT)
 
-MAX_ASYMMETRY = 0.25
-VOLUME_RANGE_MM3 = (450.0, 1400.0)
 # Mean - 3 SD to mean + 3 SD of the 544 people of Vernikouskaya et al. (2023) is 0.99 to 1.98 litres.
 ICV_RANGE_MM3 = (1.0e6, 2.1e6)
 MAX_POSE_RESIDUAL_MM = 4.5
-MAX_VOXEL_MM = 1.6
 MAX_FOLD_SD = 0.05
 # Set on real scans and degraded copies of them; docs/reports.md has the figures.
 MIN_CONTRAST = 0.6
@@ -75,23 +78,22 @@ _MIN_TISSUE_OUTSIDE = 0.25
 _MAX_CUT_MM2 = 150.0
 
 
-def hypothalamus_flags(
-    volumes_mm3: tuple[float, float], *, touches_border: bool, pose_residual_mm: float, voxel_sizes_mm: np.ndarray,
-    volume_sd_mm3: float | None = None,
+def structure_flags(
+    volumes: Sequence[PartVolume], plausible: Plausible, *, touches_border: bool, pose_residual_mm: float,
+    voxel_sizes_mm: np.ndarray,
 ) -> tuple[str, ...]:  # fmt: skip
-    """Flags of a hypothalamus.
+    """Flags of a structure.
 
     Parameters
     ----------
-    volumes_mm3 : (2,) float
-        Left and right.
+    volumes : sequence of PartVolume
+        Of its parts, sides and of the whole.
+    plausible : Plausible
     touches_border : bool
         Whether it reaches the edge of its region.
     pose_residual_mm : float
-        See `bids_hypo.segment.pose.Pose`.
+        See `bids_hypo.segmentation.pose.Pose`.
     voxel_sizes_mm : (3,) float
-    volume_sd_mm3 : float, optional
-        Standard deviation of the whole volume between the folds of the model; None or NaN with a single fold.
 
     Returns
     -------
@@ -99,24 +101,37 @@ def hypothalamus_flags(
         Keys of `FLAG_TEXTS`.
     """
     border = (BORDER,) if touches_border else ()
+    of_whole = next(v for v in volumes if (v.part, v.hemisphere) == (WHOLE, BOTH))
+    sd, volume = of_whole.volume_sd_mm3, of_whole.volume_mm3
     checks = {
         POSE: pose_residual_mm > MAX_POSE_RESIDUAL_MM,
-        COARSE: round(float(np.max(voxel_sizes_mm)), 2) > MAX_VOXEL_MM,
-        FOLDS: volume_sd_mm3 is not None and volume_sd_mm3 > MAX_FOLD_SD * sum(volumes_mm3),
+        COARSE: round(float(np.max(voxel_sizes_mm)), 2) > plausible.max_voxel_mm,
+        FOLDS: sd is not None and volume is not None and sd > MAX_FOLD_SD * volume,
     }
-    return border + volume_flags(volumes_mm3) + tuple(name for name, raised in checks.items() if raised)
+    return border + volume_flags(volumes, plausible) + tuple(name for name, raised in checks.items() if raised)
 
 
-def volume_flags(volumes_mm3: tuple[float, float]) -> tuple[str, ...]:
-    """Flags that follow from the volumes of a hypothalamus alone, left and right; keys of `FLAG_TEXTS`."""
-    left, right = volumes_mm3
-    whole = left + right
+def volume_flags(volumes: Sequence[PartVolume], plausible: Plausible) -> tuple[str, ...]:
+    """Flags that follow from the volumes of a structure alone; keys of `FLAG_TEXTS`."""
+    left, right = (whole_mm3(volumes, side) for side in (LEFT, RIGHT))
+    whole = whole_mm3(volumes) or 0.0
+    parts = [v.volume_mm3 or 0.0 for v in volumes if v.part != WHOLE]
+    uneven = False
+    if left is not None and right is not None:
+        uneven = abs(left - right) > plausible.max_asymmetry * (left + right) / 2
     checks = {
-        ASYMMETRIC: abs(left - right) > MAX_ASYMMETRY * whole / 2,
-        SMALL: whole < VOLUME_RANGE_MM3[0],
-        LARGE: whole > VOLUME_RANGE_MM3[1],
+        ASYMMETRIC: uneven,
+        SMALL: whole < plausible.whole_mm3[0],
+        LARGE: whole > plausible.whole_mm3[1],
+        SMALL_PART: any(part < plausible.min_part_mm3 for part in parts),
     }
     return tuple(name for name, raised in checks.items() if raised)
+
+
+def contrast_flags(quality: RegionQuality) -> tuple[str, ...]:
+    """Flags of the image around a structure, set on T1w images; what could not be measured (NaN) raises none."""
+    poor = quality.contrast < MIN_CONTRAST or quality.contrast_to_noise < MIN_CONTRAST_TO_NOISE
+    return (CONTRAST,) if poor else ()
 
 
 def icv_flags(image: np.ndarray, icv_probability: np.ndarray, grid: Grid, native_icv: np.ndarray, native: Grid
@@ -165,15 +180,12 @@ def image_flags(quality: ImageQuality, *, skull_stripped: bool = False) -> tuple
 
     Returns
     -------
-    hypothalamus_flags, icv_flags : tuple of str
-        Keys of `FLAG_TEXTS`: those that concern the hypothalamus, and the ICV.
+    of_structures, of_icv : tuple of str
+        Keys of `FLAG_TEXTS`: those that concern every structure, and the ICV.
     """
-    checks = {
-        CONTRAST: quality.contrast < MIN_CONTRAST or quality.contrast_to_noise < MIN_CONTRAST_TO_NOISE,
-        MOTION: quality.ghosting > MAX_GHOSTING,
-    }
+    motion = (MOTION,) if quality.ghosting > MAX_GHOSTING else ()
     defaced = quality.removed_share > MAX_REMOVED_SHARE and not skull_stripped
-    return tuple(name for name, raised in checks.items() if raised), ((DEFACED,) if defaced else ())
+    return motion, ((DEFACED,) if defaced else ())
 
 
 def tissue_outside(image: np.ndarray, icv: np.ndarray, grid: Grid) -> float:

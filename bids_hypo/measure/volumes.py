@@ -1,11 +1,36 @@
-"""The table of volumes of one scan."""
+"""Volumes of the parts of a structure, and the table of one scan."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
+from bids_hypo.structures import BOTH, ICV, LEFT, RIGHT, WHOLE, Structure
+
+
+@dataclass(frozen=True)
+class PartVolume:
+    """One volume of a structure.
+
+    Attributes
+    ----------
+    part : str
+        The kind of a part, or ``whole``.
+    hemisphere : str or None
+        ``L``, ``R``, ``M``, of the whole also ``B``.
+    volume_mm3 : float or None
+        None when it cannot be measured.
+    volume_sd_mm3 : float or None
+        Standard deviation between the folds; None with a single fold.
+    """
+
+    part: str
+    hemisphere: str | None
+    volume_mm3: float | None
+    volume_sd_mm3: float | None = None
 
 
 def mask_volume_mm3(mask: np.ndarray, voxel_volume_mm3: float) -> float:
@@ -13,44 +38,73 @@ def mask_volume_mm3(mask: np.ndarray, voxel_volume_mm3: float) -> float:
     return float(np.count_nonzero(mask)) * voxel_volume_mm3
 
 
-def volume_table(
-    left_mm3: float,
-    right_mm3: float,
-    icv_mm3: float | None,
-    *,
-    hypothalamus_flags: Sequence[str],
-    icv_flags: Sequence[str],
-    volume_sd_mm3: tuple[float, float, float] | None = None,
-) -> pd.DataFrame:
-    """One row per structure and side.
+def part_volumes(
+    structure: Structure, volumes_mm3: Sequence[float], fold_volumes_mm3: np.ndarray | None = None
+) -> tuple[PartVolume, ...]:
+    """The volumes of a structure in the order of the table: parts where there are several a side, sides, whole.
 
     Parameters
     ----------
-    left_mm3, right_mm3 : float
-    icv_mm3 : float or None
-        None when it cannot be measured.
-    hypothalamus_flags, icv_flags : sequence of str
-    volume_sd_mm3 : (3,) tuple of float, optional
-        Standard deviation between the folds: left, right, both.
+    structure : Structure
+    volumes_mm3 : (P,) sequence of float
+        Of each part.
+    fold_volumes_mm3 : (F, P) float, optional
+        The same by each fold.
+    """
+    parts = list(enumerate(structure.parts))
+    rows: list[tuple[str, str | None, list[int]]] = []
+    if structure.kinds:
+        rows += [(part.kind, part.hemisphere, [k]) for k, part in parts]
+    if structure.is_paired:
+        rows += [(WHOLE, side, [k for k, part in parts if part.hemisphere == side and part.in_whole])
+                 for side in (LEFT, RIGHT)]  # fmt: skip
+    rows.append((WHOLE, BOTH, [k for k, part in parts if part.in_whole]))
+    return tuple(
+        PartVolume(kind, side, sum(volumes_mm3[k] for k in which), _spread(fold_volumes_mm3, which))
+        for kind, side, which in rows
+    )
+
+
+def _spread(fold_volumes_mm3: np.ndarray | None, which: list[int]) -> float | None:
+    return None if fold_volumes_mm3 is None else float(fold_volumes_mm3[:, which].sum(axis=1).std(ddof=1))
+
+
+def whole_mm3(volumes: Iterable[PartVolume], hemisphere: str = BOTH) -> float | None:
+    """The volume of a whole structure, or of its side; None if there is none."""
+    return next((v.volume_mm3 for v in volumes if (v.part, v.hemisphere) == (WHOLE, hemisphere)), None)
+
+
+def icv_volume(icv_mm3: float | None) -> tuple[PartVolume, ...]:
+    """The intracranial volume as the only row of its structure."""
+    return (PartVolume(WHOLE, BOTH, icv_mm3),)
+
+
+def volume_table(measured: Mapping[str, tuple[Sequence[PartVolume], Sequence[str]]]) -> pd.DataFrame:
+    """One row for each volume.
+
+    Parameters
+    ----------
+    measured : mapping of str to (sequence of PartVolume, sequence of str)
+        For each structure its volumes and flags; the ICV comes last.
 
     Returns
     -------
     DataFrame
-        Columns structure, hemisphere (L, R, B), volume_mm3, volume_sd_mm3, flags.
+        Columns structure, part, hemisphere (L, R, M, B), volume_mm3, volume_sd_mm3, flags.
     """
-    sd = volume_sd_mm3 or (np.nan, np.nan, np.nan)
-    rows = [
-        ("hypothalamus", "L", left_mm3, hypothalamus_flags),
-        ("hypothalamus", "R", right_mm3, hypothalamus_flags),
-        ("hypothalamus", "B", left_mm3 + right_mm3, hypothalamus_flags),
-        ("ICV", "B", icv_mm3, icv_flags),
-    ]
+    ordered = sorted(measured.items(), key=lambda item: item[0] == ICV)
+    rows = [(name, one, ";".join(flags) or None) for name, (volumes, flags) in ordered for one in volumes]
     return pd.DataFrame(
         {
-            "structure": [r[0] for r in rows],
-            "hemisphere": [r[1] for r in rows],
-            "volume_mm3": [np.nan if r[2] is None else round(r[2], 3) for r in rows],
-            "volume_sd_mm3": [*(round(value, 3) for value in sd), np.nan],
-            "flags": [";".join(r[3]) or None for r in rows],
+            "structure": [name for name, _, _ in rows],
+            "part": [one.part for _, one, _ in rows],
+            "hemisphere": [one.hemisphere for _, one, _ in rows],
+            "volume_mm3": [_rounded(one.volume_mm3) for _, one, _ in rows],
+            "volume_sd_mm3": [_rounded(one.volume_sd_mm3) for _, one, _ in rows],
+            "flags": [flags for _, _, flags in rows],
         }
     )
+
+
+def _rounded(value: float | None) -> float:
+    return np.nan if value is None else round(value, 3)

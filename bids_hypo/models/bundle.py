@@ -13,15 +13,21 @@ from typing import Any
 from bids_hypo.errors import ModelError
 from bids_hypo.files import open_file, read_json
 from bids_hypo.image.intensity import INTENSITY_RULES
+from bids_hypo.image.slices import SLICE_AXES
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.archive import Shape, array_shapes
 from bids_hypo.models.entries import Entries
+from bids_hypo.models.measured import read_published, read_structure
+from bids_hypo.structures import Published, Structure
 
 DESCRIPTION = "bundle.json"
-SLICE_AXES = ("coronal",)
-_ORIENTATIONS = {"RS", "LS", "IR", "IL"}  # their letters in alphabetical order
-_MOST_VOXELS_OF_A_SIDE, _MOST_VOXELS, _MOST_CHANNELS = 1024, 100_000_000, 100
+HEAD, ICV_ROLE, STRUCTURE = "head", "icv", "structure"
+ROLES = (HEAD, ICV_ROLE, STRUCTURE)
+UP = {"coronal": "SI", "axial": "AP"}  # by the kind of slice: where its second axis may run to
+_MOST_VOXELS_OF_A_SIDE, _MOST_VOXELS, _MOST_CHANNELS = 1024, 512**3, 100
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_N_LABELS = {HEAD: (3, 1000), ICV_ROLE: (2, 2), STRUCTURE: (2, 101)}
+_NEEDED = {HEAD: "pose_template_mm", STRUCTURE: "region_centre_mm"}
 _NO_FIT = "The weights and bundle.json do not belong together: fetch or train the model again."
 
 
@@ -36,7 +42,7 @@ class Preprocessing:
     shape : (3,) int
         Voxels of the network's grid along the same axes.
     slice_axis : str
-        ``coronal``.
+        A key of `UP`: ``coronal`` or ``axial`` slices.
     slice_offsets : tuple of int
         Positions of the channels relative to the slice.
     intensity : str
@@ -60,6 +66,9 @@ class ModelBundle:
     Attributes
     ----------
     name, version : str
+    role : str
+        ``head`` finds the pose of a head (and the ICV, where it knows its threshold), ``icv`` the intracranial volume
+        alone, ``structure`` what `structure` says.
     folder : Path
     suffixes : tuple of str
         BIDS suffixes of the images it may be applied to.
@@ -75,10 +84,17 @@ class ModelBundle:
     licence, citation : str
     mixed_precision : bool
         Whether a GPU may compute it in half precision, because that was measured to change next to no label.
+    structure : Structure or None
+        What a bundle of role ``structure`` measures.
+    published : tuple of Published
+        Published values of what it measures.
+    methods : str
+        What the methods text says of it; references as ``[@key]``.
     """
 
     name: str
     version: str
+    role: str
     folder: Path
     suffixes: tuple[str, ...]
     labels: tuple[str, ...]
@@ -89,6 +105,14 @@ class ModelBundle:
     licence: str
     citation: str
     mixed_precision: bool = False
+    structure: Structure | None = None
+    published: tuple[Published, ...] = ()
+    methods: str = ""
+
+    @property
+    def measures_icv(self) -> bool:
+        """Whether it gives the intracranial volume."""
+        return self.role == ICV_ROLE or (self.role == HEAD and "icv_threshold" in self.constants)
 
     @property
     def weights_sha256(self) -> str:
@@ -99,21 +123,31 @@ class ModelBundle:
 
 
 def load_bundle(folder: Path) -> ModelBundle:
-    """Read a bundle's description and check its weights against their digests.
+    """Read a bundle's description and check its weights.
 
     Parameters
     ----------
     folder : Path
 
-    Returns
-    -------
-    ModelBundle
+    Raises
+    ------
+    ModelError
+        See `describe_bundle` and `check_weights`.
+    """
+    return check_weights(describe_bundle(folder))
+
+
+def describe_bundle(folder: Path) -> ModelBundle:
+    """Read a bundle's description; its weights are not looked at.
+
+    Parameters
+    ----------
+    folder : Path
 
     Raises
     ------
     ModelError
-        If the description is missing or something in it cannot be; if a file of weights is missing, altered, outside of
-        the folder, or cannot be that of the network described.
+        If the description is missing or something in it cannot be.
     """
     path = folder / DESCRIPTION
     try:
@@ -124,53 +158,79 @@ def load_bundle(folder: Path) -> ModelBundle:
         raise ModelError(f"{path}: not valid JSON in UTF-8 ({error}). Install the model again.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: found a {type(content).__name__}; expected an object. Install the model again.")
-    bundle = _described(folder, Entries(path, content))
-    shapes = [_check_weights(folder, name, digest) for name, digest in bundle.weights]
+    return _described(folder, Entries(path, content))
+
+
+def check_weights(bundle: ModelBundle) -> ModelBundle:
+    """Refuse weights that are not those of a bundle; returns the bundle.
+
+    Raises
+    ------
+    ModelError
+        If a file of weights is missing, altered, outside of the folder, or cannot be that of the network described.
+    """
+    shapes = [_shapes_of_weights(bundle.folder, name, digest) for name, digest in bundle.weights]
     _check_fit(bundle, shapes)
     return bundle
 
 
 def _described(folder: Path, entries: Entries) -> ModelBundle:
     labels = entries.texts("labels", least=2)
-    preprocessing = _preprocessing(entries.object("preprocessing"))
-    mixed = entries.content.get("mixed_precision", False)
-    if not isinstance(mixed, bool):
-        entries.refuse("mixed_precision", "true or false")
+    preprocessing = read_preprocessing(entries.object("preprocessing"))
+    role = _role(entries, labels)
+    structure = read_structure(entries, labels) if role == STRUCTURE else None
     return ModelBundle(
         name=entries.text("name"),
         version=entries.text("version"),
+        role=role,
         folder=folder,
         suffixes=entries.texts("suffixes"),
         labels=labels,
-        architecture=_architecture(entries.object("architecture"), preprocessing, len(labels)),
+        architecture=read_architecture(entries.object("architecture"), preprocessing, len(labels)),
         preprocessing=preprocessing,
         weights=tuple(_weights_entry(entry) for entry in entries.objects("weights")),
-        constants=_constants(entries.object("constants")),
+        constants=_constants(entries.object("constants"), role),
         licence=entries.text("licence"),
         citation=entries.text("citation"),
-        mixed_precision=mixed,
+        mixed_precision=entries.flag("mixed_precision", default=False),
+        structure=structure,
+        published=structure.published if structure else read_published(entries),
+        methods=entries.text("methods") if entries.content.get("methods") else "",
     )
 
 
-def _preprocessing(entries: Entries) -> Preprocessing:
+def _role(entries: Entries, labels: tuple[str, ...]) -> str:
+    """The role, for which the number of labels has to fit."""
+    role = entries.content.get("role")
+    if role not in ROLES:
+        entries.refuse("role", f"one of {', '.join(ROLES)}; bundles of version 0.1 lack it, see the changelog of 0.2")
+    few, many = _N_LABELS[role]
+    if not few <= len(labels) <= many:
+        entries.refuse("labels", f"{few} to {many} labels in a bundle of role {role}. Is it in the right folder?")
+    return role
+
+
+def read_preprocessing(entries: Entries) -> Preprocessing:
+    """How a scan becomes the input of a network."""
     x, y, z = entries.numbers("spacing_mm", 3, 0.01, 20.0)
     i, j, k = entries.whole_numbers("shape", 1, _MOST_VOXELS_OF_A_SIDE, n=3)
     if i * j * k > _MOST_VOXELS:
         entries.refuse("shape", f"at most {_MOST_VOXELS} voxels")
-    if (axis := entries.text("slice_axis")) not in SLICE_AXES:
-        entries.refuse("slice_axis", " or ".join(SLICE_AXES))
+    if (axis := entries.text("slice_axis")) not in UP:
+        entries.refuse("slice_axis", " or ".join(UP))
     if (intensity := entries.text("intensity")) not in INTENSITY_RULES:
         entries.refuse("intensity", f"one of {', '.join(INTENSITY_RULES)}")
-    orientation = entries.text("slice_orientation", "RS")
-    if len(orientation) != 2 or "".join(sorted(orientation)) not in _ORIENTATIONS:
-        entries.refuse("slice_orientation", "one letter of R and L and one of S and I, such as RS")
+    up = UP[axis]
+    orientation = entries.text("slice_orientation", f"R{up[0]}")
+    if len(orientation) != 2 or not ({*orientation} & {*"RL"} and {*orientation} & {*up}):
+        entries.refuse("slice_orientation", f"one letter of R and L and one of {up[0]} and {up[1]}, such as R{up[0]}")
     offsets = entries.whole_numbers("slice_offsets", -1000, 1000)
     if len(offsets) > _MOST_CHANNELS:
         entries.refuse("slice_offsets", f"at most {_MOST_CHANNELS} numbers")
     return Preprocessing((x, y, z), (i, j, k), axis, offsets, intensity, orientation)
 
 
-def _architecture(entries: Entries, pre: Preprocessing, n_labels: int) -> dict[str, Any]:
+def read_architecture(entries: Entries, pre: Preprocessing, n_labels: int) -> dict[str, Any]:
     """What a network is made of, which has to take the slices and give the labels that the rest of the file names."""
     entries.text("backbone")
     entries.whole_numbers("decoder_filters", 1, 10_000, n=5)
@@ -178,8 +238,8 @@ def _architecture(entries: Entries, pre: Preprocessing, n_labels: int) -> dict[s
         entries.whole_numbers("detail_filters", 1, 10_000)
     if entries.content.get("spread_dark") is not None:
         entries.number("spread_dark", 0.0, 1e6)
-    height, width = pre.shape[0], pre.shape[2]
-    if pre.slice_orientation[0] in "SI":
+    height, width = (pre.shape[axis] for axis in SLICE_AXES[pre.slice_axis][::2])
+    if pre.slice_orientation[0] not in "RL":
         height, width = width, height
     expected = (height, width, len(pre.slice_offsets))
     if entries.whole_numbers("input_shape", 1, _MOST_VOXELS_OF_A_SIDE, n=3) != expected:
@@ -189,8 +249,11 @@ def _architecture(entries: Entries, pre: Preprocessing, n_labels: int) -> dict[s
     return dict(entries.content)
 
 
-def _constants(entries: Entries) -> dict[str, Any]:
+def _constants(entries: Entries, role: str) -> dict[str, Any]:
     """What was measured on the training data: of what is known by name, the kind is checked."""
+    needed = _NEEDED.get(role)
+    if needed is not None and needed not in entries.content:
+        entries.refuse(needed, f"this entry in a bundle of role {role}")
     if "region_centre_mm" in entries.content:
         entries.numbers("region_centre_mm", 3, -150.0, 150.0)
     entries.number("icv_threshold", 0.0, 1.0, default=0.5)
@@ -232,7 +295,7 @@ def save_bundle(folder: Path, description: dict[str, Any], weights: list[Path]) 
     return load_bundle(folder)
 
 
-def _check_weights(folder: Path, name: str, expected: str) -> dict[str, Shape]:
+def _shapes_of_weights(folder: Path, name: str, expected: str) -> dict[str, Shape]:
     """The shapes of the arrays in a file of weights that is the one meant, and lies in the folder."""
     path = folder / name
     try:

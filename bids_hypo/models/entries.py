@@ -1,14 +1,14 @@
-"""The entries of a bundle.json, each checked when it is taken: others may have written or changed the file."""
+"""The entries of a JSON file, each checked when it is taken: others may have written or changed the file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bids_hypo.errors import ModelError
+from bids_hypo.errors import BidsHypoError, ModelError
 
 _NOTHING = object()
 _LONGEST_SHOWN = 80
@@ -25,33 +25,52 @@ class Entries:
     content : mapping
     where : str
         Where the object lies in the file: empty, or names with a dot after each.
+    error : type
+        Of the errors about entries.
+    advice : str
+        Their last sentence.
     """
 
     path: Path
     content: Mapping[str, Any]
     where: str = ""
+    error: type[BidsHypoError] = ModelError
+    advice: str = "Install the model again."
+
+    def like(self, content: Mapping[str, Any]) -> Entries:
+        """Other content in the place of this one."""
+        return replace(self, content=content)
+
+    def only(self, known: Iterable[str]) -> Entries:
+        """The same, after any entry that is not known was refused."""
+        names = tuple(known)
+        unknown = [name for name in self.content if name not in names]
+        if unknown:
+            raise self.error(
+                f"{self.path}: the entry {self.where}{unknown[0]} is not known; expected only {', '.join(names)}. "
+                f"{self.advice}"
+            )
+        return self
 
     def refuse(self, name: str, expected: str) -> NoReturn:
-        """Raise the `ModelError` about an entry, which says what was found."""
+        """Raise the error about an entry, which says what was found."""
         found = repr(self.content[name]) if name in self.content else "nothing"
         shown = found if len(found) <= _LONGEST_SHOWN else f"{found[:_LONGEST_SHOWN]}..."
-        raise ModelError(
-            f"{self.path}: the entry {self.where}{name} is {shown}; expected {expected}. Install the model again."
-        )
+        raise self.error(f"{self.path}: the entry {self.where}{name} is {shown}; expected {expected}. {self.advice}")
 
     def object(self, name: str) -> Entries:
         """An object in this one."""
         value = self.content.get(name)
         if not isinstance(value, dict):
             self.refuse(name, "an object")
-        return Entries(self.path, value, f"{self.where}{name}.")
+        return replace(self, content=value, where=f"{self.where}{name}.")
 
     def objects(self, name: str) -> list[Entries]:
         """A list of objects, of one at least."""
         value = self.content.get(name)
         if not (isinstance(value, list) and value and all(isinstance(item, dict) for item in value)):
             self.refuse(name, "a list of objects, not empty")
-        return [Entries(self.path, item, f"{self.where}{name}[{n}].") for n, item in enumerate(value)]
+        return [replace(self, content=item, where=f"{self.where}{name}[{n}].") for n, item in enumerate(value)]
 
     def text(self, name: str, default: str | None = None) -> str:
         """A text that is not empty."""
@@ -74,6 +93,20 @@ class Entries:
         if not _is_number(value) or not low <= value <= high:
             self.refuse(name, f"a number from {low:g} to {high:g}")
         return float(value)
+
+    def whole_number(self, name: str, low: int, high: int, default: Any = _NOTHING) -> int:
+        """A whole number between two."""
+        value = self.content.get(name, default)
+        if not isinstance(value, int) or not _is_number(value) or not low <= value <= high:
+            self.refuse(name, f"a whole number from {low} to {high}")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        """True or false."""
+        value = self.content.get(name, default)
+        if not isinstance(value, bool):
+            self.refuse(name, "true or false")
+        return value
 
     def numbers(self, name: str, n: int, low: float, high: float) -> tuple[float, ...]:
         """A list of so many numbers."""

@@ -9,9 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bids_hypo.structures import BOTH, LEFT, RIGHT, SIDE_WORDS, WHOLE
+
 # Okabe-Ito, safe for colour-blind readers
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_SIDE_WORDS = {"B": "whole", "L": "left", "R": "right"}
+SERIES_WORDS = {BOTH: WHOLE, **{side: SIDE_WORDS[side] for side in (LEFT, RIGHT)}}
 _PER_ROW = 3
 
 
@@ -46,7 +48,7 @@ def bland_altman_figure(scans: pd.DataFrame, agreement: pd.DataFrame, hemisphere
     for ax, (_, row) in zip(panels, rows.iterrows(), strict=False):
         part = scans[(scans["method"] == row["method"]) & (scans["hemisphere"] == hemisphere)]
         _bland_altman(ax, part, row, colour(methods.index(row["method"])))
-        ax.set_title(f"{row['method']}, {_SIDE_WORDS[hemisphere]} (n = {row['n']})", fontsize=10)
+        ax.set_title(f"{row['method']}, {SERIES_WORDS[hemisphere]} (n = {row['n']})", fontsize=10)
         ax.set_xlabel("mean of prediction and truth, mm³")
     for ax in panels[::n_columns]:
         ax.set_ylabel("prediction - truth, mm³")
@@ -125,7 +127,7 @@ def _boxes(ax: Axes, values: Sequence[np.ndarray], colours: Sequence[str]) -> No
     ax.tick_params(labelsize=8)
 
 
-def associations_figure(associations: pd.DataFrame, analysis: str, hemisphere: str = "B") -> Figure:
+def associations_figure(associations: pd.DataFrame, analysis: str, hemisphere: str = BOTH) -> Figure:
     """Pearson correlations with their intervals, one line a score, one colour a method (the truth is black).
 
     Parameters

@@ -11,16 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
+from matplotlib.lines import Line2D
 
 from bids_hypo.report.html import data_uri
-from bids_hypo.report.mosaic import COLOURS, SAGITTAL, Mosaic, Tile
+from bids_hypo.report.mosaic import SAGITTAL, DrawnPart, Mosaic, Tile
 
 N_COLUMNS = 4
 JPEG_QUALITY = 88
 THUMBNAIL_QUALITY = 75
 THUMBNAIL_CUT = 0.18  # of the edges of the close slice
 _GAP = 0.02  # of a tile's edge
-_LEGEND = "hypothalamus left (orange), right (blue); intracranial volume (yellow); the subject's left is on the left"
+_SIDES = "the subject's left is on the left"
 
 
 def mosaic_svg(mosaic: Mosaic, title: str) -> bytes:
@@ -54,9 +55,7 @@ def mosaic_svg(mosaic: Mosaic, title: str) -> bytes:
 def _tile_svg(tile: Tile, *, column: float, row: float) -> str:
     size = tile.size_mm
     picture = data_uri(jpeg_bytes(tile.grey[::-1]), "image/jpeg")
-    paths = "".join(
-        f'<path d="{_path(lines, size)}" stroke="{COLOURS[name]}"/>' for name, lines in tile.outlines.items() if lines
-    )
+    paths = "".join(f'<path d="{_path(one.lines, size)}" stroke="{one.colour}"/>' for one in tile.outlines if one.lines)
     swap = "" if tile.panel.plane == SAGITTAL else " lr"
     ends = ("P", "A") if tile.panel.plane == SAGITTAL else ("L", "R")
     edge, base = size * 0.025, size * 0.975
@@ -86,9 +85,8 @@ def jpeg_bytes(grey: np.ndarray, *, quality: int = JPEG_QUALITY) -> bytes:
     return buffer.getvalue()
 
 
-def thumbnail_jpeg(mosaics: Sequence[Mosaic]) -> bytes:
-    """Two small pictures beside each other: a coronal slice near the middle of the hypothalamus, and the head."""
-    coronal, head = mosaics[0].tiles, mosaics[-1].tiles
+def thumbnail_jpeg(coronal: Sequence[Tile], head: Sequence[Tile]) -> bytes:
+    """Two small pictures beside each other: a coronal slice near the middle of a structure, and the head."""
     figure = Figure(figsize=(3.2, 1.6), facecolor="black")
     FigureCanvasAgg(figure)
     for k, (tile, cut) in enumerate(((coronal[len(coronal) // 2], THUMBNAIL_CUT), (head[4], 0.0))):
@@ -101,14 +99,16 @@ def thumbnail_jpeg(mosaics: Sequence[Mosaic]) -> bytes:
     return buffer.getvalue()
 
 
-def overview_png(mosaics: Sequence[Mosaic], title: str) -> bytes:
+def overview_png(mosaics: Sequence[Mosaic], title: str, parts: Sequence[DrawnPart]) -> bytes:
     """All tiles in one picture: the first row coronal from back to front, then sagittal and axial, then the head.
 
     Parameters
     ----------
     mosaics : sequence of Mosaic
-        As `bids_hypo.report.mosaic.make_mosaics` gives them.
+        Those of a structure (`bids_hypo.report.mosaic.structure_mosaics`), then that of the head.
     title : str
+    parts : sequence of DrawnPart
+        For the legend.
     """
     coronal, sagittal, axial, head = (list(m.tiles) for m in mosaics)
     rows = [coronal, sagittal + axial, head]
@@ -118,7 +118,10 @@ def overview_png(mosaics: Sequence[Mosaic], title: str) -> bytes:
     height = 1.6 / (1.6 * len(rows) + 0.2)
     for k, row in enumerate(rows):
         _draw_row(figure.add_axes((0, (len(rows) - 1 - k) * height, 1, height * 0.995)), row, line_width=1.1)
-    figure.text(0.5, 0.995, f"{title}: {_LEGEND}", color="white", fontsize=8, ha="center", va="top")
+    figure.text(0.004, 0.995, f"{title}; {_SIDES}", color="white", fontsize=8, ha="left", va="top")
+    marks = [Line2D([], [], color=part.colour, linewidth=2) for part in parts]
+    figure.legend(marks, [part.name for part in parts], loc="upper right", bbox_to_anchor=(1, 1.004), fontsize=7,
+                  ncols=len(parts), frameon=False, labelcolor="white", borderpad=0, handlelength=1)  # fmt: skip
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100, facecolor="black", pil_kwargs={"compress_level": 3},
                    metadata={"Software": None})  # fmt: skip
@@ -131,9 +134,9 @@ def _draw_row(ax: Axes, tiles: Sequence[Tile], *, line_width: float) -> None:
     ax.imshow(np.hstack([t.grey for t in tiles]), cmap="gray", vmin=0, vmax=255, origin="lower",
               interpolation="bilinear", extent=(0, size * len(tiles), 0, size))  # fmt: skip
     for k, tile in enumerate(tiles):
-        for name, lines in tile.outlines.items():
-            for line in lines:
-                ax.plot(line[:, 0] + k * size, line[:, 1], color=COLOURS[name], linewidth=line_width)
+        for outline in tile.outlines:
+            for line in outline.lines:
+                ax.plot(line[:, 0] + k * size, line[:, 1], color=outline.colour, linewidth=line_width)
     ax.set_xlim(0, size * len(tiles))
     ax.set_ylim(0, size)
     ax.set_axis_off()

@@ -15,6 +15,7 @@ TITLES: dict[str, str] = {
     quality.ASYMMETRIC: "Asymmetric",
     quality.SMALL: "Too small",
     quality.LARGE: "Too large",
+    quality.SMALL_PART: "Part missing or too small",
     quality.POSE: "Pose uncertain",
     quality.COARSE: "Outside the resolution the models were made for",
     quality.FOLDS: "Folds disagree",
@@ -33,13 +34,14 @@ TITLES: dict[str, str] = {
     quality.TABLE_CHANGED: "Table changed",
 }
 ADVICE: dict[str, str] = {
-    quality.SKULL_STRIPPED: "The hypothalamus can be judged. To normalise its volume, use the scan with its skull.",
+    quality.SKULL_STRIPPED: "The structures can be judged. To normalise their volumes, use the scan with its skull.",
     quality.ICV_CUT: "See on the whole-head slices where the image ends.",
     quality.BORDER: "See on the first and last coronal slices whether the outline is cut off.",
     quality.ASYMMETRIC: "Compare the sides on the coronal slices: one may be missed, or displaced by a lesion.",
     quality.SMALL: "See whether the outline leaves out tissue; a small brain or atrophy is a good reason too.",
-    quality.LARGE: "See whether the outline takes in the thalamus, the fornix above or the optic tract below.",
-    quality.POSE: "See whether the coronal slices cut the hypothalamus at the right place.",
+    quality.LARGE: "See whether the outline takes in a neighbour, a vessel or fluid.",
+    quality.SMALL_PART: "See in the table which part it is, and on the slices whether its tissue went to a neighbour.",
+    quality.POSE: "See whether the coronal slices cut the structure at the right place.",
     quality.COARSE: "Volumes are less certain; do not mix such scans with finer ones without a check.",
     quality.FOLDS: "The networks were not sure of this scan: follow the whole outline.",
     quality.CONTRAST: "See whether the borders can be told at all with the outlines switched off.",
@@ -53,7 +55,7 @@ ADVICE: dict[str, str] = {
     quality.UNDEFINED: "See whether they lie near the outline; fill them, or export the image again.",
     quality.TEMPLATE_SPACE: "Use the scan as the scanner made it; a copy moved to a template has another size.",
     quality.CORRECTION_FAR: "See whether the outline lies on the structure: it may be another person's, or shifted.",
-    quality.SIDES_SWAPPED: "See which side is which (1 is the person's left, 2 the right), and exchange the labels.",
+    quality.SIDES_SWAPPED: "See which number is which side in dseg.tsv, and exchange the labels.",
     quality.TABLE_CHANGED: "Run participant level again: the scan is then measured anew.",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from plotly.offline import get_plotlyjs
 from bids_hypo.bids.plausible import is_age_column
 from bids_hypo.report.group_plots import box_plots, scatter_plot, time_plot
 from bids_hypo.report.group_study import (
-    NAMES,
     SAMPLE_NAMES,
     GroupStudy,
     interval,
@@ -27,35 +27,47 @@ from bids_hypo.report.group_study import (
 from bids_hypo.report.group_text import methods_text, sensitivity_lines, software, summary_sentences
 from bids_hypo.report.html import write_page
 from bids_hypo.stats.ancova import SLOPES
-from bids_hypo.stats.table import ICV, WHOLE
+from bids_hypo.stats.table import ICV, VOLUME
 
 __all__ = ["GroupStudy", "write_group_report"]
 
 MAX_LISTED = 200
 
 
-def write_group_report(study: GroupStudy, path: Path) -> None:
-    """Write the page.
+def write_group_report(studies: Sequence[GroupStudy], path: Path) -> None:
+    """Write the page: a section for each structure, kind of image and part.
 
     Parameters
     ----------
-    study : GroupStudy
+    studies : sequence of GroupStudy
+        One at least, all of the same run.
     path : Path
         In the folder of the subjects' pages, so that links work.
     """
-    text, references = methods_text(study)
-    figures = _figures(study)
+    first = studies[0]
+    text, references = methods_text(studies)
+    sections = [_section(study, f"s{number}-" if number else "") for number, study in enumerate(studies)]
+    drawings = {name: figure for section in sections for name, (figure, _) in section["figures"].items()}
     write_page(
-        path, "group.html", study=study, groups=study.design.groups, summary=summary_sentences(study),
-        counts=_counts(study), people=_people(study), comparisons=_comparisons(study), samples=_samples(study),
-        all_three=_all_three(study), omnibus=_omnibus(study), models=_models(study, "ancova"),
-        at_sites=_models(study, "site_mixed_model"), sides=_sides(study),
-        associations=_associations(study), over_time=_over_time(study), icv_errors=_icv_errors(study),
-        power=_power(study), listed=_listed(study), not_tested=_not_tested(study), methods=text, references=references,
-        versions=software(), main=NAMES[study.main_measure], sample=SAMPLE_NAMES[study.design.primary_sample],
-        figures=figures, plotly=Markup(get_plotlyjs()),
-        drawings=Markup(_json({name: figure for name, (figure, _) in figures.items()})),
+        path, "group.html", study=first, groups=first.design.groups, sections=sections,
+        titles=list(dict.fromkeys(study.title for study in studies)), methods=text, references=references,
+        versions=software(), sample=SAMPLE_NAMES[first.design.primary_sample], people=_people(first),
+        plotly=Markup(get_plotlyjs()), drawings=Markup(_json(drawings)),
     )  # fmt: skip
+
+
+def _section(study: GroupStudy, prefix: str) -> dict[str, Any]:
+    """What the page says of one series; figures by the ids of their places, which begin with the prefix."""
+    return {
+        "prefix": prefix, "what": study.what, "summary": summary_sentences(study),
+        "remarks": (*study.problems, *study.remarks), "counts": _counts(study), "comparisons": _comparisons(study),
+        "samples": _samples(study), "all_three": _all_three(study), "omnibus": _omnibus(study),
+        "models": _models(study, "ancova"), "at_sites": _models(study, "site_mixed_model"), "sides": _sides(study),
+        "associations": _associations(study), "over_time": _over_time(study), "icv_errors": _icv_errors(study),
+        "power": _power(study), "listed": _listed(study), "not_tested": _not_tested(study),
+        "main": study.names[study.main_measure],
+        "figures": {f"{prefix}{name}": figure for name, figure in _figures(study).items()},
+    }  # fmt: skip
 
 
 def _json(figures: dict[str, go.Figure]) -> str:
@@ -74,7 +86,7 @@ def _figures(study: GroupStudy) -> dict[str, tuple[go.Figure, str]]:
     )
     found: dict[str, tuple[go.Figure | None, str]] = {
         "boxes": (box_plots(study), boxes),
-        "icv": (scatter_plot(study, ICV, WHOLE), "Hypothalamus against intracranial volume, with each group's line."),
+        "icv": (scatter_plot(study, ICV, VOLUME), f"{study.what}: volume against ICV, with each group's line."),
     }  # fmt: skip
     for age in [str(name) for name in study.table if is_age_column(str(name))][:1]:
         found["age"] = scatter_plot(study, age, main, "Age (years)"), "Volume against age, with each group's line."
@@ -112,7 +124,7 @@ def _comparisons(study: GroupStudy) -> list[dict[str, Any]]:
     for row in study.rows("comparison"):
         unit, scale, _ = unit_of(row["measure"])
         out.append({
-            "measure": NAMES[row["measure"]] + (f", {unit}" if unit != "mm³" else ""),
+            "measure": study.names[row["measure"]] + (f", {unit}" if unit != "mm³" else ""),
             "pair": f"{row['group_a']} − {row['group_b']}",
             "n": f"{int(row['n_a'])} / {int(row['n_b'])}", "a": with_sd(row, "a"), "b": with_sd(row, "b"),
             "difference": interval(row, "estimate", 1, scale), "percent": interval(row, "percent"),
@@ -135,7 +147,7 @@ def _samples(study: GroupStudy) -> list[dict[str, Any]]:
 def _all_three(study: GroupStudy) -> list[dict[str, Any]]:
     return [
         {
-            "measure": NAMES[row["measure"]], "pair": f"{row['group_a']} − {row['group_b']}",
+            "measure": study.names[row["measure"]], "pair": f"{row['group_a']} − {row['group_b']}",
             "test": row["test"], "statistic": number(row["statistic"], 2), "df": number(row["df"]),
             "p": p_text(row["p"]), "normal": f"{p_text(row['p_normal_a'])} / {p_text(row['p_normal_b'])}",
             "variance": p_text(row["p_equal_variance"]), "why": row["reason"] if row["chosen"] else "",
@@ -146,7 +158,7 @@ def _all_three(study: GroupStudy) -> list[dict[str, Any]]:
 
 def _omnibus(study: GroupStudy) -> list[dict[str, Any]]:
     return [
-        {"measure": NAMES[row["measure"]], "test": row["test"], "n": int(row["n_a"]),
+        {"measure": study.names[row["measure"]], "test": row["test"], "n": int(row["n_a"]),
          "statistic": number(row["statistic"], 2), "p": p_text(row["p"]), "holm": p_text(row["p_holm"]),
          "why": row["reason"]}
         for row in study.rows("omnibus")
@@ -159,7 +171,7 @@ def _models(study: GroupStudy, analysis: str) -> list[dict[str, Any]]:
     for row in study.rows(analysis):
         scale = unit_of(row["measure"])[1]
         out.append({
-            "measure": NAMES[row["measure"]], "pair": f"{row['group_a']} − {row['group_b']}",
+            "measure": study.names[row["measure"]], "pair": f"{row['group_a']} − {row['group_b']}",
             "by": _by(row),
             "n": f"{int(row['n_a'])} / {int(row['n_b'])}", "difference": interval(row, "estimate", 1, scale),
             "percent": interval(row, "percent"), "p": p_text(row["p"]), "holm": p_text(row["p_holm"]),
@@ -192,7 +204,7 @@ def _sides(study: GroupStudy) -> list[dict[str, Any]]:
 
 def _associations(study: GroupStudy) -> list[dict[str, Any]]:
     return [
-        {"score": row["term"], "measure": NAMES[row["measure"]], "group": row["group_a"],
+        {"score": row["term"], "measure": study.names[row["measure"]], "group": row["group_a"],
          "by": _by(row), "n": int(row["n_a"]),
          "r": interval(row, "estimate", 2), "test": row["test"], "p": p_text(row["p"]), "holm": p_text(row["p_holm"]),
          "note": row["note"] if isinstance(row["note"], str) else ""}
@@ -202,7 +214,7 @@ def _associations(study: GroupStudy) -> list[dict[str, Any]]:
 
 def _over_time(study: GroupStudy) -> list[dict[str, Any]]:
     return [
-        {"measure": NAMES[row["measure"]], "what": f"change of {row['group_a']}" if row["term"] == "years"
+        {"measure": study.names[row["measure"]], "what": f"change of {row['group_a']}" if row["term"] == "years"
          else f"{row['group_a']} against {row['group_b']}", "n": int(row["n_a"]),
          "change": interval(row, "estimate", 2), "p": p_text(row["p"]), "holm": p_text(row["p_holm"]),
          "note": row["note"]}
@@ -219,7 +231,7 @@ def _icv_errors(study: GroupStudy) -> list[dict[str, Any]]:
 
 def _power(study: GroupStudy) -> list[dict[str, Any]]:
     return [
-        {"measure": NAMES[row["measure"]], "pair": f"{row['group_a']} − {row['group_b']}",
+        {"measure": study.names[row["measure"]], "pair": f"{row['group_a']} − {row['group_b']}",
          "g": number(row["hedges_g"], 2), "power": f"{number(100 * row['power'], 0)} %",
          "needed": str(int(row["n_per_group_for_80_percent"])) if known(row["n_per_group_for_80_percent"]) else "n/a"}
         for row in study.rows("comparison")
@@ -230,17 +242,17 @@ def _listed(study: GroupStudy) -> list[dict[str, Any]]:
     """Scans to look at: outliers and flagged ones of the tested, with a link to their page."""
     tested = study.tested
     rows = tested[tested["outlier"] | tested["flagged"]].sort_values(["outlier", "scan"], ascending=[False, True])
-    return [_scan_line(row) for row in rows.head(MAX_LISTED).to_dict("records")]
+    return [_scan_line(study, row) for row in rows.head(MAX_LISTED).to_dict("records")]
 
 
-def _scan_line(row: dict) -> dict[str, Any]:
+def _scan_line(study: GroupStudy, row: dict) -> dict[str, Any]:
     flags = [*row["flags"], *(["icv_doubtful"] if row["icv_doubtful"] else [])]
     return {
         "scan": str(row["scan"]).removesuffix("_T1w"),
         "report": row["report"] if isinstance(row["report"], str) else "",
-        "group": row["group"] if isinstance(row["group"], str) else "n/a", "volume": number(row[WHOLE], 0),
+        "group": row["group"] if isinstance(row["group"], str) else "n/a", "volume": number(row[VOLUME], 0),
         "normalised": number(row["normalised_mm3"], 0), "icv": number(row[ICV] / 1000, 0),
-        "outlier": ", ".join(NAMES[m] for m in str(row["outlier_of"]).split(";")) if row["outlier"] else "",
+        "outlier": ", ".join(study.names[m] for m in str(row["outlier_of"]).split(";")) if row["outlier"] else "",
         "flags": ", ".join(flags).replace("_", " "),
     }  # fmt: skip
 
@@ -248,4 +260,4 @@ def _scan_line(row: dict) -> dict[str, Any]:
 def _not_tested(study: GroupStudy) -> list[dict[str, Any]]:
     """Scans that take no part in the tests between groups, and why."""
     rows = study.table[~study.table["tested"]].sort_values("scan")
-    return [_scan_line(row) | {"why": row["not_tested"]} for row in rows.head(MAX_LISTED).to_dict("records")]
+    return [_scan_line(study, row) | {"why": row["not_tested"]} for row in rows.head(MAX_LISTED).to_dict("records")]

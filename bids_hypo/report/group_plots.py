@@ -17,17 +17,17 @@ from plotly.subplots import make_subplots
 from scipy import stats
 
 from bids_hypo.image.volume import write_bytes
-from bids_hypo.report.group_study import NAMES, GroupStudy, unit_of
+from bids_hypo.report.group_study import GroupStudy, unit_of
 from bids_hypo.report.html import NO_FORMULAS, png_bytes
 from bids_hypo.stats.longitudinal import choose_repeated
-from bids_hypo.stats.table import ICV, NORMALISED, WHOLE
+from bids_hypo.stats.table import ICV, NORMALISED, VOLUME
 from bids_hypo.untrusted import visible
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; controls are always the blue.
 CONTROL_COLOUR = "#0072B2"
 CASE_COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
-BOXED = (NORMALISED, WHOLE, ICV)
+BOXED = (NORMALISED, VOLUME, ICV)
 _PALE = "rgba(0,0,0,0.03)"
 _FONT = {"family": 'system-ui, "Segoe UI", Arial, sans-serif', "size": 13}
 
@@ -39,9 +39,9 @@ def colours(study: GroupStudy) -> dict[str, str]:
     return cases | {groups.control: CONTROL_COLOUR}
 
 
-def title_of(measure: str) -> str:
+def title_of(study: GroupStudy, measure: str) -> str:
     """Axis title: what it is and its unit."""
-    name = NAMES.get(measure, measure)
+    name = study.names.get(measure, measure)
     return f"{name[0].upper()}{name[1:]} ({unit_of(measure)[0]})"
 
 
@@ -65,7 +65,7 @@ def hover(rows: pd.DataFrame, measure: str) -> list[str]:
 def box_plots(study: GroupStudy) -> go.Figure:
     """Box plots with mean, median and every participant's point; outliers as crosses outside the boxes."""
     measures = [m for m in BOXED if study.tested[m].notna().any()]
-    figure = make_subplots(cols=len(measures), subplot_titles=[title_of(m) for m in measures])
+    figure = make_subplots(cols=len(measures), subplot_titles=[title_of(study, m) for m in measures])
     for column, measure in enumerate(measures, start=1):
         scale = unit_of(measure)[1]
         for k, (name, colour) in enumerate(colours(study).items()):
@@ -127,8 +127,8 @@ def scatter_plot(study: GroupStudy, x: str, y: str, x_title: str | None = None) 
         if ends:
             figure.add_trace(go.Scatter(x=ends[0], y=ends[1], mode="lines", line={"color": colour, "width": 1.5},
                                         legendgroup=plain(name), showlegend=False, hoverinfo="skip"))  # fmt: skip
-    figure.update_xaxes(title=plain(x_title or title_of(x)))
-    figure.update_yaxes(title=title_of(y))
+    figure.update_xaxes(title=plain(x_title or title_of(study, x)))
+    figure.update_yaxes(title=title_of(study, y))
     return _styled(figure, 400)
 
 
@@ -159,7 +159,7 @@ def time_plot(study: GroupStudy) -> go.Figure | None:
         ))  # fmt: skip
         shown.add(name)
     figure.update_xaxes(title="Years since the first session")
-    figure.update_yaxes(title=f"{NAMES[measure][0].upper()}{NAMES[measure][1:]}, % of first")
+    figure.update_yaxes(title=f"{title_of(study, measure).rpartition(' (')[0]}, % of first")
     return _styled(figure, 400)
 
 
@@ -173,21 +173,29 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
     return figure
 
 
-def write_figures(study: GroupStudy, folder: Path) -> None:
-    """Write the box plots and the scatter of volume against ICV as SVG and PNG, for a paper."""
+def write_figures(study: GroupStudy, folder: Path, *, alone: bool) -> None:
+    """Write the box plots and the scatter of volume against ICV as SVG and PNG, for a paper.
+
+    Parameters
+    ----------
+    study : GroupStudy
+    folder : Path
+    alone : bool
+        Whether it is the only series of the run; else the names of the files say which it is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(NO_FORMULAS):
-        _write_figures(study, folder)
+        _write_figures(study, folder, "" if alone else f"_{study.key}")
 
 
-def _write_figures(study: GroupStudy, folder: Path) -> None:
-    drawings = {"group_boxes": draw_boxes(study), "group_icv": _draw_scatter(study, ICV, WHOLE)}
+def _write_figures(study: GroupStudy, folder: Path, suffix: str) -> None:
+    drawings = {"group_boxes": draw_boxes(study), "group_icv": _draw_scatter(study, ICV, VOLUME)}
     if "age" in study.table:
         drawings["group_age"] = _draw_scatter(study, "age", study.main_measure)
     for name, figure in drawings.items():
         if figure is not None:
-            write_bytes(folder / f"{name}.png", png_bytes(figure, dpi=200))
-            write_bytes(folder / f"{name}.svg", _svg(figure))
+            write_bytes(folder / f"{name}{suffix}.png", png_bytes(figure, dpi=200))
+            write_bytes(folder / f"{name}{suffix}.svg", _svg(figure))
 
 
 def draw_boxes(study: GroupStudy) -> Figure:
@@ -210,7 +218,7 @@ def draw_boxes(study: GroupStudy) -> Figure:
             out = _of_group(study.tested.drop(study.sample.index), name, measure)[measure] * scale
             axis.plot([place] * len(out), out, "x", color=colour, markersize=6)
         axis.set_xticks(range(len(palette)), list(palette))
-        axis.set_ylabel(title_of(measure))
+        axis.set_ylabel(title_of(study, measure))
         axis.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -229,7 +237,7 @@ def _draw_scatter(study: GroupStudy, x: str, y: str) -> Figure | None:
         ends = _line(across, up)
         if ends:
             axis.plot(*ends, color=colour, linewidth=1.3)
-    axis.set(xlabel="Age (years)" if x == "age" else title_of(x), ylabel=title_of(y))
+    axis.set(xlabel="Age (years)" if x == "age" else title_of(study, x), ylabel=title_of(study, y))
     axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     return figure

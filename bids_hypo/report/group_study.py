@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from bids_hypo.bids.entities import PLAIN_SUFFIX
 from bids_hypo.stats.analysis import Design
-from bids_hypo.stats.table import NORMALISED, WHOLE
+from bids_hypo.stats.table import ASYMMETRY, HARMONISED, ICV, NORMALISED, RESIDUAL, VOLUME
+from bids_hypo.structures import WHOLE
 
-NAMES: dict[str, str] = {
-    "normalised_mm3": "normalised hypothalamus",
-    "hypothalamus_mm3": "hypothalamus",
-    "residual_mm3": "hypothalamus, residual",
-    "harmonised_mm3": "hypothalamus without the site's part",
-    "left_mm3": "left hypothalamus",
-    "right_mm3": "right hypothalamus",
-    "icv_mm3": "intracranial volume",
-    "asymmetry_percent": "left − right",
-    "left_mm3 - right_mm3": "left − right",
-}
 SAMPLE_NAMES: dict[str, str] = {
     "all": "all tested scans",
     "no_outliers": "scans without outliers",
@@ -38,6 +30,8 @@ class GroupStudy:
     ----------
     name : str
         Of the dataset.
+    structure, title, part, image : str
+        What was measured on which kind of image: name, name in texts, ``whole`` or a kind of part, BIDS suffix.
     group_column : str
     design : Design
     table : DataFrame
@@ -53,6 +47,10 @@ class GroupStudy:
     """
 
     name: str
+    structure: str
+    title: str
+    part: str
+    image: str
     group_column: str
     design: Design
     table: pd.DataFrame
@@ -63,6 +61,34 @@ class GroupStudy:
     rated: bool
     remarks: tuple[str, ...]
     problems: tuple[str, ...]
+
+    @property
+    def what(self) -> str:
+        """What was measured, in words: ``thalamus on FLAIR``, ``hypothalamus, mammillary body``."""
+        part = "" if self.part == WHOLE else f", {self.part}"
+        return f"{self.title}{part}" + ("" if self.image == PLAIN_SUFFIX else f" on {self.image}")
+
+    @property
+    def key(self) -> str:
+        """The same for names of files: letters, digits and dashes."""
+        parts = [self.structure, *([self.part] if self.part != WHOLE else []),
+                 *([self.image] if self.image != PLAIN_SUFFIX else [])]  # fmt: skip
+        return "-".join(re.sub("[^0-9A-Za-z]+", "", text.title() if " " in text else text) for text in parts)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the measures are called in texts."""
+        return {
+            NORMALISED: f"normalised {self.what}",
+            VOLUME: self.what,
+            RESIDUAL: f"{self.what}, residual",
+            HARMONISED: f"{self.what} without the site's part",
+            "left_mm3": f"left {self.what}",
+            "right_mm3": f"right {self.what}",
+            ICV: "intracranial volume",
+            ASYMMETRY: "left − right",
+            "left_mm3 - right_mm3": "left − right",
+        }
 
     @property
     def tested(self) -> pd.DataFrame:
@@ -78,7 +104,7 @@ class GroupStudy:
     @property
     def main_measure(self) -> str:
         """Normalised volume where it can be compared, else the plain one."""
-        return NORMALISED if self.rows("comparison", measure=NORMALISED) else WHOLE
+        return NORMALISED if self.rows("comparison", measure=NORMALISED) else VOLUME
 
     def rows(self, analysis: str, *, sample: str | None = None, chosen: bool = True, **fields: Any) -> list[dict]:
         """Rows of the statistics with these values; of the primary sample and the chosen tests unless told."""

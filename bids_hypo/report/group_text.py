@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from bids_hypo import __version__
-from bids_hypo.report.group_study import NAMES, GroupStudy, interval, known, number, p_phrase, unit_of
+from bids_hypo.bids.entities import PLAIN_SUFFIX
+from bids_hypo.report.group_study import GroupStudy, interval, known, number, p_phrase, unit_of
 from bids_hypo.report.references import REFERENCES, listed
 from bids_hypo.stats.compare import MANN_WHITNEY
 from bids_hypo.stats.results import ALPHA
 
+_FIRST = "that of the first session; within a session scans without quality flags and the lowest run came first"
 LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "pingouin", "plotly", "matplotlib")
 
 
@@ -34,15 +36,15 @@ def _comparison_sentence(study: GroupStudy, row: dict) -> str:
     groups = [f"{number(row[f'{centre}_{s}'] * scale, digits)} {unit} in {row[f'group_{s}']} (n = {int(row[f'n_{s}'])})"
               for s in ("a", "b")]  # fmt: skip
     text = (
-        f"The {NAMES[row['measure']]} was {number(abs(row['percent']), 1)} % {smaller} in {row['group_a']} than in "
-        f"{row['group_b']}{how}: {centre} {groups[0]} against {groups[1]}; 95 % interval of the difference "
+        f"The {study.names[row['measure']]} was {number(abs(row['percent']), 1)} % {smaller} in {row['group_a']} than "
+        f"in {row['group_b']}{how}: {centre} {groups[0]} against {groups[1]}; 95 % interval of the difference "
         f"{number(row['percent_low'])} to {number(row['percent_high'])} %, {row['test']}, {p_phrase(row['p'])}"
         f" ({p_phrase(row['p_holm'])} after Holm's correction). {_verdict(row)}"
     )
     adjusted = study.rows("ancova", measure=row["measure"], group_a=row["group_a"], group_b=row["group_b"])
     if adjusted and isinstance(adjusted[0]["adjusted_for"], str):
         by = adjusted[0]
-        covariates = _listed(str(by["adjusted_for"]).split("; "))
+        covariates = _listed(str(by["adjusted_for"]).split("; "), study.names)
         text += f" With {covariates} held equal, the difference was {number(by['percent'])} % ({p_phrase(by['p'])})."
     return text
 
@@ -55,9 +57,9 @@ def _verdict(row: dict) -> str:
     return "This is compatible with no difference; the interval says which differences the data cannot rule out."
 
 
-def _listed(items: list[str]) -> str:
-    names = [NAMES.get(item, item) for item in items]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _listed(items: list[str], names: Mapping[str, str] | None = None) -> str:
+    words = [(names or {}).get(item, item) for item in items]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def software() -> dict[str, str]:
@@ -71,26 +73,53 @@ def software() -> dict[str, str]:
     return out
 
 
-def methods_text(study: GroupStudy) -> tuple[str, list[str]]:
-    """Text for the methods section of a paper, and its references in the order of their numbers."""
+def methods_text(studies: Sequence[GroupStudy]) -> tuple[str, list[str]]:
+    """Text for the methods section of a paper, and its references in the order of their numbers.
+
+    Parameters
+    ----------
+    studies : sequence of GroupStudy
+        All series of a run; what holds for all of them is told of the first.
+    """
     numbers: dict[str, int] = {}
     sentences = []
-    for text, keys in _methods(study):
+    for text, keys in [*_measured(studies), *_methods(studies[0], alone=len(studies) == 1)]:
         cited = [numbers.setdefault(key, len(numbers) + 1) for key in keys]
         mark = f" [{', '.join(map(str, cited))}]" if cited else ""
         sentences.append(text.rstrip(".") + mark + ".")
     return " ".join(sentences), [listed(REFERENCES[key]) for key in numbers]
 
 
-def _methods(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
-    groups, statistics = study.design.groups, study.statistics
-    models = sorted({m for m in study.tested["models"].dropna() if m})
+def _measured(studies: Sequence[GroupStudy]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What was measured, and who was compared."""
+    models = sorted({m for study in studies for m in study.tested["models"].dropna() if m})
     by = f" (models: {' / '.join(models)})" if models else ""
-    yield f"Hypothalamus and intracranial volume (ICV) were measured with bids_hypo {__version__}{by}", ()
+    titles = _listed(list(dict.fromkeys(study.title for study in studies)))
+    what = f"{titles[0].upper()}{titles[1:]}"
+    yield f"{what} and intracranial volume (ICV) were measured with bids_hypo {__version__}{by}", ()
+    counted = {study.image: _n_of_groups(study) for study in studies}
+    if len({study.image for study in studies}) == len({_n_of_groups(study) for study in studies}) == 1:
+        image, numbers = next(iter(counted.items()))
+        yield f"Groups were compared with one {_image_words(image)} scan per participant ({numbers}), {_FIRST}", ()
+        return
+    each = "; ".join(f"{study.what}, {_image_words(study.image)} ({_n_of_groups(study)})" for study in studies)
+    yield (
+        f"Groups were compared with one scan per participant for each structure and kind of image ({each}), {_FIRST}",
+        (),
+    )
+
+
+def _n_of_groups(study: GroupStudy) -> str:
     n = study.tested["group"].value_counts()
-    numbers = ", ".join(f"{name}: {int(n.get(name, 0))}" for name in groups.all)
-    yield (f"Groups were compared with one T1-weighted scan per participant ({numbers}), that of the first session; "
-           "within a session scans without quality flags and the lowest run came first"), ()  # fmt: skip
+    return ", ".join(f"{name}: {int(n.get(name, 0))}" for name in study.design.groups.all)
+
+
+def _image_words(image: str) -> str:
+    return "T1-weighted" if image == PLAIN_SUFFIX else image
+
+
+def _methods(study: GroupStudy, *, alone: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
+    statistics = study.statistics
     if study.mean_icv_mm3 is not None:
         yield ("Volumes were normalised as V / ICV × mean ICV of the controls "
                f"({number(study.mean_icv_mm3 / 1000)} cm³); the residual method with the slope among the controls was "
@@ -105,8 +134,9 @@ def _methods(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
                "Fieller) and as Hodges-Lehmann estimates for rank tests; effect sizes are Hedges' g"), (
             "fieller1954", "hodges1963", "hedges1981")  # fmt: skip
     yield from _models(study)
-    yield ("p values are two-sided; they were corrected for the number of tests of each analysis by Holm's method and "
-           "as false discovery rate"), ("holm1979", "benjamini1995")  # fmt: skip
+    family = "" if alone else " of one structure (and kind of image and part), not across structures"
+    yield (f"p values are two-sided; they were corrected for the number of tests of each analysis{family} by Holm's "
+           "method and as false discovery rate"), ("holm1979", "benjamini1995")  # fmt: skip
     drawing = ("bids_hypo", "plotly", "matplotlib")
     versions = ", ".join(f"{name} {number}" for name, number in software().items() if name not in drawing)
     yield f"Computations used {versions}", ("virtanen2020", "seabold2010", "vallat2018")
@@ -120,7 +150,7 @@ def _exclusions(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "Scans with quality flags were left out", ()
     if study.design.outlier_rule == "iqr":
         number_of = ", ".join(f"{row.group}: {row.outliers}" for row in counts.itertuples())
-        yield ("Scans whose hypothalamus, ICV or normalised volume lay outside [Q1 − 1.5 IQR, Q3 + 1.5 IQR] of their "
+        yield (f"Scans whose {study.title}, ICV or normalised volume lay outside [Q1 − 1.5 IQR, Q3 + 1.5 IQR] of their "
                f"group were set aside as outliers ({number_of})"), ("vernikouskaya2023",)  # fmt: skip
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bids_hypo.report.flag_texts import describe_flags
 from bids_hypo.report.html import write_page
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of volumes on the list: its key, its heading, and how many digits are shown."""
+
+    key: str
+    heading: str
+    digits: int = 0
 
 
 @dataclass(frozen=True)
@@ -19,7 +28,8 @@ class IndexEntry:
     name, source_file : str
     report, thumbnail : str or None
         Addresses relative to the page.
-    left_mm3, right_mm3, hypothalamus_mm3, icv_mm3 : float or None
+    volumes : mapping of str to float
+        What is listed of it, by the keys of the columns.
     flags : tuple of str
     manual : bool
         Whether the volumes were counted in a mask that a person corrected.
@@ -29,21 +39,21 @@ class IndexEntry:
     source_file: str
     report: str | None
     thumbnail: str | None
-    left_mm3: float | None
-    right_mm3: float | None
-    hypothalamus_mm3: float | None
-    icv_mm3: float | None
+    volumes: Mapping[str, float]
     flags: tuple[str, ...]
     manual: bool
 
 
-def write_index_page(path: Path, entries: Sequence[IndexEntry], *, dataset: str, n_failed: int) -> None:
+def write_index_page(
+    path: Path, entries: Sequence[IndexEntry], columns: Sequence[Column], *, dataset: str, n_failed: int
+) -> None:
     """Write the list; flagged scans come first, then by name.
 
     Parameters
     ----------
     path : Path
     entries : sequence of IndexEntry
+    columns : sequence of Column
     dataset : str
         Name of the dataset; ratings in the browser are kept under it.
     n_failed : int
@@ -51,20 +61,15 @@ def write_index_page(path: Path, entries: Sequence[IndexEntry], *, dataset: str,
     """
     ordered = sorted(entries, key=lambda e: (-len(e.flags), e.name))
     rows = [
-        {"entry": entry, "flags": describe_flags(entry.flags), "ratio": _ratio(entry)} for entry in ordered
+        {"entry": e, "flags": describe_flags(e.flags), "values": [e.volumes.get(column.key) for column in columns]}
+        for e in ordered
     ]
     write_page(
         path,
         "index.html",
         dataset=dataset,
         rows=rows,
+        columns=columns,
         n_flagged=sum(bool(e.flags) for e in entries),
         n_failed=n_failed,
     )
-
-
-def _ratio(entry: IndexEntry) -> float | None:
-    """Hypothalamus in thousandths of the ICV."""
-    if entry.icv_mm3 is None or entry.hypothalamus_mm3 is None:
-        return None
-    return 1000.0 * entry.hypothalamus_mm3 / entry.icv_mm3

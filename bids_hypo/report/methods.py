@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-from bids_hypo.models.bundle import ModelBundle
+from bids_hypo.bids.entities import T1_SUFFIXES
+from bids_hypo.models.bundle import HEAD, ModelBundle
 from bids_hypo.report.references import REFERENCES, bibtex, listed
 from bids_hypo.untrusted import markdown, visible
 
+_T1 = "T1-weighted"
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}",
                          "^": r"\textasciicircum{}", "³": r"\textsuperscript{3}"})  # fmt: skip
 
@@ -82,27 +83,55 @@ def _paragraphs(recorded: Recorded, cite: Callable[[str], str], plain: Callable[
     version = " or ".join(_versions(recorded.records)) or "of an unknown version"
     doi = f" (doi:{recorded.doi})" if recorded.doi else ""
     opening = plain(
-        f"Volumes of the hypothalamus and the intracranial volume (ICV) were measured with bids_hypo {version} on "
-        f"{_count(len(recorded.records), 'T1-weighted scan')} of {_count(recorded.n_subjects, 'subject')} of the "
+        f"Volumes of the {_titles(recorded)} and the intracranial volume (ICV) were measured with bids_hypo {version} "
+        f"on {_images(recorded)} of {_count(recorded.n_subjects, 'subject')} of the "
         f'dataset "{recorded.dataset}"{doi}, organised as BIDS '
     )
     parts = [opening, cite("gorgolewski2016"), plain(". "), *_steps(recorded, cite, plain)]
     return ["".join(parts), plain(_models_and_settings(recorded)), plain(_exceptions(recorded))]
 
 
+def _titles(recorded: Recorded) -> str:
+    """What was measured, in words."""
+    entries = (entry for record in recorded.records for entry in record.get("Structures", {}).values())
+    titles = list(dict.fromkeys(str(entry.get("Title")) for entry in entries)) or ["structures"]
+    return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])}, the {titles[-1]}"
+
+
+def _images(recorded: Recorded) -> str:
+    """How many images of which kinds."""
+    kinds = Counter(_kind(record) for record in recorded.records)
+    return " and ".join(_count(n, f"{kind} {'scan' if kind == _T1 else 'image'}") for kind, n in kinds.items())
+
+
+def _kind(record: Mapping[str, Any]) -> str:
+    """The kind of the image that a record is about, by the name of its source."""
+    sources = record.get("Sources") or [""]
+    suffix = str(sources[0]).partition(".")[0].rpartition("_")[2]
+    return _T1 if suffix in ("", *T1_SUFFIXES) else suffix
+
+
 def _steps(recorded: Recorded, cite: Callable[[str], str], plain: Callable[[str], str]) -> list[str]:
-    """How the volumes are found; how the models were trained only where they are the shipped ones."""
-    anatomy, hypothalamus = (_bundle_of(recorded, role) for role in ("anatomy", "hypothalamus"))
-    parts = ["A network ", *_architecture(anatomy), "labelled the intracranial volume and coarse structures. "]
-    if anatomy is not None and _is_shipped(anatomy):
-        parts += ["It was trained on images synthesised from label maps ", _Cited("billot2023"), ". "]
-    parts += ["The centroids of the structures gave the rigid pose of the head ", _Cited("umeyama1991"),
-              ". In that pose a second network ", *_architecture(hypothalamus),
-              "outlined the left and right hypothalamus on coronal slices, as in earlier work ",
-              _Cited("vernikouskaya2023"), ". "]  # fmt: skip
-    if hypothalamus is not None and _is_shipped(hypothalamus):
-        parts += ["It was trained on automatic labels, made by a published network ", _Cited("billot2020"),
-                  ", and not on outlines drawn by hand. "]  # fmt: skip
+    """How the volumes are found, as far as the models that are at hand and the records tell."""
+    parts: list[str] = []
+    heads = [b for b in recorded.bundles if b.structure is None and _bundle_of(recorded, b.name) is not None]
+    measuring = [bundle for bundle in heads if bundle.measures_icv and bundle.role == HEAD]
+    locators = [bundle for bundle in heads if bundle.role == HEAD and bundle not in measuring]
+    nobody: list[ModelBundle | None] = [] if locators else [None]
+    for bundle in [*measuring, *(() if measuring else nobody)]:
+        parts += ["A network ", *_architecture(bundle), "labelled the intracranial volume and coarse structures. ",
+                  *_told(bundle.methods if bundle else "")]  # fmt: skip
+    for bundle in locators:
+        parts += ["On images that are not T1-weighted a network ", *_architecture(bundle),
+                  "labelled coarse structures. ",
+                  *_told(bundle.methods)]  # fmt: skip
+    parts += ["The centroids of the structures gave the rigid pose of the head ", _Cited("umeyama1991"), ". "]
+    described: dict[str, str] = {}
+    for record in recorded.records:
+        described |= {name: str(entry.get("Methods", "")) for name, entry in record.get("Structures", {}).items()}
+    for number, (name, methods) in enumerate(described.items()):
+        parts += [f"In that pose {'a second' if not number else 'another'} network ",
+                  *_architecture(_bundle_of(recorded, name)), *_told(methods)]  # fmt: skip
     if any("icv" in record.get("Models", {}) for record in recorded.records):
         parts += ["The ICV was outlined by a network of its own. "]
     parts += ["The probabilities were brought back to the grid of the scan. ",
@@ -110,6 +139,15 @@ def _steps(recorded: Recorded, cite: Callable[[str], str], plain: Callable[[str]
               "Computation rests on NumPy ", _Cited("harris2020"), " and SciPy ", _Cited("virtanen2020"),
               "."]  # fmt: skip
     return [cite(part) if isinstance(part, _Cited) else plain(part) for part in parts]
+
+
+def _told(methods: str) -> list[str]:
+    """The sentences of a bundle, with its references (``[@key]``) as far as we know them."""
+    if not methods:
+        return []
+    pieces = re.split(r"\[@([\w-]+)\]", methods)
+    parts = [_Cited(text) if number % 2 and text in REFERENCES else text for number, text in enumerate(pieces)]
+    return [*parts, " " if methods.endswith(".") else ". "]
 
 
 class _Cited(str):
@@ -128,14 +166,10 @@ def _architecture(bundle: ModelBundle | None) -> list[str]:
 
 
 def _bundle_of(recorded: Recorded, role: str) -> ModelBundle | None:
-    """The model of a role, if it is at hand and all scans were made with it."""
-    used = {str(r.get("Models", {}).get(role, {}).get("WeightsSHA256", "")).lower() for r in recorded.records}
+    """The model of a structure or of the head, if it is at hand and all scans that have it were made with it."""
+    models = (record.get("Models", {}).get(role) for record in recorded.records)
+    used = {str(model.get("WeightsSHA256", "")).lower() for model in models if isinstance(model, dict)}
     return next((b for b in recorded.bundles if used == {b.weights_sha256.lower()}), None)
-
-
-def _is_shipped(bundle: ModelBundle) -> bool:
-    place = resources.files("bids_hypo") / "bundles" / bundle.folder.name
-    return Path(str(place)).resolve() == bundle.folder.resolve()
 
 
 def _versions(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -158,16 +192,18 @@ def _models_and_settings(recorded: Recorded) -> str:
 
 
 def _passes(recorded: Recorded) -> str:
-    """What was averaged for the outline of the hypothalamus."""
+    """What was averaged for the outlines."""
     n_scans = len(recorded.records)
     n_fast = sum(bool(record.get("Settings", {}).get("Fast")) for record in recorded.records)
     fast_mode = "delineated in fast mode, by one network on the image as it is"
     if n_fast == n_scans:
         return f"All scans were {fast_mode}"
-    bundle = _bundle_of(recorded, "hypothalamus")
+    used = {name for record in recorded.records for name in record.get("Structures", {})}
+    counts = {name: len(bundle.weights) for name in used if (bundle := _bundle_of(recorded, name)) is not None}
+    several = {n for n in counts.values() if n > 1}
     usual = "Probabilities were averaged with those of the mirrored image"
-    if bundle is not None and len(bundle.weights) > 1:
-        n = len(bundle.weights)
+    if several:
+        n = " or ".join(map(str, sorted(several)))
         usual = f"The probabilities of {n} networks were averaged, every other one of which saw the mirrored image"
     return f"{usual}; {n_fast} of {_count(n_scans, 'scan')} were {fast_mode}" if n_fast else usual
 

@@ -1,26 +1,65 @@
-"""Mosaics: slices through the hypothalamus and the head, each a grey picture and a layer of outlines over it."""
+"""Mosaics: slices through a structure and the head, each a grey picture and a layer of outlines over it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 from skimage.measure import approximate_polygon, find_contours
 
 from bids_hypo.image.grid import Grid, Shape, apply_affine, bounding_box, box_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
+from bids_hypo.report.cutting import cut_box, grey_levels, grey_window, near_spline, sample_linear, sample_spline
+from bids_hypo.structures import Structure
 
-LEFT, RIGHT, ICV = "left", "right", "icv"
-COLOURS = {LEFT: "#E69F00", RIGHT: "#56B4E9", ICV: "#F0E442"}  # safe for colour-blind readers (Okabe and Ito)
+ICV_KEY, ICV_NAME, ICV_COLOUR = "icv", "intracranial volume", "#F0E442"
 SAGITTAL, CORONAL, AXIAL = 0, 1, 2
-CLOSE_MM, CLOSE_SPACING_MM = 40.0, 0.22
+CLOSE_STEPS = 182  # pixels of a close slice
 FAR_MM, FAR_SPACING_MM = 220.0, 1.1
+_AROUND_MM = 14.0  # beyond the corner of a slice: the border of a spline is not used
 _FRONT_AND_BACK_MM = 1.0  # a slice beyond each end, to see that nothing is left out
 _TOLERANCE_SHARE = 0.25  # of a pixel: how far an outline may be simplified
 _NO_AXES = np.eye(3)
+
+
+@dataclass(frozen=True)
+class DrawnPart:
+    """What is outlined.
+
+    Attributes
+    ----------
+    key : str
+        Short and unique.
+    name : str
+        For people.
+    colour : str
+        ``#rrggbb``.
+    mask : Volume
+        Its box, 0 to 1.
+    """
+
+    key: str
+    name: str
+    colour: str
+    mask: Volume
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The outline of a part in a slice.
+
+    Attributes
+    ----------
+    key, colour : str
+    lines : list of (M, 2) float
+        Closed: mm from the left and from the bottom of the tile.
+    """
+
+    key: str
+    colour: str
+    lines: list[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -51,15 +90,14 @@ class Tile:
     grey : (N, N) uint8
         First row at the bottom (superior is up, anterior is up on axial slices), the subject's left on the left,
         anterior on the right of sagittal slices.
-    outlines : dict of str to list of (M, 2) float
-        For each structure its closed outlines: mm from the left and from the bottom of the tile.
+    outlines : tuple of Outline
     size_mm : float
         Edge of the tile.
     """
 
     panel: Panel
     grey: np.ndarray
-    outlines: dict[str, list[np.ndarray]]
+    outlines: tuple[Outline, ...]
     size_mm: float
 
 
@@ -78,59 +116,78 @@ class Mosaic:
     tiles: tuple[Tile, ...]
 
 
-def make_mosaics(volume: Volume, parts: Mapping[str, Volume], axes: np.ndarray = _NO_AXES) -> list[Mosaic]:
-    """Cut and outline the slices of a scan.
+def structure_mosaics(
+    volume: Volume, parts: Sequence[DrawnPart], size_mm: float, axes: np.ndarray = _NO_AXES
+) -> list[Mosaic]:
+    """Cut and outline slices through a structure.
 
     Parameters
     ----------
     volume : Volume
         The scan on its own grid.
-    parts : mapping of str to Volume
-        By `structures`; at least one voxel of the hypothalamus.
+    parts : sequence of DrawnPart
+        By `drawn_parts`; with at least one voxel.
+    size_mm : float
+        Edge of the tiles.
     axes : (3, 3) float
         Columns are the head's right, anterior and superior directions in RAS; the scanner's if they are not known.
 
     Returns
     -------
     list of Mosaic
-        Coronal, sagittal and axial through the hypothalamus, then the head.
+        Coronal, sagittal and axial.
     """
-    sides, head = {side: parts[side] for side in (LEFT, RIGHT)}, parts[ICV]
-    near = _near_panels(list(sides.values()), axes)
-    curve = _spline(volume, near[0][1][0].centre_mm)
-    close = [(name, [_tile(curve, sides, p, axes) for p in panels]) for name, panels in near]
-    centre = head.grid.centre_mm() if head.data.any() else volume.grid.centre_mm()
-    far = [_tile(volume, {ICV: head}, p, axes, size_mm=FAR_MM, spacing_mm=FAR_SPACING_MM)
+    spacing_mm = size_mm / CLOSE_STEPS
+    panels = _near_panels(voxels_mm(parts) @ axes, axes)
+    curve = near_spline(volume, panels[0][1][0].centre_mm, size_mm / np.sqrt(2) + _AROUND_MM)
+    tiles = {
+        name: [_tile(lambda grid: sample_spline(curve, grid), parts, p, axes, size_mm, spacing_mm) for p in of_plane]
+        for name, of_plane in panels
+    }
+    window = grey_window([_middle(grey) for some in tiles.values() for _, grey, _ in some], (3, 99.5))
+    return [Mosaic(name, tuple(_finish(t, window, size_mm) for t in some)) for name, some in tiles.items()]
+
+
+def head_mosaic(volume: Volume, parts: Sequence[DrawnPart], axes: np.ndarray = _NO_AXES) -> Mosaic:
+    """Cut slices through the head and outline parts in them; see `structure_mosaics`."""
+    inside = [part.mask for part in parts if part.mask.data.any()]
+    centre = (inside[0] if inside else volume).grid.centre_mm()
+    far = [_tile(lambda grid: sample_linear(volume, grid), parts, p, axes, FAR_MM, FAR_SPACING_MM)
            for p in _far_panels(centre, axes)]  # fmt: skip
-    near_range = _range([_middle(grey) for _, tiles in close for _, grey, _ in tiles], (3, 99.5))
-    far_range = _range([grey for _, grey, _ in far], (0.5, 99.7))
-    mosaics = [Mosaic(name, tuple(_finish(t, near_range, CLOSE_MM) for t in tiles)) for name, tiles in close]
-    return [*mosaics, Mosaic("head", tuple(_finish(t, far_range, FAR_MM) for t in far))]
+    window = grey_window([grey for _, grey, _ in far], (0.5, 99.7))
+    return Mosaic("head", tuple(_finish(t, window, FAR_MM) for t in far))
 
 
-def structures(labels: np.ndarray, icv: np.ndarray, affine: np.ndarray) -> dict[str, Volume]:
-    """The masks of a scan, each cut out as a volume of its own, so that resampling it costs little.
+def drawn_parts(structure: Structure, labels: np.ndarray, affine: np.ndarray) -> list[DrawnPart]:
+    """The parts of a structure, each cut out as a volume of its own, so that resampling it costs little.
 
     Parameters
     ----------
+    structure : Structure
     labels : (X, Y, Z) int
-        1 left, 2 right hypothalamus.
-    icv : (X, Y, Z) bool
+        Numbers of its parts.
     affine : (4, 4) float, voxel to RAS mm
 
     Returns
     -------
-    dict of str to Volume
-        ``left``, ``right``, ``icv``; a mask without voxels is a small empty volume.
+    list of DrawnPart
+        The mask of a part without voxels is a small empty volume.
     """
-    near = _cut(Volume(labels, affine), bounding_box(labels))
-    whole = Volume(icv, affine)
-    return {LEFT: _in_box(near, near.data == 1), RIGHT: _in_box(near, near.data == 2), ICV: _in_box(whole, icv)}
+    near = cut_box(Volume(labels, affine), bounding_box(labels))
+    return [
+        DrawnPart(part.abbreviation, part.name, part.color, _in_box(near, near.data == part.index))
+        for part in structure.parts
+    ]
 
 
-def voxels_mm(sides: Sequence[Volume]) -> np.ndarray:
-    """Centres of the voxels of `structures`: (n, 3) float, RAS mm."""
-    return np.concatenate([apply_affine(side.affine, np.argwhere(side.data)) for side in sides])
+def drawn_icv(icv: np.ndarray, affine: np.ndarray) -> DrawnPart:
+    """The intracranial volume, cut out: (X, Y, Z) bool with its affine."""
+    return DrawnPart(ICV_KEY, ICV_NAME, ICV_COLOUR, _in_box(Volume(icv, affine), icv))
+
+
+def voxels_mm(parts: Sequence[DrawnPart]) -> np.ndarray:
+    """Centres of the voxels of parts: (n, 3) float, RAS mm."""
+    return np.concatenate([apply_affine(part.mask.affine, np.argwhere(part.mask.data)) for part in parts])
 
 
 def _in_box(volume: Volume, mask: np.ndarray) -> Volume:
@@ -138,20 +195,14 @@ def _in_box(volume: Volume, mask: np.ndarray) -> Volume:
     box = bounding_box(mask)
     if box[0].stop == 0:
         return Volume(np.zeros((2, 2, 2), np.float32), volume.affine)
-    found = _cut(Volume(mask, volume.affine), box)
+    found = cut_box(Volume(mask, volume.affine), box)
     affine = found.affine.copy()
     affine[:3, 3] = apply_affine(affine, np.full(3, -2))
     return Volume(np.pad(found.data.astype(np.float32), 2), affine)
 
 
-def _cut(volume: Volume, box: tuple[slice, ...]) -> Volume:
-    affine = volume.affine.copy()
-    affine[:3, 3] = apply_affine(volume.affine, np.array([s.start for s in box]))
-    return Volume(volume.data[box], affine)
-
-
-def _near_panels(sides: Sequence[Volume], axes: np.ndarray) -> list[tuple[str, list[Panel]]]:
-    points = voxels_mm(sides) @ axes
+def _near_panels(points: np.ndarray, axes: np.ndarray) -> list[tuple[str, list[Panel]]]:
+    """Slices through voxels that are given in the head's frame."""
     centre = (points.min(axis=0) + points.max(axis=0)) / 2
     back, front = points[:, 1].min() - _FRONT_AND_BACK_MM, points[:, 1].max() + _FRONT_AND_BACK_MM
     lateral = np.percentile(np.abs(points[:, 0] - centre[0]), [35, 80])
@@ -181,30 +232,17 @@ def _panel(centre: np.ndarray, plane: int, step_mm: float, axes: np.ndarray) -> 
     return Panel(plane, axes @ (centre + np.eye(3)[plane] * step_mm), where)
 
 
-def _spline(volume: Volume, centre_mm: np.ndarray) -> Volume:
-    """Cubic spline coefficients of the surroundings of the hypothalamus: smooth slices at little cost."""
-    radius = CLOSE_MM / np.sqrt(2) + 14.0
-    index = apply_affine(np.linalg.inv(volume.affine), centre_mm)
-    reach = radius / volume.grid.voxel_sizes_mm
-    low = np.clip(np.floor(index - reach), 0, None).astype(int)
-    high = np.minimum(np.ceil(index + reach).astype(int) + 1, volume.data.shape)
-    near = _cut(volume, tuple(slice(a, b) for a, b in zip(low, high, strict=True)))
-    return Volume(ndimage.spline_filter(near.data.astype(np.float32), order=3, output=np.float32), near.affine)
-
-
 def _tile(
-    source: Volume, parts: Mapping[str, Volume], panel: Panel, axes: np.ndarray, *, size_mm: float = CLOSE_MM,
-    spacing_mm: float = CLOSE_SPACING_MM,
-) -> tuple[Panel, np.ndarray, dict[str, list[np.ndarray]]]:  # fmt: skip
-    """Slice and outlines; near slices come from spline coefficients, those of the head from the image itself."""
+    cut: Callable[[Grid], np.ndarray], parts: Sequence[DrawnPart], panel: Panel, axes: np.ndarray, size_mm: float,
+    spacing_mm: float,
+) -> tuple[Panel, np.ndarray, tuple[Outline, ...]]:  # fmt: skip
+    """A slice of the image, by a function that samples it on a grid, and the outlines in it."""
     grid = _slice_grid(panel, axes, size_mm, spacing_mm)
-    matrix = np.linalg.inv(source.affine) @ grid.affine
-    order = 3 if size_mm == CLOSE_MM else 1
-    values = ndimage.affine_transform(
-        source.data, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=order, prefilter=False
+    outlines = tuple(
+        Outline(part.key, part.colour, outlines_of(resample(part.mask, grid).data.squeeze(), spacing_mm))
+        for part in parts
     )
-    outlines = {name: outlines_of(resample(part, grid).data.squeeze(), spacing_mm) for name, part in parts.items()}
-    return panel, values.squeeze().T, outlines
+    return panel, cut(grid).squeeze().T, outlines
 
 
 def _slice_grid(panel: Panel, axes: np.ndarray, size_mm: float, spacing_mm: float) -> Grid:
@@ -240,18 +278,6 @@ def _middle(picture: np.ndarray) -> np.ndarray:
     return picture[edge:-edge, edge:-edge]
 
 
-def _range(pictures: Sequence[np.ndarray], percentiles: tuple[float, float]) -> tuple[float, float]:
-    values = np.concatenate([p[p > 0] for p in pictures])
-    if not values.size:
-        return 0.0, 1.0
-    low, high = np.percentile(values, percentiles)
-    return float(low), float(max(high, low + 1e-6))
-
-
-def _finish(
-    tile: tuple[Panel, np.ndarray, dict[str, list[np.ndarray]]], window: tuple[float, float], size_mm: float
-) -> Tile:
+def _finish(tile: tuple[Panel, np.ndarray, tuple[Outline, ...]], window: tuple[float, float], size_mm: float) -> Tile:
     panel, values, outlines = tile
-    low, high = window
-    grey = np.clip((values - low) / (high - low), 0, 1) * 255
-    return Tile(panel, np.round(grey).astype(np.uint8), outlines, size_mm)
+    return Tile(panel, grey_levels(values, window), outlines, size_mm)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
+
+from bids_hypo.structures import BOTH, ICV, LEFT, MIDLINE, RIGHT, WHOLE, Published
 
 MIN_SCANS = 5  # below that, a rank says nothing
 _MAX_TICKS = 200
 
 
 @dataclass(frozen=True)
-class Published:
+class Norm:
     """A published mean and standard deviation, in the unit of the measure."""
 
     mean: float
@@ -26,34 +28,68 @@ class Measure:
 
     Attributes
     ----------
-    key : str
-        Column of the table of all scans.
     row : tuple of str
-        Structure and hemisphere in the table of one scan.
+        Structure, part and hemisphere in the table of one scan.
     title, unit : str
     per_unit : float
-        What a value of the column is divided by to be shown.
+        What a value of the table is divided by to be shown.
     digits : int
-    published : Published or None
+    published : Norm or None
     """
 
-    key: str
-    row: tuple[str, str]
+    row: tuple[str, str, str | None]
     title: str
     unit: str
     per_unit: float
     digits: int
-    published: Published | None
+    published: Norm | None
 
 
-# Vernikouskaya 2023 (doi:10.1038/s41598-023-48649-6): 107 controls after removal of outliers; ICV of 112 controls.
-SOURCE = "107 controls (ICV: 112) of Vernikouskaya et al. 2023, 1.5 T, mean ± 2 SD"
-MEASURES: tuple[Measure, ...] = (
-    Measure("hypothalamus_mm3", ("hypothalamus", "B"), "Hypothalamus, both", "mm³", 1.0, 1, Published(852.0, 77.0)),
-    Measure("left_mm3", ("hypothalamus", "L"), "Left hypothalamus", "mm³", 1.0, 1, None),
-    Measure("right_mm3", ("hypothalamus", "R"), "Right hypothalamus", "mm³", 1.0, 1, None),
-    Measure("icv_mm3", ("ICV", "B"), "Intracranial volume", "cm³", 1000.0, 0, Published(1532.0, 139.0)),
-)
+ICV_MEASURE = Measure((ICV, WHOLE, BOTH), "Intracranial volume", "cm³", 1000.0, 0, None)
+_SIDES = {LEFT: "left", RIGHT: "right", MIDLINE: "midline"}
+
+
+def measures_of(
+    structure: str, title: str, rows: Iterable[tuple[str, str | None]], published: Iterable[Published]
+) -> list[Measure]:
+    """The numbers of a structure: the whole, its sides, its parts.
+
+    Parameters
+    ----------
+    structure, title : str
+    rows : iterable of (str, str or None)
+        Part and hemisphere of each row of the table of a scan.
+    published : iterable of Published
+    """
+    norms = {(one.part, one.hemisphere): Norm(one.mean_mm3, one.sd_mm3) for one in published}
+    ordered = sorted(dict.fromkeys(rows), key=lambda row: (row[0] != WHOLE, row[1] != BOTH))
+    name = title[:1].upper() + title[1:]
+    several = (WHOLE, LEFT) in ordered
+    return [
+        Measure((structure, part, side), _title(name, part, side, several=several), "mm³", 1.0, 1,
+                norms.get((part, side or BOTH)))
+        for part, side in ordered
+    ]  # fmt: skip
+
+
+def _title(name: str, part: str, side: str | None, *, several: bool) -> str:
+    if part == WHOLE and side == BOTH:
+        return f"{name}, both" if several else name
+    if part == WHOLE:
+        return f"{_SIDES.get(side or '', '').capitalize()} {name[0].lower()}{name[1:]}"
+    return f"{part[:1].upper()}{part[1:]}{f', {_SIDES[side]}' if side in _SIDES else ''}"
+
+
+def icv_measure(published: Iterable[Published]) -> Measure:
+    """The intracranial volume with its published values, in cm3."""
+    per_unit = ICV_MEASURE.per_unit
+    norm = next((Norm(one.mean_mm3 / per_unit, one.sd_mm3 / per_unit) for one in published), None)
+    return replace(ICV_MEASURE, published=norm)
+
+
+def sources_of(published: Iterable[Published]) -> str:
+    """Of whom the published values are, and where they stand."""
+    return "; ".join(dict.fromkeys(f"{one.people} of {one.source}" for one in published))
 
 
 @dataclass(frozen=True)
@@ -112,7 +148,7 @@ def place_value(measure: Measure, value: float | None, all_values: Sequence[floa
     ----------
     measure : Measure
     value : float or None
-        As in the column, or None.
+        As in the table, or None.
     all_values : sequence of float
         The column of all scans, this one included; NaN where it was not measured.
     """

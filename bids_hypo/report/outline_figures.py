@@ -14,7 +14,8 @@ from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
 
 TRUTH_COLOUR, FOUND_COLOUR = "#F0E442", "#56B4E9"
-_WIDTH_MM, _SPACING_MM = 44.0, 0.4
+_LEAST_WIDTH_MM, _MARGIN_MM = 44.0, 10.0
+_VOXELS = 110  # along an edge of a slice
 _N_CORONAL = 4
 _TITLE_INCH = 0.26
 _SAGITTAL, _CORONAL, _AXIAL = 0, 1, 2
@@ -49,15 +50,13 @@ def outline_figure(cases: Sequence[OutlineCase]) -> Figure:
     Returns
     -------
     Figure
-        Truth yellow, prediction blue; the subject's left is on the left.
+        Truth yellow, prediction blue; wide enough for both, 44 mm at least; the subject's left is on the left.
     """
     n = _N_CORONAL + 3
     figure = Figure(figsize=(2.0 * n, (2.0 + _TITLE_INCH) * len(cases)), facecolor="black")
     panels = figure.subplots(len(cases), n, squeeze=False)
     share = _TITLE_INCH / (2.0 + _TITLE_INCH)
-    figure.subplots_adjust(
-        left=0, right=1, top=1 - share / len(cases), bottom=0, wspace=0.01, hspace=_TITLE_INCH / 2.0
-    )
+    figure.subplots_adjust(left=0, right=1, top=1 - share / len(cases), bottom=0, wspace=0.01, hspace=_TITLE_INCH / 2.0)
     for row, case in zip(panels, cases, strict=True):
         _draw_row(row, case)
         row[0].set_title(case.title, color="white", fontsize=10, loc="left", pad=3, x=0.02)
@@ -69,14 +68,15 @@ def _slices(case: OutlineCase) -> list[Grid]:
     centre = points.mean(axis=0)
     back, front = np.percentile(points[:, 1], [8, 92])
     at = [(_CORONAL, y) for y in np.linspace(back, front, _N_CORONAL)]
-    at += [(_SAGITTAL, centre[0] - 4.0), (_SAGITTAL, centre[0] + 4.0), (_AXIAL, centre[2])]
+    aside = float(np.median(np.abs(points[:, 0] - centre[0])))
+    at += [(_SAGITTAL, centre[0] - aside), (_SAGITTAL, centre[0] + aside), (_AXIAL, centre[2])]
+    width = max(_LEAST_WIDTH_MM, float((points.max(axis=0) - points.min(axis=0)).max()) + 2 * _MARGIN_MM)
     grids = []
     for normal, position in at:
         middle = centre.copy()
         middle[normal] = position
-        n = round(_WIDTH_MM / _SPACING_MM)
-        shape = as_shape(1 if k == normal else n for k in range(3))
-        grids.append(box_grid(middle, np.eye(3), shape, np.full(3, _SPACING_MM)))
+        shape = as_shape(1 if k == normal else _VOXELS for k in range(3))
+        grids.append(box_grid(middle, np.eye(3), shape, np.full(3, width / _VOXELS)))
     return grids
 
 

@@ -14,18 +14,50 @@ from markupsafe import Markup
 
 from bids_hypo.report.flag_texts import describe_flags
 from bids_hypo.report.html import write_page
-from bids_hypo.report.norms import SOURCE, Place
+from bids_hypo.report.norms import Place
 from bids_hypo.report.safe_svg import safe_svg
 from bids_hypo.report.surface import viewer_script
+from bids_hypo.structures import WHOLE
 
 _log = logging.getLogger(__name__)
 
 MOSAICS: dict[str, str] = {
-    "coronal": "Coronal slices through the hypothalamus, from back to front",
+    "coronal": "Coronal slices, from back to front",
     "sagittal": "Sagittal slices, from left to right",
     "axial": "Axial slices, from below to above",
-    "head": "Intracranial outline on the whole head",
 }
+
+
+@dataclass(frozen=True)
+class StructureView:
+    """What a page shows of a structure in a scan.
+
+    Attributes
+    ----------
+    name, title : str
+    colours : sequence of (str, str)
+        Colour and name of each part.
+    view_mm : float
+        Edge of the slices.
+    flags : sequence of str
+    places : sequence of Place
+    published : str
+        Where the published values come from; empty if there are none.
+    mosaics : mapping of str to bytes
+        SVG of each key of `MOSAICS`, without those that are not as they were drawn.
+    surface : bytes or None
+        Packed meshes.
+    """
+
+    name: str
+    title: str
+    colours: Sequence[tuple[str, str]]
+    view_mm: float
+    flags: Sequence[str]
+    places: Sequence[Place]
+    published: str
+    mosaics: Mapping[str, bytes]
+    surface: bytes | None
 
 
 @dataclass(frozen=True)
@@ -36,17 +68,19 @@ class ScanView:
     ----------
     name : str
     source_file : str
-        Path of the T1w image in its dataset.
+        Path of the image in its dataset.
     rows : sequence of mapping
-        The table of volumes: structure, hemisphere, volume_mm3, volume_sd_mm3 (None for n/a).
+        The table of volumes: structure, part, hemisphere, volume_mm3, volume_sd_mm3 (None for n/a).
     flags : sequence of str
+        Of all structures and of the ICV.
     record : mapping
         JSON of the table: models, device, seconds, corrections ...
-    places : sequence of Place
-    mosaics : mapping of str to bytes
-        SVG of each key of `MOSAICS`, without those that are not as they were drawn.
-    surface : bytes or None
-        Packed meshes.
+    structures : sequence of StructureView
+    icv : Place or None
+        None where the ICV is not measured.
+    icv_published : str
+    head : bytes or None
+        SVG of the head; None if it is not as it was drawn.
     """
 
     name: str
@@ -54,9 +88,10 @@ class ScanView:
     rows: Sequence[Mapping[str, Any]]
     flags: Sequence[str]
     record: Mapping[str, Any]
-    places: Sequence[Place]
-    mosaics: Mapping[str, bytes]
-    surface: bytes | None
+    structures: Sequence[StructureView]
+    icv: Place | None
+    icv_published: str
+    head: bytes | None
 
 
 def write_scan_page(path: Path, views: Sequence[ScanView], *, dataset: str, index: str | None) -> None:
@@ -72,7 +107,7 @@ def write_scan_page(path: Path, views: Sequence[ScanView], *, dataset: str, inde
     index : str or None
         Address of the page that lists all scans.
     """
-    script = viewer_script() if any(v.surface for v in views) else None
+    script = viewer_script() if any(one.surface for view in views for one in view.structures) else None
     write_page(
         path,
         "scan.html",
@@ -82,20 +117,21 @@ def write_scan_page(path: Path, views: Sequence[ScanView], *, dataset: str, inde
         index=index,
         scans=[_context(view) for view in views],
         viewer=None if script is None else _base64(script),
-        norm_source=SOURCE,
+        titles=list(dict.fromkeys(one.title for view in views for one in view.structures)),
+        colours=list(dict.fromkeys(pair for view in views for one in view.structures for pair in one.colours)),
     )
 
 
 def _context(view: ScanView) -> dict[str, Any]:
-    mosaics = {title: _mosaic(view, key) for key, title in MOSAICS.items()}
+    head = _drawn(view.name, "head", view.head)
     return {
         "name": view.name,
         "source_file": view.source_file,
-        "flags": describe_flags(view.flags),
-        "volumes": [_volume(place, view) for place in view.places],
-        "mosaics": [(title, svg) for title, svg in mosaics.items() if svg is not None],
-        "not_shown": [title for title, svg in mosaics.items() if svg is None],
-        "surface": None if view.surface is None else _base64(view.surface),
+        "flags": [(flag, _whose(flag.key, view)) for flag in describe_flags(view.flags)],
+        "structures": [_structure(one, view) for one in view.structures],
+        "icv": None if view.icv is None else _volume(view.icv, view),
+        "icv_published": view.icv_published,
+        "head": head,
         "posed": "HeadAxes" in view.record,
         "manual": bool(view.record.get("Manual", False)),
         "edited": [entry["File"] for entry in view.record.get("Edited", {}).values()],
@@ -104,13 +140,33 @@ def _context(view: ScanView) -> dict[str, Any]:
     }
 
 
-def _mosaic(view: ScanView, key: str) -> Markup | None:
-    if key not in view.mosaics:
+def _whose(flag: str, view: ScanView) -> str:
+    """Which of several structures a flag is of; empty where it is of all of them, or of the ICV."""
+    titles = [one.title for one in view.structures if flag in one.flags]
+    return ", ".join(titles) if 0 < len(titles) < len(view.structures) else ""
+
+
+def _structure(one: StructureView, view: ScanView) -> dict[str, Any]:
+    mosaics = {title: _drawn(view.name, key, one.mosaics.get(key)) for key, title in MOSAICS.items()}
+    return {
+        "name": one.name,
+        "title": one.title,
+        "view_cm": f"{one.view_mm / 10:g}",
+        "volumes": [_volume(place, view) for place in one.places],
+        "published": one.published,
+        "mosaics": [(title, svg) for title, svg in mosaics.items() if svg is not None],
+        "not_shown": [title for title, svg in mosaics.items() if svg is None],
+        "surface": None if one.surface is None else _base64(one.surface),
+    }
+
+
+def _drawn(name: str, key: str, svg: bytes | None) -> Markup | None:
+    if svg is None:
         return None
     try:
-        return safe_svg(view.mosaics[key])
+        return safe_svg(svg)
     except ValueError as error:
-        _log.warning("%s: its %s figure is not shown: %s, which no figure of ours has.", view.name, key, error)
+        _log.warning("%s: its %s figure is not shown: %s, which no figure of ours has.", name, key, error)
         return None
 
 
@@ -119,7 +175,8 @@ def _volume(place: Place, view: ScanView) -> dict[str, Any]:
     per_unit = place.measure.per_unit
 
     def find(rows: Sequence[Mapping[str, Any]], column: str) -> float | None:
-        found = next((r[column] for r in rows if (r["structure"], r["hemisphere"]) == place.measure.row), None)
+        keys = ((row["structure"], row.get("part", WHOLE), row["hemisphere"], row[column]) for row in rows)
+        found = next((value for *key, value in keys if tuple(key) == place.measure.row), None)
         return None if found is None else float(found) / per_unit
 
     return {
@@ -152,17 +209,18 @@ def what_was_done(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 def image_numbers(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The measures of image quality as pairs of heading and text; empty for outputs of older versions."""
     titles = {
-        "contrast": "Contrast around the hypothalamus",
-        "contrast_to_noise": "Contrast to noise there",
         "ghosting": "Ghosts in the air",
         "removed_share": "Share of the ICV's border that is blank",
     }
     found = record.get("ImageQuality", {})
-    return [
-        (title, "cannot be measured" if found[key] is None else f"{found[key]:.3g}")
-        for key, title in titles.items()
-        if key in found
+    around = [
+        (f"{what} around the {entry.get('Title', name)}", entry[key])
+        for name, entry in record.get("Structures", {}).items()
+        for key, what in (("Contrast", "Contrast"), ("ContrastToNoise", "Contrast to noise"))
+        if key in entry
     ]
+    of_image = [(title, found[key]) for key, title in titles.items() if key in found]
+    return [(title, "cannot be measured" if value is None else f"{value:.3g}") for title, value in around + of_image]
 
 
 def _base64(payload: bytes) -> str:

@@ -1,10 +1,10 @@
-"""The hypothalamus inside a translucent intracranial surface, as meshes that a browser can turn."""
+"""A structure inside a translucent intracranial surface, as meshes that a browser can turn."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -16,11 +16,12 @@ from skimage.measure import marching_cubes
 from bids_hypo.image.grid import Grid, apply_affine, as_shape, box_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
-from bids_hypo.report.mosaic import COLOURS, ICV, LEFT, RIGHT
+from bids_hypo.report.mosaic import ICV_KEY, DrawnPart
 
 # Coarse on purpose: a few thousand triangles turn smoothly on a laptop without a graphics card.
-SPACING_MM = {LEFT: 0.8, RIGHT: 0.8, ICV: 5.0}
-_SMOOTH_SD = {LEFT: 0.6, RIGHT: 0.6, ICV: 0.7}  # in steps of the mesh's grid; takes the steps of the voxels away
+FAR_SPACING_MM = 5.0
+STEPS = 50  # of the grid of a structure's mesh, along the edge of its slices on the page
+_SMOOTH_SD, _FAR_SMOOTH_SD = 0.6, 0.7  # in steps of the mesh's grid; takes the steps of the voxels away
 _SCRIPT_FOLDERS = ("_assets/js", "plotting/data/js")  # newer and older releases of nilearn
 _SCRIPT_PATTERN = ("plotly-gl3d", ".min.js")
 
@@ -31,33 +32,44 @@ class Mesh:
 
     Attributes
     ----------
+    name, colour : str
     vertices_mm : (N, 3) float, RAS mm
     faces : (M, 3) int
         Indices of vertices.
     """
 
+    name: str
+    colour: str
     vertices_mm: np.ndarray
     faces: np.ndarray
 
 
-def make_meshes(parts: Mapping[str, Volume]) -> dict[str, Mesh]:
-    """Surfaces of both halves of the hypothalamus and of the intracranial volume.
+def make_meshes(parts: Sequence[DrawnPart], view_mm: float) -> dict[str, Mesh]:
+    """Surfaces of the parts of a structure and of the intracranial volume.
 
     Parameters
     ----------
-    parts : mapping of str to Volume
-        By `bids_hypo.report.mosaic.structures`.
+    parts : sequence of DrawnPart
+    view_mm : float
+        Edge of the structure's slices, which says how finely it is drawn.
 
     Returns
     -------
     dict of str to Mesh
-        ``left``, ``right``, ``icv``; without those that are empty.
+        By the keys of the parts; without those that are empty.
     """
-    found = {name: part_mesh(part, SPACING_MM[name], _SMOOTH_SD[name]) for name, part in parts.items()}
-    return {name: mesh for name, mesh in found.items() if mesh is not None}
+    found = {}
+    for part in parts:
+        far = part.key == ICV_KEY
+        surface = part_mesh(
+            part.mask, FAR_SPACING_MM if far else view_mm / STEPS, _FAR_SMOOTH_SD if far else _SMOOTH_SD
+        )
+        if surface is not None:
+            found[part.key] = Mesh(part.name, part.colour, *surface)
+    return found
 
 
-def part_mesh(part: Volume, spacing_mm: float, smooth_sd: float) -> Mesh | None:
+def part_mesh(part: Volume, spacing_mm: float, smooth_sd: float) -> tuple[np.ndarray, np.ndarray] | None:
     """Surface of a mask by marching cubes on a grid of its own; None if there is nothing to draw.
 
     Parameters
@@ -68,13 +80,18 @@ def part_mesh(part: Volume, spacing_mm: float, smooth_sd: float) -> Mesh | None:
         Of the grid that the surface is drawn on.
     smooth_sd : float
         Gaussian before drawing, in steps of that grid.
+
+    Returns
+    -------
+    vertices_mm : (N, 3) float, RAS mm
+    faces : (M, 3) int
     """
     grid = _around(part, spacing_mm)
     values = ndimage.gaussian_filter(resample(part, grid).data, smooth_sd)
     if values.max() <= 0.5:
         return None
     vertices, faces, _, _ = marching_cubes(values, 0.5)
-    return Mesh(apply_affine(grid.affine, vertices), faces.astype(int))
+    return apply_affine(grid.affine, vertices), faces.astype(int)
 
 
 def _around(part: Volume, spacing_mm: float) -> Grid:
@@ -87,14 +104,15 @@ def _around(part: Volume, spacing_mm: float) -> Grid:
 
 
 def pack_meshes(meshes: dict[str, Mesh]) -> bytes:
-    """Meshes as compressed JSON: vertices in tenths of a millimetre, and the colour of each."""
+    """Meshes as compressed JSON: vertices in tenths of a millimetre, and name and colour of each."""
     content = {
-        name: {
-            "colour": COLOURS[name],
+        key: {
+            "name": mesh.name,
+            "colour": mesh.colour,
             "tenths": np.round(mesh.vertices_mm * 10).astype(int).T.tolist(),
             "faces": mesh.faces.T.tolist(),
         }
-        for name, mesh in meshes.items()
+        for key, mesh in meshes.items()
     }
     return gzip.compress(json.dumps(content, separators=(",", ":")).encode(), compresslevel=9, mtime=0)
 

@@ -21,11 +21,11 @@ from bids_hypo.stats.table import (
     FURTHER_SCANS,
     HARMONISED,
     ICV,
-    MEASURES,
     NORMALISED,
     RESIDUAL,
     SIDES,
-    WHOLE,
+    TESTED_MEASURES,
+    VOLUME,
     samples,
 )
 
@@ -91,7 +91,7 @@ def analyse(table: pd.DataFrame, design: Design) -> pd.DataFrame:
 def followed(table: pd.DataFrame) -> pd.DataFrame:
     """Scans for the analysis over time, with ``outlier`` as it is meant there.
 
-    A hypothalamus that has shrunk must not be an outlier for that: a later scan is one only by its ICV, which does not
+    A structure that has shrunk must not be an outlier for that: a later scan is one only by its ICV, which does not
     change, or if the person's tested scan is one.
     """
     people = table.loc[table["tested"] & table["outlier"], "participant_id"]
@@ -109,7 +109,7 @@ def measurable(sample: pd.DataFrame, measure: str, names: Iterable[str]) -> dict
 def _across(sample: pd.DataFrame, design: Design) -> list[TestResult]:
     """Everything that takes one scan a person."""
     groups, rows = design.groups, []
-    for measure in MEASURES:
+    for measure in TESTED_MEASURES:
         values = measurable(sample, measure, groups.all)
         if len(values) > 2:
             rows += compare_many(values, measure)
@@ -120,7 +120,7 @@ def _across(sample: pd.DataFrame, design: Design) -> list[TestResult]:
                     rows += _icv_error(values, (a, b))
     rows += _linear_models(sample, design)
     for name in groups.all:
-        both = sample[sample["group"] == name]
+        both = sample[sample["group"] == name].dropna(subset=list(SIDES))  # there may be no sides
         if len(both) >= SMALLEST_GROUP:
             rows += left_against_right(both[SIDES[0]].to_numpy(float), both[SIDES[1]].to_numpy(float), name)
     rows += _associations(sample, design)
@@ -140,7 +140,7 @@ def _icv_error(values: dict[str, np.ndarray], pair: tuple[str, str]) -> list[Tes
 
 
 def _linear_models(sample: pd.DataFrame, design: Design) -> list[TestResult]:
-    adjusted = [(NORMALISED, ()), (WHOLE, ()), (RESIDUAL, ()), (ASYMMETRY, ()), (WHOLE, (ICV,)),
+    adjusted = [(NORMALISED, ()), (VOLUME, ()), (RESIDUAL, ()), (ASYMMETRY, ()), (VOLUME, (ICV,)),
                 *((side, (ICV,)) for side in SIDES)]  # fmt: skip
     rows = []
     for pair in design.groups.pairs:
@@ -158,11 +158,11 @@ def _associations(sample: pd.DataFrame, design: Design) -> list[TestResult]:
     for group in design.groups.cases:
         for score in design.scores:
             covariates = [c for c in design.covariates if c != score]
-            for measure in (NORMALISED, WHOLE):
+            for measure in (NORMALISED, VOLUME):
                 if sample.loc[sample["group"] == group, measure].notna().any():
                     rows += associate(sample, measure, score, group, covariates)
             if sample.loc[sample["group"] == group, ICV].notna().any():
-                rows += associate(sample, WHOLE, score, group, [*covariates, ICV])
+                rows += associate(sample, VOLUME, score, group, [*covariates, ICV])
     return rows
 
 
@@ -170,7 +170,7 @@ def _through_time(repeated: pd.DataFrame, design: Design) -> list[TestResult]:
     if repeated.empty:
         return []
     groups, rows = design.groups, []
-    for measure in (NORMALISED, WHOLE, *SIDES, ICV):
+    for measure in (NORMALISED, VOLUME, *SIDES, ICV):
         rows += change_over_time(repeated, measure, groups.cases, groups.control, design.covariates)
     return rows
 
@@ -185,7 +185,7 @@ def harmonise(table: pd.DataFrame, design: Design) -> pd.DataFrame:
         return table
     pair = design.groups.pairs[0]
     tested = table[table["tested"]]
-    measure = NORMALISED if len(measurable(tested, NORMALISED, pair)) == len(pair) else WHOLE
+    measure = NORMALISED if len(measurable(tested, NORMALISED, pair)) == len(pair) else VOLUME
     covariates = [c for c in design.covariates if c != design.site]
     _, offsets = site_model(tested, measure, pair, covariates, design.site)
     return table.assign(**{HARMONISED: table[measure] - table[design.site].map(offsets).astype(float)})
@@ -205,7 +205,7 @@ def undone(statistics: pd.DataFrame, table: pd.DataFrame, design: Design) -> lis
     rows = statistics[statistics["primary"].astype(bool)]
     out: list[str] = []
     for a, b in design.groups.pairs:
-        pair = rows[(rows["group_a"] == a) & (rows["group_b"] == b) & rows["measure"].isin([NORMALISED, WHOLE])]
+        pair = rows[(rows["group_a"] == a) & (rows["group_b"] == b) & rows["measure"].isin([NORMALISED, VOLUME])]
         done = set(pair["analysis"])
         if "comparison" not in done:
             out.append(f"{a} and {b} are not compared: without outliers a group has fewer than {SMALLEST_GROUP} scans.")

@@ -64,9 +64,7 @@ def ancova(table: pd.DataFrame, measure: str, pair: tuple[str, str], covariates:
     return sorted(rows, key=lambda r: r.term != GROUP_TERM)
 
 
-def complete(
-    table: pd.DataFrame, measure: str, pair: tuple[str, str], columns: Sequence[str]
-) -> pd.DataFrame | None:
+def complete(table: pd.DataFrame, measure: str, pair: tuple[str, str], columns: Sequence[str]) -> pd.DataFrame | None:
     """Rows of two groups without missing values; None if a group has fewer than two, or nothing varies."""
     wanted = list(dict.fromkeys([measure, *columns]))
     data = table[table["group"].isin(pair)].dropna(subset=wanted)

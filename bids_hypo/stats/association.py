@@ -18,9 +18,7 @@ from bids_hypo.stats.table import design_matrix
 PEARSON, SPEARMAN = "partial Pearson correlation", "partial Spearman correlation"
 
 
-def associate(
-    table: pd.DataFrame, measure: str, score: str, group: str, covariates: Sequence[str]
-) -> list[TestResult]:
+def associate(table: pd.DataFrame, measure: str, score: str, group: str, covariates: Sequence[str]) -> list[TestResult]:
     """Partial correlation of a measure with a clinical score within one group.
 
     Parameters

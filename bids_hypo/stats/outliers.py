@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bids_hypo.stats.table import ICV, NORMALISED, WHOLE
+from bids_hypo.stats.table import ICV, NORMALISED, VOLUME
 
-OUTLIER_MEASURES = (WHOLE, ICV, NORMALISED)
+OUTLIER_MEASURES = (VOLUME, ICV, NORMALISED)
 MAX_ICV_ERROR = 0.05
 MIN_GROUP = 4
 _WHISKER = 1.5
@@ -26,7 +26,7 @@ def iqr_bounds(values: Sequence[float] | np.ndarray | pd.Series) -> tuple[float,
 
 
 def mark_outliers(table: pd.DataFrame, rule: str) -> pd.DataFrame:
-    """Mark outliers of hypothalamus, ICV or normalised volume within each group.
+    """Mark outliers of the volume, the ICV or the normalised volume within each group.
 
     Parameters
     ----------

@@ -62,6 +62,11 @@ class TestResult:
     note: str | None = None
 
 
+SERIES_COLUMNS: dict[str, str] = {
+    "structure": "Structure, as in the tables of volumes",
+    "image": "Kind of image that it was measured on: T1w (UNIT1 too), or another BIDS suffix",
+    "part": "whole, or the kind of part",
+}
 COLUMNS: dict[str, str] = {
     "analysis": "What was asked: comparison (two groups), omnibus (three or more groups), ancova, ancova_covariate, "
     "site_mixed_model, asymmetry (left against right), association (with a clinical score), longitudinal, "
@@ -98,7 +103,8 @@ COLUMNS: dict[str, str] = {
     "df": "Degrees of freedom",
     "df_denominator": "Degrees of freedom of the denominator of F",
     "p": "p value, two-sided, not corrected",
-    "p_holm": "p value corrected for its family by Holm: the chosen tests of one analysis in one sample",
+    "p_holm": "p value corrected for its family by Holm: the chosen tests of one analysis in one sample, of one "
+    "structure on one kind of image, of the whole or one part",
     "p_fdr": "p value corrected for its family by Benjamini and Hochberg (false discovery rate)",
     "p_normal_a": "Shapiro-Wilk test of the first group (omnibus: the smallest p of all groups; ancova: residuals)",
     "p_normal_b": "Shapiro-Wilk test of the second group",

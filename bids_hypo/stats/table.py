@@ -10,14 +10,14 @@ import pandas as pd
 from scipy import stats
 
 SIDES = ("left_mm3", "right_mm3")
-WHOLE = "hypothalamus_mm3"
+VOLUME = "volume_mm3"
 ICV = "icv_mm3"
 NORMALISED = "normalised_mm3"
 RESIDUAL = "residual_mm3"
 ASYMMETRY = "asymmetry_percent"
 HARMONISED = "harmonised_mm3"
 FURTHER_SCANS = ("later session", "another scan of the session")
-MEASURES = (NORMALISED, WHOLE, RESIDUAL, *SIDES, ICV, ASYMMETRY)
+TESTED_MEASURES = (NORMALISED, VOLUME, RESIDUAL, *SIDES, ICV, ASYMMETRY)
 
 
 def normalise(table: pd.DataFrame, controls: pd.Series) -> tuple[pd.DataFrame, float | None]:
@@ -26,7 +26,7 @@ def normalise(table: pd.DataFrame, controls: pd.Series) -> tuple[pd.DataFrame, f
     Parameters
     ----------
     table : DataFrame
-        With hypothalamus_mm3, left_mm3, right_mm3 and icv_mm3 (NaN where not measurable).
+        With volume_mm3, left_mm3, right_mm3 (NaN where there are no sides) and icv_mm3 (NaN where not measurable).
     controls : Series of bool
         The scans of the controls that give the mean ICV.
 
@@ -44,12 +44,12 @@ def normalise(table: pd.DataFrame, controls: pd.Series) -> tuple[pd.DataFrame, f
     mean_icv = float(usable[ICV].mean()) if len(usable) else np.nan
     slope = np.nan
     if len(usable) >= 3 and usable[ICV].nunique() > 1:
-        slope = float(stats.linregress(usable[ICV], usable[WHOLE]).slope)
+        slope = float(stats.linregress(usable[ICV], usable[VOLUME]).slope)
     left, right = (table[side] for side in SIDES)
     out = table.assign(
-        ratio=table[WHOLE] / table[ICV],
-        normalised_mm3=table[WHOLE] / table[ICV] * mean_icv,
-        residual_mm3=table[WHOLE] - slope * (table[ICV] - mean_icv),
+        ratio=table[VOLUME] / table[ICV],
+        normalised_mm3=table[VOLUME] / table[ICV] * mean_icv,
+        residual_mm3=table[VOLUME] - slope * (table[ICV] - mean_icv),
         asymmetry_percent=100 * (left - right) / ((left + right) / 2),
     )
     return out, (mean_icv if len(usable) else None)

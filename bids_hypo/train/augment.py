@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import ndimage
 
 from bids_hypo.train.deform import random_affine, smooth_field
+from bids_hypo.train.settings import Augmentation
 
 
 def random_sampling(
@@ -15,7 +14,7 @@ def random_sampling(
     step: np.ndarray,
     store_shape: tuple[int, ...],
     store_mm: float,
-    options: dict[str, float],
+    options: Augmentation,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Where the voxels of a network grid lie in a stored region, after a random affine and elastic deformation.
@@ -29,8 +28,7 @@ def random_sampling(
     store_shape : (3,) int
     store_mm : float
         Size of a stored voxel.
-    options : dict
-        ``max_rotation_deg``, ``scale_sd``, ``max_shear``, ``max_shift_mm``, ``elastic_mm``; what is absent is 0.
+    options : Augmentation
     rng : numpy Generator
 
     Returns
@@ -40,17 +38,17 @@ def random_sampling(
     """
     affine = random_affine(
         rng,
-        max_rotation_deg=options.get("max_rotation_deg", 0.0),
-        scale_sd=options.get("scale_sd", 0.0),
-        max_shear=options.get("max_shear", 0.0),
-        max_shift=options.get("max_shift_mm", 0.0) / store_mm,
+        max_rotation_deg=options.max_rotation_deg or 0.0,
+        scale_sd=options.scale_sd,
+        max_shear=options.max_shear,
+        max_shift=options.max_shift_mm / store_mm,
     )
     axes = [
         (np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2)) * np.float32(s)
         for n, s in zip(shape, step, strict=True)
     ]
     controls = tuple(max(5, round(n * s / 20)) for n, s in zip(shape, step, strict=True))
-    amplitude = options.get("elastic_mm", 0.0) / store_mm * rng.uniform(0, 1)
+    amplitude = options.elastic_mm / store_mm * rng.uniform(0, 1)
     where = np.empty((3, *shape), np.float32)
     for axis in range(3):
         row = affine[axis, :3].astype(np.float32)
@@ -61,7 +59,7 @@ def random_sampling(
 
 
 def augment_intensity(
-    image: np.ndarray, spacing_mm: np.ndarray, native_mm: np.ndarray, options: dict[str, Any], rng: np.random.Generator
+    image: np.ndarray, spacing_mm: np.ndarray, native_mm: np.ndarray, options: Augmentation, rng: np.random.Generator
 ) -> np.ndarray:
     """Contrast, bias field, resolution and noise.
 
@@ -73,8 +71,7 @@ def augment_intensity(
         Of ``image``.
     native_mm : (3,) float
         Voxel size of the scan along the axes, the scale of its noise.
-    options : dict
-        ``contrast`` [low, high], ``gamma_sd``, ``bias_max``, ``blur_mm_max``, ``noise_max``, ``remap``.
+    options : Augmentation
     rng : numpy Generator
 
     Returns
@@ -82,22 +79,22 @@ def augment_intensity(
     (X, Y, Z) float32
     """
     outside = image == 0
-    image = image * np.float32(np.exp(rng.uniform(*np.log(options["contrast"]))))
+    image = image * np.float32(np.exp(rng.uniform(*np.log(options.contrast or (1.0, 1.0)))))
     level = float(image[image > image.mean()].mean()) if (image > 0).any() else 1.0
-    image = np.clip(image / level, 0, None) ** np.float32(np.exp(rng.normal(0, options["gamma_sd"])))
-    if rng.random() < options["remap"]:  # a smooth monotone change of the tissue curve
+    image = np.clip(image / level, 0, None) ** np.float32(np.exp(rng.normal(0, options.gamma_sd)))
+    if rng.random() < options.remap:  # a smooth monotone change of the tissue curve
         knots = np.linspace(0, 2, 7)
         steps = np.exp(rng.normal(0, 0.35, 6))
         values = np.concatenate([[0], np.cumsum(steps)]) * (2 / steps.sum())
         image = np.interp(image, knots, values).astype(np.float32)
     bias = smooth_field(image.shape, (4, 4, 4), rng)
-    image = image * np.exp(np.float32(rng.uniform(0, options["bias_max"])) * bias)
+    image = image * np.exp(np.float32(rng.uniform(0, options.bias_max)) * bias)
     if rng.random() < 0.6:
-        blur = rng.uniform(0, options["blur_mm_max"], 3) * rng.uniform(0, 1)
+        blur = rng.uniform(0, options.blur_mm_max, 3) * rng.uniform(0, 1)
         image = ndimage.gaussian_filter(image, blur / spacing_mm, truncate=2.5)
     if rng.random() < 0.7:
         image = image + _grained_noise(image.shape, native_mm / spacing_mm, rng) * np.float32(
-            rng.uniform(0, options["noise_max"])
+            rng.uniform(0, options.noise_max)
         )
     return np.where(outside, 0, np.maximum(image, 1e-3)).astype(np.float32)
 

@@ -10,6 +10,7 @@ import jinja2
 import numpy as np
 
 from bids_hypo.train.curves import Curves
+from bids_hypo.train.settings import Recipe
 from bids_hypo.untrusted import markdown
 
 
@@ -30,14 +31,12 @@ class Fold:
         return cls(name, curves.best_step, row["loss"], row["validation_loss"], row["validation_iou"])
 
 
-def model_card(
-    recipe: dict[str, Any], folds: Sequence[Fold], people: dict[str, Any] | None, *, averaged: bool = False
-) -> str:
+def model_card(recipe: Recipe, folds: Sequence[Fold], people: dict[str, Any] | None, *, averaged: bool = False) -> str:
     """Write the card as Markdown.
 
     Parameters
     ----------
-    recipe : dict
+    recipe : Recipe
     folds : sequence of Fold
     people : dict, optional
         ``division.json`` of the training: ``test`` and ``folds`` with ``training`` and ``validation``.
@@ -48,12 +47,15 @@ def model_card(
     ious = [fold.validation_iou for fold in validated]
     trained = {name for fold in (people or {"folds": []})["folds"] for part in fold.values() for name in part}
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bids_hypo.train"), trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True, finalize=lambda value: markdown(value) if isinstance(value, str) else value,
+        loader=jinja2.PackageLoader("bids_hypo.train"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: markdown(value) if isinstance(value, str) else value,
     )
     return environment.get_template("model_card.md").render(
-        recipe=recipe,
-        pre=recipe["preprocessing"],
+        recipe=recipe.content,
+        pre=recipe.preprocessing,
         folds=validated,
         people=people,
         averaged=averaged,

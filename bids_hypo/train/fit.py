@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from bids_hypo.ending import end_with_parent
 from bids_hypo.train.curves import Curves
+from bids_hypo.train.settings import Schedule
 
 logger = logging.getLogger(__name__)
 
@@ -30,19 +31,27 @@ class BatchSource(Protocol):
 
 
 def shuffled_batches(
-    x: list[np.ndarray], y: list[np.ndarray], training: dict[str, Any], rng: np.random.Generator
+    x: list[np.ndarray], y: list[np.ndarray], training: Mapping[str, Any], rng: np.random.Generator
+) -> list[Batch]:
+    """As `mixed_batches`, with ``batch_size`` and ``batches_per_chunk`` of a recipe's ``training``."""
+    return mixed_batches(x, y, training["batch_size"], training["batches_per_chunk"], rng)
+
+
+def mixed_batches(
+    x: list[np.ndarray], y: list[np.ndarray], size: int, n_batches: int, rng: np.random.Generator
 ) -> list[Batch]:
     """Mix the slices of all examples of a chunk and divide them into batches; a surplus is dropped.
 
     Parameters
     ----------
     x, y : list of (n, H, W, C) and (n, H, W, K) arrays
-    training : dict
-        ``batch_size``, ``batches_per_chunk``.
+    size : int
+        Slices in a batch.
+    n_batches : int
+        At most.
     rng : numpy Generator
     """
-    size = training["batch_size"]
-    order = rng.permutation(sum(len(part) for part in x))[: training["batches_per_chunk"] * size]
+    order = rng.permutation(sum(len(part) for part in x))[: n_batches * size]
     xs, ys = np.concatenate(x)[order], np.concatenate(y)[order]
     return [(xs[i : i + size], ys[i : i + size]) for i in range(0, len(order) - size + 1, size)]
 
@@ -88,9 +97,9 @@ def _make(number: int) -> list[Batch]:
 
 def fit(
     source: BatchSource,
-    architecture: dict[str, Any],
-    loss: dict[str, Any],
-    training: dict[str, Any],
+    architecture: Mapping[str, Any],
+    loss: Mapping[str, Any],
+    training: Schedule,
     folder: Path,
     *,
     validation: Sequence[Batch] = (),
@@ -102,12 +111,10 @@ def fit(
     Parameters
     ----------
     source : BatchSource
-    architecture, loss : dict
+    architecture, loss : mapping
         See `bids_hypo.models.network.build_unet` and `bids_hypo.models.trainer.make_loss`.
-    training : dict
-        What `bids_hypo.models.trainer.Trainer` reads, and ``checkpoint_every``, ``batches_per_chunk``; optional
-        ``stop_at`` (fewer steps than the schedule has) and ``patience`` (checkpoints without a lower validation loss
-        after which training stops).
+    training : Schedule
+        In steps.
     folder : Path
         Gets ``checkpoints/``, ``curves.csv``, ``curves.png`` and ``weights.npz`` (half precision): at the lowest
         validation loss, or the newest without validation.
@@ -125,22 +132,22 @@ def fit(
     from bids_hypo.models.trainer import Trainer
 
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(architecture, loss, training, folder, encoder_weights=encoder_weights,
+    trainer = Trainer(dict(architecture), dict(loss), training.settings(), folder, encoder_weights=encoder_weights,
                       initial_weights=initial_weights)  # fmt: skip
     weights = folder / "weights.npz"
     start = int(trainer.step_count)
     curves = Curves(folder, until=start)
-    last = int(training.get("stop_at", training["steps"]))
-    batches = prefetch(source, start // training["batches_per_chunk"] + (start > 0))
+    last = training.last_step
+    batches = prefetch(source, start // training.batches_per_chunk + (start > 0))
     recent: list[float] = []
     with tqdm(total=last, initial=start, unit="step", mininterval=20, desc=folder.name) as bar:
         for step in range(start + 1, last + 1):
-            if curves.exhausted(training.get("patience")):
+            if curves.exhausted(training.patience):
                 logger.info("no better validation loss since step %d: stopped at %d", curves.best_step, step - 1)
                 break
             recent.append(trainer.step(*next(batches)))
             bar.update()
-            if step % training["checkpoint_every"] and step != last:
+            if step % training.checkpoint_every and step != last:
                 continue
             measured = trainer.validate(validation) if validation else (None, None)
             curves.add(step, float(np.mean(recent)), *measured)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -15,6 +14,7 @@ from bids_hypo.files import DAMAGED, read_json
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import DESCRIPTION, load_bundle
 from bids_hypo.train.labelled import LabelledScan
+from bids_hypo.train.settings import Recipe
 
 DIVISION = "division.json"  # in a training folder and in its bundle: who trained, validated and tested
 
@@ -34,7 +34,7 @@ def read_folds(folder: Path) -> list[dict[str, list[str]]]:
         ) from error
 
 
-def set_aside(items: Sequence[LabelledScan], people: dict[str, list[str]]) -> list[LabelledScan]:
+def set_aside(items: Sequence[LabelledScan], people: Mapping[str, Sequence[str]]) -> list[LabelledScan]:
     """Those of the people that a recipe lists by dataset (``sub-`` labels)."""
     wanted = {f"{dataset}/{subject}" for dataset, subjects in people.items() for subject in subjects}
     return [item for item in items if item.person in wanted]
@@ -48,15 +48,15 @@ class Division:
     validation: tuple[LabelledScan, ...]
 
 
-def divide(items: Sequence[LabelledScan], recipe: dict[str, Any], n_folds: int) -> list[Division]:
+def divide(items: Sequence[LabelledScan], recipe: Recipe, n_folds: int) -> list[Division]:
     """Divide people into training and validation, once or in folds; those of the recipe's ``test`` are in neither.
 
     Parameters
     ----------
     items : sequence of LabelledScan
-    recipe : dict
-        ``test`` and ``validation`` list people by dataset; without ``validation``, ``validation_share`` (0.2) of the
-        people are drawn. ``training["seed"]``.
+    recipe : Recipe
+        ``test`` and ``validation`` list people by dataset; without ``validation``, ``validation_share`` of the people
+        are drawn, by the seed of the training.
     n_folds : int
         1 for a single division; more for cross-validation, where the recipe's ``validation`` list is not used.
 
@@ -73,12 +73,12 @@ def divide(items: Sequence[LabelledScan], recipe: dict[str, Any], n_folds: int) 
     --------
     divide_like : as an earlier training did.
     """
-    test = {item.person for item in set_aside(items, recipe.get("test", {}))}
+    test = {item.person for item in set_aside(items, recipe.test)}
     pool = [item for item in items if item.person not in test]
-    listed = {item.person for item in set_aside(pool, recipe.get("validation", {}))}
+    listed = {item.person for item in set_aside(pool, recipe.validation)}
     if n_folds == 1 and listed:
         return [_division(pool, listed)]
-    parts = n_folds if n_folds > 1 else max(2, round(1 / recipe.get("validation_share", 0.2)))
+    parts = n_folds if n_folds > 1 else max(2, round(1 / recipe.validation_share))
     people = sorted({item.person for item in pool})
     if len(people) < parts:
         raise UsageError(
@@ -86,7 +86,7 @@ def divide(items: Sequence[LabelledScan], recipe: dict[str, Any], n_folds: int) 
             "least one person in each. Use fewer folds or more scans."
         )
     # balanced by group as far as the groups' sizes allow; a group smaller than the folds goes where there is room
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=recipe["training"]["seed"])
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=recipe.training.seed)
     order = sorted(pool, key=lambda item: item.name)
     divisions = [
         _division(order, {order[i].person for i in held_out})
@@ -95,15 +95,13 @@ def divide(items: Sequence[LabelledScan], recipe: dict[str, Any], n_folds: int) 
     return divisions if n_folds > 1 else divisions[:1]
 
 
-def divide_like(
-    items: Sequence[LabelledScan], recipe: dict[str, Any], held_out: Sequence[Sequence[str]]
-) -> list[Division]:
+def divide_like(items: Sequence[LabelledScan], recipe: Recipe, held_out: Sequence[Sequence[str]]) -> list[Division]:
     """Divide people as an earlier training did, so that each of its networks has still not seen who is set aside.
 
     Parameters
     ----------
     items : sequence of LabelledScan
-    recipe : dict
+    recipe : Recipe
         ``test`` lists people by dataset, who are in no part.
     held_out : sequence of sequence of str
         For each fold the names of the scans set aside in it. People of none of them are dealt to the folds in turn.
@@ -112,7 +110,7 @@ def divide_like(
     -------
     list of Division
     """
-    test = {item.person for item in set_aside(items, recipe.get("test", {}))}
+    test = {item.person for item in set_aside(items, recipe.test)}
     pool = sorted((item for item in items if item.person not in test), key=lambda item: item.name)
     people = [{item.person for item in pool if item.name in set(names)} for names in held_out]
     new = sorted({item.person for item in pool}.difference(*people))
@@ -130,7 +128,7 @@ Start = str | Path | None
 
 
 def plan_folds(
-    items: Sequence[LabelledScan], recipe: dict[str, Any], n_folds: int, weights: Start
+    items: Sequence[LabelledScan], recipe: Recipe, n_folds: int, weights: Start
 ) -> list[tuple[Division, Start]]:
     """Who trains and validates in each fold, and what its network starts from.
 
@@ -140,7 +138,7 @@ def plan_folds(
     Parameters
     ----------
     items : sequence of LabelledScan
-    recipe : dict
+    recipe : Recipe
     n_folds : int
     weights : str, Path or None
         What to start from: ``imagenet``, a Keras file, a bundle's folder, or None for random weights.

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage, special
 
 from bids_hypo.bids.columns import fold_categories, numbers_or_words
-from bids_hypo.bids.entities import PLAIN_SUFFIX, Scan
+from bids_hypo.bids.entities import T1_SUFFIXES, Scan
+from bids_hypo.bids.matching import match_scans, scan_name
 from bids_hypo.bids.people import read_participants
 from bids_hypo.bids.query import find_scans
-from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations, match_scans
+from bids_hypo.bids.segmentation_files import read_segmentation
+from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.tsv import TableError, read_table
 from bids_hypo.errors import NoInputError, ScanReadError, UsageError
-from bids_hypo.image.parts import BOTH, LEFT, RIGHT, THRESHOLD, Parts, common_grid
+from bids_hypo.image.label_numbers import Labels, Wanted
+from bids_hypo.image.parts import Parts, common_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.segmentation import DSEG, read_parts
 from bids_hypo.image.volume import Volume
+from bids_hypo.structures import BOTH
+from bids_hypo.train.levelling import levelled
+from bids_hypo.train.settings import Doubtful, Recipe
 
 logger = logging.getLogger(__name__)
 
 LABEL_TABLE = "labels.tsv"
-CORE_MM = 0.8  # further inside its outline than this, a soft label tells how sure it is, hardly how near its border is
-MASK_CERTAINTY = 0.999
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,20 @@ class LabelledScan:
         Name of the folder of its dataset.
     scan : Scan
     files : SegmentationFiles
+    wanted : Wanted
+        The structure that is labelled.
     group : str
         What folds are balanced by.
     weight : float
         How often it is drawn in training.
     level : float or None
-        The certainty that soft labels are brought to, see `levelled`; None leaves them as they are.
+        The certainty that soft labels are brought to, see `bids_hypo.train.levelling.levelled`; None: as they are.
     """
 
     dataset: str
     scan: Scan
     files: SegmentationFiles
+    wanted: Wanted
     group: str = ""
     weight: float = 1.0
     level: float | None = None
@@ -69,16 +75,21 @@ class LabelledScan:
 
 
 def find_labelled(
-    bids_dir: Path, labels_dir: Path, *, pattern: str | None = None, stratify: str | None = None,
-    weights: pd.DataFrame | None = None, level: float | None = None,
+    bids_dir: Path, labels_dir: Path, wanted: Wanted, *, suffixes: Sequence[str] = T1_SUFFIXES,
+    pattern: str | None = None, stratify: str | None = None, weights: pd.DataFrame | None = None,
+    level: float | None = None,
 ) -> list[LabelledScan]:  # fmt: skip
-    """Pair the images of a dataset with the segmentations of a folder; a T1w comes before a UNIT1 of the same name.
+    """Pair the images of a dataset with the segmentations of a folder.
 
     Parameters
     ----------
     bids_dir : Path
     labels_dir : Path
         Derivatives, or a folder of files; see `bids_hypo.bids.segmentations.find_segmentations`.
+    wanted : Wanted
+        The structure.
+    suffixes : sequence of str
+        Kinds of image; of several of one scan the first of these.
     pattern : str, optional
         Where the segmentations are in it.
     stratify : str, optional
@@ -86,7 +97,7 @@ def find_labelled(
     weights : DataFrame, optional
         Columns ``participant_id`` and ``weight``.
     level : float, optional
-        See `levelled`.
+        See `bids_hypo.train.levelling.levelled`.
 
     Returns
     -------
@@ -105,8 +116,8 @@ def find_labelled(
             f"--label-certainty: {labels_dir} was written by 'bids_hypo_train review', which joined some labels with "
             "what networks found; expected labels as they were made. Give the option to review instead."
         )
-    scans = _one_kind(find_scans(bids_dir, Selection())[0])
-    files = find_segmentations(labels_dir, pattern)
+    scans = _one_kind(find_scans(bids_dir, Selection(), suffixes=suffixes)[0], suffixes)
+    files = find_segmentations(labels_dir, wanted, pattern)
     matches = match_scans([s.entities for s in scans], [f.entities for f in files])
     groups = _column(bids_dir, stratify) if stratify else {}
     weight_of = {} if weights is None else dict(zip(weights["participant_id"], weights["weight"], strict=True))
@@ -123,7 +134,7 @@ def find_labelled(
             continue
         group = f"{dataset} {groups.get(subject, '')}".strip()
         weight = float(weight_of.get(subject, 1.0))
-        found.append(LabelledScan(dataset, scan, files[match.index], group, weight, level))
+        found.append(LabelledScan(dataset, scan, files[match.index], wanted, group, weight, level))
     if n_without_weight and not found:
         raise NoInputError(
             f"{labels_dir}: all {n_without_weight} labels of {bids_dir} have the weight 0 in {LABEL_TABLE}; expected "
@@ -137,10 +148,12 @@ def find_labelled(
     return found
 
 
-def _one_kind(scans: list[Scan]) -> list[Scan]:
-    """Of scans that only differ in their suffix, the T1w: a label of one must not be taken for that of the other."""
-    plain = [scan.entities for scan in scans if scan.suffix == PLAIN_SUFFIX]
-    return [scan for scan in scans if scan.suffix == PLAIN_SUFFIX or scan.entities not in plain]
+def _one_kind(scans: list[Scan], suffixes: Sequence[str]) -> list[Scan]:
+    """Of scans that only differ in their suffix, the first: a label of one must not be taken for that of the other."""
+    first: dict[str, str] = {}
+    for scan in sorted(scans, key=lambda scan: suffixes.index(scan.suffix)):
+        first.setdefault(scan_name(scan.entities), scan.suffix)
+    return [scan for scan in scans if scan.suffix == first[scan_name(scan.entities)]]
 
 
 def _column(bids_dir: Path, name: str) -> dict[str, str]:
@@ -157,19 +170,20 @@ def _column(bids_dir: Path, name: str) -> dict[str, str]:
 
 def read_label(item: LabelledScan) -> Parts:
     """Read a label, levelled if the scan says to what."""
-    parts = read_parts(item.files.paths, item.files.kind, None)
+    parts = read_segmentation(item.files, item.wanted)
     return parts if item.level is None else levelled(parts, item.level)
 
 
-def read_classes(item: LabelledScan, recipe: dict[str, Any]) -> list[Volume]:
+def read_classes(item: LabelledScan, recipe: Recipe) -> list[Volume]:
     """Read the labels as one image for each foreground class of a recipe.
 
     Parameters
     ----------
     item : LabelledScan
-    recipe : dict
-        ``labels`` (background first). With ``label_numbers`` (a list of numbers for each foreground class) the
-        labels are a dseg with these numbers; otherwise two foreground classes are left and right, and one is the whole.
+    recipe : Recipe
+        With ``label_numbers`` the labels are a dseg with these numbers. Otherwise each class is a part of the
+        structure; where the network does not tell sides apart, a kind of part on both; and without a structure, the
+        only class is everything.
 
     Returns
     -------
@@ -178,61 +192,32 @@ def read_classes(item: LabelledScan, recipe: dict[str, Any]) -> list[Volume]:
     Raises
     ------
     ScanReadError
-        If the recipe needs left and right and the labels do not tell them apart.
+        If the recipe needs parts that the labels do not tell apart.
     """
-    n_classes = len(recipe["labels"]) - 1
-    if "label_numbers" in recipe:
-        numbers = [frozenset(n) for n in recipe["label_numbers"]]
-        return [read_parts(item.files.paths, DSEG, {BOTH: n}).of[BOTH] for n in numbers]
-    parts = read_label(item)
-    if n_classes == 2 and parts.has_sides:
-        return [parts.of[LEFT], parts.of[RIGHT]]
-    if n_classes == 1:
-        return [_whole(parts)]
+    if recipe.label_numbers is not None:
+        told = [Labels({BOTH: numbers}) for numbers in recipe.label_numbers]
+        return [read_parts(item.files.paths, DSEG, labels, item.wanted).of[BOTH] for labels in told]
+    parts, kinds = read_label(item), recipe.kinds_as_classes
+    try:
+        if recipe.structure is not None and kinds is None:
+            return parts.each(recipe.structure)
+        if kinds is not None and len(kinds) > 1:
+            return [_whole(parts.kind(kind)) for kind in kinds]
+    except KeyError as error:
+        raise _without_parts(item, recipe, parts) from error
+    if recipe.n_classes > 1:
+        raise _without_parts(item, recipe, parts)
+    return [_whole(parts)]
+
+
+def _without_parts(item: LabelledScan, recipe: Recipe, parts: Parts) -> ScanReadError:
     path = next(iter(item.files.paths.values()))
-    raise ScanReadError(
-        f"{path}: the recipe has {n_classes} foreground classes ({', '.join(recipe['labels'][1:])}); found "
-        f"{'left and right' if parts.has_sides else 'one mask without sides'}. Give the recipe 'label_numbers', or "
-        "use one with two classes."
+    kinds = f" with the parts {', '.join(parts.kinds)}" if parts.kinds else ""
+    return ScanReadError(
+        f"{path}: the recipe has {recipe.n_classes} foreground classes ({', '.join(recipe.labels[1:])}); found "
+        f"{'left and right' if parts.has_sides else 'one mask without sides'}{kinds}. Give the recipe 'label_numbers', "
+        "or use one with fewer classes."
     )
-
-
-def certainty(parts: Parts) -> float:
-    """Mean probability further inside the 0.5 outline of each part than `CORE_MM`; NaN where there is nothing."""
-    core = np.concatenate([_core(volume) for volume in parts.of.values()])
-    return float(core.mean()) if core.size else np.nan
-
-
-def _core(volume: Volume) -> np.ndarray:
-    inside = np.pad(volume.data > THRESHOLD, 1)  # parts are cut to their boxes
-    depth_mm = ndimage.distance_transform_edt(inside, sampling=volume.grid.voxel_sizes_mm)[1:-1, 1:-1, 1:-1]
-    return volume.data[depth_mm > CORE_MM]
-
-
-def levelled(parts: Parts, level: float) -> Parts:
-    """Soft labels as they would be if the program that made them were as sure of this scan as of others.
-
-    A network that is less sure of a scan gives all of the structure lower probabilities, and so draws a smaller outline
-    at 0.5 around the same tissue. A constant is added to the logit of each probability, the same for all parts: the one
-    that takes the mean probability inside, where certainty counts and size hardly does, to ``level``.
-
-    Parameters
-    ----------
-    parts : Parts
-        Probabilities. Masks, which are sure of themselves everywhere, are left as they are.
-    level : float
-        The `certainty` of the average label of the same program.
-
-    Returns
-    -------
-    Parts
-    """
-    own = certainty(parts)
-    if not own < MASK_CERTAINTY:
-        return parts
-    shift = np.float32(special.logit(level) - special.logit(own))
-    shifted = {key: special.expit(special.logit(volume.data) + shift) for key, volume in parts.of.items()}
-    return Parts({key: Volume(data, parts.of[key].affine) for key, data in shifted.items()})
 
 
 def _whole(parts: Parts) -> Volume:
@@ -244,7 +229,7 @@ def _whole(parts: Parts) -> Volume:
     return Volume(np.minimum(total, 1), grid.affine)
 
 
-def label_weights(labels_dir: Path, rule: dict[str, float]) -> pd.DataFrame | None:
+def label_weights(labels_dir: Path, rule: Doubtful) -> pd.DataFrame | None:
     """Weights of labelled people by ``labels.tsv``, in the folder of labels or above it; None if there is none.
 
     Its column ``weight``, as `bids_hypo_train review` writes it; without one, labels that several predictions disagree
@@ -253,9 +238,8 @@ def label_weights(labels_dir: Path, rule: dict[str, float]) -> pd.DataFrame | No
     Parameters
     ----------
     labels_dir : Path
-    rule : dict
-        ``cv_above`` (of column ``cv``, the coefficient of variation of the volume), ``volume_below_mm3`` (of
-        ``whole_mm3``), ``weight``.
+    rule : Doubtful
+        Of the columns ``cv``, the coefficient of variation of the volume, and ``whole_mm3``.
     """
     table = _label_table(labels_dir)
     if table is None:
@@ -269,8 +253,8 @@ def label_weights(labels_dir: Path, rule: dict[str, float]) -> pd.DataFrame | No
             f"{_label_file(labels_dir)}: no column {', '.join(lacking)}; expected 'weight', or 'cv' and 'whole_mm3'; "
             f"there are {there}. Add a column of weights (1 where a label is trusted)."
         )
-    doubtful = (table["cv"] > rule["cv_above"]) | (table["whole_mm3"] < rule["volume_below_mm3"])
-    return pd.DataFrame({"participant_id": table["participant_id"], "weight": np.where(doubtful, rule["weight"], 1.0)})
+    doubtful = (table["cv"] > rule.cv_above) | (table["whole_mm3"] < rule.volume_below_mm3)
+    return pd.DataFrame({"participant_id": table["participant_id"], "weight": np.where(doubtful, rule.weight, 1.0)})
 
 
 def _label_file(labels_dir: Path) -> Path | None:

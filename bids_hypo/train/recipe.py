@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from bids_hypo.errors import NoInputError, UsageError
 from bids_hypo.files import read_json
-from bids_hypo.train.regions import SUBJECTS_PER_CHUNK
-from bids_hypo.untrusted import plain_name
+from bids_hypo.image.slices import SLICE_AXES
+from bids_hypo.models.entries import Entries
+from bids_hypo.train.recipe_entries import GRID, OF_STRUCTURE, read_recipe
+from bids_hypo.train.settings import Recipe, Schedule
 
-_KINDS = {dict: "an object", list: "a list"}
 RECIPES = Path(str(files("bids_hypo") / "train" / "recipes"))
+SAME_STRUCTURE = "same_structure_as"  # the recipe that says what the structure is
+SCANS_PER_CHUNK = 8  # of an epoch over all slices
 
 
-def load_recipe(name: str, *, backbone: str | None = None, changes: Sequence[str] = ()) -> dict[str, Any]:
+def load_recipe(name: str, *, backbone: str | None = None, changes: Sequence[str] = ()) -> Recipe:
     """Read a shipped recipe by name, or a recipe file.
 
     Parameters
@@ -36,36 +40,73 @@ def load_recipe(name: str, *, backbone: str | None = None, changes: Sequence[str
     UnsafeNameError
         If folders cannot have its name, or that of a phase.
     UsageError
-        If a change is not to be understood.
+        If an entry of it cannot be, or a change is not to be understood.
+    """
+    path, content = read_content(name)
+    if backbone is not None and isinstance(content.get("architecture"), dict):
+        content["architecture"]["backbone"] = backbone
+    if changes:
+        parse_recipe(content, path)  # so that a change is not blamed for what the file has
+        content = changed(content, changes)
+    return parse_recipe(content, path)
+
+
+def read_content(name: str) -> tuple[Path, dict[str, Any]]:
+    """What the file of a recipe says, with the structure that it takes from another; and the file.
+
+    Raises
+    ------
+    NoInputError, UsageError
+        See `load_recipe`.
     """
     path = Path(name) if name.endswith(".json") else RECIPES / f"{name}.json"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.json")))
         raise NoInputError(f"{path}: no such recipe; shipped ones are: {known}. Or name a .json file.")
     try:
-        recipe: dict[str, Any] = read_json(path)
-        if not isinstance(recipe, dict):
+        content = read_json(path)
+        if not isinstance(content, dict):
             raise ValueError("it holds no object")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read as a recipe in JSON ({error}). Correct the file.") from error
-    for entry, kind in (("architecture", dict), ("preprocessing", dict), ("labels", list)):
-        if not isinstance(recipe.get(entry), kind):
-            found = repr(recipe.get(entry))[:60]
-            raise UsageError(f"{path}: the entry '{entry}' is {found}; expected {_KINDS[kind]}. Correct the file.")
-    plain_name(recipe.get("name"), f"{path}: 'name'")
-    for phase in recipe.get("phases", []):
-        plain_name(phase.get("name"), f"{path}: 'name' of a phase")
-    if backbone is not None:
-        recipe["architecture"]["backbone"] = backbone
-    return changed(recipe, changes) if changes else recipe
+    if SAME_STRUCTURE not in content:
+        return path, content
+    other = _entries(content, path).text(SAME_STRUCTURE)
+    lender = RECIPES / f"{other}.json"
+    if not other.isalnum() or not lender.is_file() or lender == path:
+        _entries(content, path).refuse(SAME_STRUCTURE, "the name of another shipped recipe")
+    lent = {key: value for key, value in read_json(lender).items() if key in OF_STRUCTURE}
+    return path, {**lent, **{key: value for key, value in content.items() if key != SAME_STRUCTURE}}
 
 
-def changed(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """A recipe with other values; the network's input follows the grid and the channels.
+def parse_recipe(content: Mapping[str, Any], path: Path) -> Recipe:
+    """Check what a recipe says.
 
     Parameters
     ----------
-    recipe : dict
+    content : mapping
+    path : Path
+        Its file, named in errors.
+
+    Raises
+    ------
+    UsageError, UnsafeNameError
+        See `load_recipe`.
+    """
+    return read_recipe(_entries(content, path))
+
+
+def _entries(content: Mapping[str, Any], path: Path) -> Entries:
+    return Entries(path, content, error=UsageError, advice="Correct the file.")
+
+
+def changed(content: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """The content of a recipe with other values; the network's input follows the grid and the channels.
+
+    Parameters
+    ----------
+    content : mapping
+        Of a recipe that was checked.
     changes : sequence of str
         Each ``training.steps=600``: where it is in the recipe, and the new value as JSON. What a phase names itself
         is at ``phases.mild.training.steps``.
@@ -75,7 +116,7 @@ def changed(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
     UsageError
         If the recipe has no such entry, or the value is not JSON, or an entry gets two values.
     """
-    recipe = copy.deepcopy(recipe)
+    recipe = copy.deepcopy(dict(content))
     given: dict[str, str] = {}
     for change in changes:
         where, _, text = change.partition("=")
@@ -103,7 +144,7 @@ def changed(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
     return _with_input_shape(recipe)
 
 
-def in_phases(recipe: dict[str, Any], only: str | None = None) -> list[dict[str, Any]]:
+def in_phases(recipe: Recipe, only: str | None = None) -> list[Recipe]:
     """A recipe as it is in each of its phases, each under the phase's name; as it is, if it has none.
 
     What a phase does not name is as in the phase before it. It may have a ``spacing_mm`` and ``shape`` of its own,
@@ -111,52 +152,58 @@ def in_phases(recipe: dict[str, Any], only: str | None = None) -> list[dict[str,
 
     Parameters
     ----------
-    recipe : dict
+    recipe : Recipe
     only : str, optional
         The name of one phase, which is returned alone.
 
     Raises
     ------
     UsageError
-        If there is no such phase.
+        If there is no such phase, or one cannot be.
     """
-    named = recipe.get("phases", [])
-    if only is not None and only not in (phase["name"] for phase in named):
-        has = f"has the phases {', '.join(phase['name'] for phase in named)}" if named else "has no phases"
-        raise UsageError(f"--phase {only}: the recipe '{recipe['name']}' {has}.")
-    if not named:
+    if only is not None and only not in recipe.phases:
+        has = f"has the phases {', '.join(recipe.phases)}" if recipe.phases else "has no phases"
+        raise UsageError(f"--phase {only}: the recipe '{recipe.name}' {has}.")
+    if not recipe.phases:
         return [recipe]
-    phases, so_far = [], recipe
-    for phase in named:
-        so_far = {**so_far, **phase}
-        pre = {**recipe["preprocessing"], **{key: phase[key] for key in ("spacing_mm", "shape") if key in phase}}
-        phases.append(_with_input_shape({**so_far, "preprocessing": pre}))
-    return [phase for phase in phases if only in (None, phase["name"])]
+    phases, whole = [], {key: value for key, value in recipe.content.items() if key != "phases"}
+    so_far = whole
+    for phase in recipe.content["phases"]:
+        so_far = {**so_far, **{key: value for key, value in phase.items() if key not in GRID}}
+        grid = {**whole["preprocessing"], **{key: phase[key] for key in GRID if key in phase}}
+        content = _with_input_shape({**so_far, "preprocessing": grid})
+        phases.append(parse_recipe(content, Path(f"{recipe.name}, phase {phase['name']}")))
+    return [phase for phase in phases if only in (None, phase.name)]
 
 
-def _with_input_shape(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe whose network takes coronal slices of its grid, with as many channels as there are neighbours."""
-    pre = recipe["preprocessing"]
-    x, _, z = pre["shape"]
-    return {**recipe, "architecture": {**recipe["architecture"], "input_shape": [x, z, len(pre["slice_offsets"])]}}
+def _with_input_shape(content: dict[str, Any]) -> dict[str, Any]:
+    """A recipe whose network takes slices of its grid, with as many channels as there are neighbours."""
+    pre = content["preprocessing"]
+    try:
+        height, _, width = (pre["shape"][axis] for axis in SLICE_AXES[pre["slice_axis"]])
+        shape = [height, width, len(pre["slice_offsets"])]
+    except (TypeError, ValueError, LookupError):  # told when the recipe is checked
+        return content
+    return {**content, "architecture": {**content["architecture"], "input_shape": shape}}
 
 
-def resolved_schedule(recipe: dict[str, Any], n_scans: int) -> dict[str, Any]:
+def resolved_schedule(recipe: Recipe, n_scans: int) -> Schedule:
     """The schedule in steps: a recipe may give ``epochs`` over all slices, with a checkpoint after each.
 
     Parameters
     ----------
-    recipe : dict
+    recipe : Recipe
     n_scans : int
         Scans that train.
     """
-    training = dict(recipe["training"])
-    if "epochs" in training:
-        n_slices = recipe["preprocessing"]["shape"][1]
-        per_epoch = max(n_scans * n_slices // training["batch_size"], 1)
-        training |= {
-            "steps": training["epochs"] * per_epoch,
-            "checkpoint_every": per_epoch,
-            "batches_per_chunk": max(min(n_scans, SUBJECTS_PER_CHUNK) * n_slices // training["batch_size"], 1),
-        }
-    return training
+    training = recipe.training
+    if training.epochs is None:
+        return training
+    n_slices = recipe.preprocessing.shape[SLICE_AXES[recipe.preprocessing.slice_axis][1]]
+    per_epoch = max(n_scans * n_slices // training.batch_size, 1)
+    return replace(
+        training,
+        steps=training.epochs * per_epoch,
+        checkpoint_every=per_epoch,
+        batches_per_chunk=max(min(n_scans, SCANS_PER_CHUNK) * n_slices // training.batch_size, 1),
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -12,16 +11,17 @@ from scipy import ndimage
 from bids_hypo.image.grid import Grid, apply_affine, box_grid
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.resample import resample
-from bids_hypo.image.slices import stack_neighbours
+from bids_hypo.image.slices import stack_neighbours, through_slices
 from bids_hypo.image.volume import Volume
-from bids_hypo.segment.pose import Pose
+from bids_hypo.segmentation.pose import Pose
 from bids_hypo.train.augment import augment_intensity, random_sampling
-from bids_hypo.train.fit import Batch, shuffled_batches
+from bids_hypo.train.fit import Batch, mixed_batches
+from bids_hypo.train.recipe import SCANS_PER_CHUNK
+from bids_hypo.train.settings import ALL_SLICES, Augmentation, Recipe
 
 STORE_MARGIN_MM = 25.0
 STORE_SPACING_MM = 0.5
 DRAWS_PER_CHUNK = 16
-SUBJECTS_PER_CHUNK = 8
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,7 @@ def label_centre_mm(labels: Sequence[Volume]) -> np.ndarray:
     return np.average([inside.mean(axis=0) for inside in points], axis=0, weights=weights)
 
 
-def is_deformed(recipe: dict[str, Any]) -> bool:
-    """Whether the recipe's augmentation moves and deforms the examples."""
-    return "max_rotation_deg" in recipe.get("augmentation", {})
-
-
-def store_grid(centre_mm: np.ndarray, rotation: np.ndarray, recipe: dict[str, Any]) -> Grid:
+def store_grid(centre_mm: np.ndarray, rotation: np.ndarray, recipe: Recipe) -> Grid:
     """Where a region is kept: the network's own grid, or 0.5 mm with room for random deformation.
 
     Parameters
@@ -81,11 +76,11 @@ def store_grid(centre_mm: np.ndarray, rotation: np.ndarray, recipe: dict[str, An
         RAS mm of the scanner.
     rotation : (3, 3) float
         Of the pose.
-    recipe : dict
+    recipe : Recipe
     """
-    pre = recipe["preprocessing"]
-    spacing, shape = np.asarray(pre["spacing_mm"], float), np.asarray(pre["shape"])
-    if is_deformed(recipe):
+    pre = recipe.preprocessing
+    spacing, shape = np.asarray(pre.spacing_mm, float), np.asarray(pre.shape)
+    if recipe.augmentation.deforms:
         shape = np.full(3, round((float((spacing * shape).max()) + STORE_MARGIN_MM + 1) / STORE_SPACING_MM))
         spacing = np.full(3, STORE_SPACING_MM)
     return box_grid(centre_mm, rotation, (int(shape[0]), int(shape[1]), int(shape[2])), spacing)
@@ -121,35 +116,34 @@ def cut_region(
 
 @dataclass(frozen=True)
 class RegionBatches:
-    """Batches of coronal slices from regions.
+    """Batches of slices from regions, coronal or axial as the recipe says.
 
     Attributes
     ----------
     regions : tuple of LabelledRegion
         Training scans only.
-    recipe : dict
-        ``sampling`` is ``structure`` (random scans, mostly slices that hold the structure) or ``all slices`` (every
-        slice of every scan once an epoch).
+    recipe : Recipe
+        Its schedule in steps, see `bids_hypo.train.recipe.resolved_schedule`.
     """
 
     regions: tuple[LabelledRegion, ...]
-    recipe: dict[str, Any]
+    recipe: Recipe
 
     def chunk(self, number: int) -> list[Batch]:
         """Make the batches of one chunk; the same number gives the same batches."""
-        training = self.recipe["training"]
-        rng = np.random.default_rng([training["seed"], number])
-        everything = self.recipe.get("sampling", "structure") == "all slices"
+        training = self.recipe.training
+        rng = np.random.default_rng([training.seed, number])
+        everything = self.recipe.sampling == ALL_SLICES
         drawn = self._part_of_epoch(number) if everything else self._weighted_draw(rng)
-        n_slices = training["batches_per_chunk"] * training["batch_size"]
+        n_slices = training.batches_per_chunk * training.batch_size
         x, y = [], []
         for region in drawn:
-            image, target = augmented_example(region, self.recipe, rng)
+            image, target = self._example(region, self.recipe, rng)
             count = target.shape[1]
             chosen = np.arange(count) if everything else _choose_slices(target, -(-n_slices // DRAWS_PER_CHUNK), rng)
             x.append(self._slices(image, chosen))
             y.append(_coded(target, chosen))
-        return shuffled_batches(x, y, training, rng)
+        return mixed_batches(x, y, training.batch_size, training.batches_per_chunk, rng)
 
     def _weighted_draw(self, rng: np.random.Generator) -> list[LabelledRegion]:
         weights = np.array([r.weight for r in self.regions])
@@ -158,19 +152,27 @@ class RegionBatches:
     def _part_of_epoch(self, number: int) -> list[LabelledRegion]:
         parts = chunks_per_epoch(len(self.regions))
         epoch, part = divmod(number, parts)
-        order = np.random.default_rng([self.recipe["training"]["seed"], 0, epoch]).permutation(len(self.regions))
+        order = np.random.default_rng([self.recipe.training.seed, 0, epoch]).permutation(len(self.regions))
         return [self.regions[i] for i in np.array_split(order, parts)[part]]
 
+    def _example(
+        self, region: LabelledRegion, recipe: Recipe, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """An example with the second axis through the slices."""
+        image, target = augmented_example(region, recipe, rng)
+        axis = recipe.preprocessing.slice_axis
+        return through_slices(image, axis), through_slices(target, axis)
+
     def _slices(self, image: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        return stack_neighbours(image, tuple(self.recipe["preprocessing"]["slice_offsets"]), chosen).astype(np.float16)
+        return stack_neighbours(image, self.recipe.preprocessing.slice_offsets, chosen).astype(np.float16)
 
     def validation(self, regions: Iterable[LabelledRegion]) -> list[Batch]:
         """Every slice of other regions as it is, without augmentation."""
-        plain = {**self.recipe, "augmentation": {}}
-        size = self.recipe["training"]["batch_size"]
+        plain = replace(self.recipe, augmentation=Augmentation())
+        size = self.recipe.training.batch_size
         batches = []
         for region in regions:
-            image, target = augmented_example(region, plain, np.random.default_rng(0))
+            image, target = self._example(region, plain, np.random.default_rng(0))
             every = np.arange(target.shape[1])
             x, y = self._slices(image, every), _coded(target, every)
             # whole batches only: a last one of another size would be a second graph
@@ -180,20 +182,20 @@ class RegionBatches:
 
 def chunks_per_epoch(n_regions: int) -> int:
     """In how many parts an epoch of ``all slices`` is made."""
-    return -(-n_regions // SUBJECTS_PER_CHUNK)
+    return -(-n_regions // SCANS_PER_CHUNK)
 
 
 def augmented_example(
-    region: LabelledRegion, recipe: dict[str, Any], rng: np.random.Generator
+    region: LabelledRegion, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """One view of a region on the network's grid, placed, deformed and recoloured as the recipe says.
 
     Parameters
     ----------
     region : LabelledRegion
-    recipe : dict
-        ``augmentation`` (see `bids_hypo.train.augment`; `{}` for none, ``contrast_after`` [low, high] multiplies after
-        the intensity rule, as in Vernikouskaya 2023), ``mirror_pairs``, ``label_slope``, ``preprocessing``.
+    recipe : Recipe
+        In a mirror image parts change places with their twins. ``contrast_after`` multiplies after the intensity
+        rule, as in Vernikouskaya 2023.
     rng : numpy Generator
 
     Returns
@@ -203,28 +205,25 @@ def augmented_example(
     target : (X, Y, Z, K) float32
         Background first.
     """
-    pre, options = recipe["preprocessing"], recipe.get("augmentation", {})
-    spacing = np.asarray(pre["spacing_mm"], float)
-    region = _on_network_grid(region, tuple(pre["shape"]), spacing, options, rng)
+    pre, options = recipe.preprocessing, recipe.augmentation
+    spacing = np.asarray(pre.spacing_mm, float)
+    region = _on_network_grid(region, pre.shape, spacing, options, rng)
     image, classes = region.image.astype(np.float32), region.labels.astype(np.float32) / 255
-    classes = sharpen(classes, recipe.get("label_slope", 1.0))
-    if is_deformed(recipe) and rng.random() < 0.5:  # mirrored heads have their left and right swapped
-        order = list(range(classes.shape[-1]))
-        for left, right in recipe.get("mirror_pairs", []):
-            order[left - 1], order[right - 1] = right - 1, left - 1
-        image, classes = image[::-1], classes[::-1][..., order]
+    classes = sharpen(classes, recipe.label_slope)
+    if options.deforms and rng.random() < 0.5:
+        image, classes = image[::-1], classes[::-1][..., recipe.mirrored]
     classes = classes / np.maximum(classes.sum(-1, keepdims=True), 1)
     target = np.concatenate([1 - classes.sum(-1, keepdims=True), classes], axis=-1)
-    if "contrast" in options:
+    if options.contrast is not None:
         image = augment_intensity(np.ascontiguousarray(image), spacing, region.native_voxel_mm, options, rng)
-    image = INTENSITY_RULES[pre["intensity"]](image)
-    if "contrast_after" in options:
-        image = image * np.float32(rng.uniform(*options["contrast_after"]))
+    image = INTENSITY_RULES[pre.intensity](image)
+    if options.contrast_after is not None:
+        image = image * np.float32(rng.uniform(*options.contrast_after))
     return image, target
 
 
 def _on_network_grid(
-    region: LabelledRegion, shape: tuple[int, ...], spacing: np.ndarray, options: dict[str, Any],
+    region: LabelledRegion, shape: tuple[int, ...], spacing: np.ndarray, options: Augmentation,
     rng: np.random.Generator,
 ) -> LabelledRegion:  # fmt: skip
     """A region sampled on the network's grid about its middle; itself if it lies there already."""

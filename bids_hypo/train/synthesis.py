@@ -22,8 +22,12 @@ from bids_hypo.train.susceptibility import add_inversion, brain_mask, susceptibi
 
 
 def warp_codes(
-    head: HeadMap, shape: tuple[int, int, int], rng: np.random.Generator, options: SynthesisOptions,
-    *, spacing_mm: np.ndarray | None = None,
+    head: HeadMap,
+    shape: tuple[int, int, int],
+    rng: np.random.Generator,
+    options: SynthesisOptions,
+    *,
+    spacing_mm: np.ndarray | None = None,
 ) -> np.ndarray:
     """Deform a head onto a grid of the given shape, the middle of the ICV near its middle.
 

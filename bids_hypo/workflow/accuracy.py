@@ -13,43 +13,46 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
-from scipy import stats
 
+from bids_hypo.bids.entities import PLAIN_SUFFIX, Scan
 from bids_hypo.errors import SegmentationError, UsageError
 from bids_hypo.image.grid import Grid, as_shape, box_grid, with_voxels
-from bids_hypo.image.parts import BOTH, SIDES, Parts, common_grid, masks_on
+from bids_hypo.image.parts import Parts, common_grid, masks_on
 from bids_hypo.image.resample import resample
-from bids_hypo.image.volume import Volume, read_volume
+from bids_hypo.image.volume import read_volume
 from bids_hypo.measure.agreement import agreement
 from bids_hypo.measure.overlap import dice, volume_error_percent
 from bids_hypo.measure.surface_distance import surface_distance
-from bids_hypo.segment.anatomy import find_anatomy, icv_threshold
-from bids_hypo.segment.icv import native_icv
+from bids_hypo.segmentation.anatomy import find_anatomy, icv_threshold
+from bids_hypo.segmentation.icv import native_icv
+from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT, WHOLE
 from bids_hypo.train.contrasts import MILD, T1W
-from bids_hypo.train.deform import contract
 from bids_hypo.train.folds import DIVISION, read_folds
 from bids_hypo.train.headmaps import load_head_map
-from bids_hypo.train.labelled import LabelledScan, certainty, read_label
-from bids_hypo.train.regions import label_centre_mm
+from bids_hypo.train.labelled import LabelledScan, read_label
+from bids_hypo.train.levelling import certainty
 from bids_hypo.train.synthesis import synthesise_scan
-from bids_hypo.workflow.participant import Models, segment_volume
+from bids_hypo.workflow.scan import Found, Models, segment_volume
 
 logger = logging.getLogger(__name__)
 
 CONTRASTS = {"measured": T1W, "wide": MILD}
-SHRINK_PERCENT = (5, 10, 15)
 MIN_PEOPLE = 5  # for an agreement of its own
 VOXELS_MM = ((1.0, 1.0, 1.0), (0.8, 0.8, 0.8), (1.2, 1.2, 1.2), (1.0, 1.0, 1.6), (1.33, 1.0, 1.33))
 
 
-def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models, *, fast: bool = False) -> pd.DataFrame:
+def structure_accuracy(
+    items: Sequence[LabelledScan], models: Models, *, structure: str = HYPOTHALAMUS, fast: bool = False
+) -> pd.DataFrame:
     """Compare with the labels of scans set aside, on the labels' own grid.
 
     Parameters
     ----------
     items : sequence of LabelledScan
-        With labels of the left and the right.
+        With labels of the structure.
     models : Models
+    structure : str
+        Its name.
     fast : bool
         As participant level with ``--fast``.
 
@@ -64,7 +67,7 @@ def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models, *, fast
     for item in items:
         truth = read_label(item)
         row = {"dataset": item.dataset, "scan": item.scan.name, "label_weight": item.weight}
-        row |= _compare(read_volume(item.scan.path), truth, models, item.scan.name, fast=fast)
+        row |= _compare(item.scan, truth, models, structure, fast=fast)
         if item.level is not None:
             as_made = read_label(replace(item, level=None))
             row |= {"as_made_mm3": as_made.volumes_mm3()[BOTH], "certainty": certainty(as_made)}
@@ -73,31 +76,33 @@ def hypothalamus_accuracy(items: Sequence[LabelledScan], models: Models, *, fast
     return pd.DataFrame(rows)
 
 
-def fold_accuracy(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame:
+def fold_accuracy(items: Sequence[LabelledScan], models: Models, *, structure: str = HYPOTHALAMUS) -> pd.DataFrame:
     """Cross-validation: each scan by the one network that was not trained on it.
 
     Parameters
     ----------
     items : sequence of LabelledScan
     models : Models
-        The hypothalamus bundle says in its `DIVISION` who was set aside in each fold.
+        The bundle of the structure says in its `DIVISION` who was set aside in each fold.
+    structure : str
 
     Returns
     -------
     DataFrame
-        As `hypothalamus_accuracy`, with the number of the fold.
+        As `structure_accuracy`, with the number of the fold.
 
     Raises
     ------
     UsageError
         If the bundle does not come from training in folds.
     """
-    parts = out_of_fold(items, models)
-    return pd.concat([hypothalamus_accuracy(scans, one).assign(fold=k) for k, scans, one in parts], ignore_index=True)
+    parts = out_of_fold(items, models, structure)
+    tables = [structure_accuracy(scans, one, structure=structure).assign(fold=k) for k, scans, one in parts]
+    return pd.concat(tables, ignore_index=True)
 
 
 def out_of_fold(
-    items: Sequence[LabelledScan], models: Models
+    items: Sequence[LabelledScan], models: Models, structure: str = HYPOTHALAMUS
 ) -> Iterator[tuple[int, list[LabelledScan], Models]]:
     """For each fold its number, the scans set aside in it, and the models with its network alone.
 
@@ -106,25 +111,27 @@ def out_of_fold(
     items : sequence of LabelledScan
     models : Models
         See `fold_accuracy`.
+    structure : str
 
     Raises
     ------
     UsageError
         If the bundle does not come from training in folds.
     """
-    folds, networks = read_folds(models.hypothalamus.folder), models.hypothalamus_networks
+    bundle = models.catalog.structures[structure]
+    folds, networks = read_folds(bundle.folder), models.of(bundle)
     if not folds or len(folds) != len(networks):
         raise UsageError(
-            f"{models.hypothalamus.folder / DIVISION}: found {len(folds)} folds for {len(networks)} networks; expected "
+            f"{bundle.folder / DIVISION}: found {len(folds)} folds for {len(networks)} networks; expected "
             "a bundle of a training in folds. Train one with --folds, or leave out --part folds."
         )
     for number, (fold, network) in enumerate(zip(folds, networks, strict=True), start=1):
         held_out = [item for item in items if item.name in set(fold["validation"])]
-        yield number, held_out, replace(models, hypothalamus_networks=(network,))
+        yield number, held_out, models.with_networks(bundle, (network,))
 
 
 def volume_agreement(table: pd.DataFrame) -> str:
-    """How far the volumes of `hypothalamus_accuracy` agree, also without the labels that are doubtful by themselves.
+    """How far the volumes of `structure_accuracy` agree, also without the labels that are doubtful by themselves.
 
     Of levelled labels also what levelling changed, and what the certainty of the labels as they were made explains.
     """
@@ -161,29 +168,50 @@ def _agreement(what: str, table: pd.DataFrame, column: str = "found_mm3") -> str
     return f"{what}: ICC(2,1) {icc.value:.3f} ({icc.low:.3f} to {icc.high:.3f}), r {found.pearson_r.value:.3f}"
 
 
-def _compare(scan: Volume, truth: Parts, models: Models, what: str, *, fast: bool) -> dict[str, float]:
-    true_mm3 = truth.volumes_mm3()
-    columns = ("found_mm3", "found_sd_mm3", "dice", "dice_left", "dice_right", "hausdorff95_mm")
+def found_parts(found: Found, affine: np.ndarray) -> Parts:
+    """What was found of a structure in a scan, by sides and kinds of parts."""
+    return Parts.of_frames(found.delineation.probability, affine, found.structure)
+
+
+def _compare(scan: Scan, truth: Parts, models: Models, structure: str, *, fast: bool) -> dict[str, float]:
+    true_mm3, volume = truth.volumes_mm3(), read_volume(scan.path, signed=scan.is_signed)
+    sides = {"dice_left": LEFT, "dice_right": RIGHT} if truth.has_sides else {}
+    columns = ("found_mm3", "found_sd_mm3", "dice", *sides, "hausdorff95_mm")
     row = {"true_mm3": true_mm3[BOTH], **dict.fromkeys(columns, np.nan)}
     try:
-        found = segment_volume(scan, models, fast=fast, what=what).hypothalamus
+        segmented = segment_volume(volume, models, suffix=scan.suffix, wanted=[structure], fast=fast, what=scan.name)
     except SegmentationError as error:
         logger.error("%s", error)
         return row | {"volume_error_percent": np.nan}
-    ours = Parts({side: Volume(found.probability[..., k], scan.affine) for k, side in enumerate(SIDES)})
-    grid = _widened(common_grid(truth))
+    found = segmented.found[structure]
+    whole = next(v for v in found.delineation.volumes if (v.part, v.hemisphere) == (WHOLE, BOTH))
+    ours, grid = found_parts(found, volume.affine), widened(common_grid(truth))
     ours_masks, true_masks = masks_on(ours, grid), masks_on(truth, grid)
-    row["found_mm3"] = sum(found.volumes_mm3)
-    if found.volume_sd_mm3 is not None:
-        row["found_sd_mm3"] = found.volume_sd_mm3[2]
-    row["dice_left"], row["dice_right"] = (dice(ours_masks[side], true_masks[side]) for side in SIDES)
+    row["found_mm3"] = float(whole.volume_mm3 or 0.0)
+    if whole.volume_sd_mm3 is not None:
+        row["found_sd_mm3"] = whole.volume_sd_mm3
+    row |= {column: dice(ours_masks[side], true_masks[side]) for column, side in sides.items()}
     row["hausdorff95_mm"] = surface_distance(ours_masks[BOTH], true_masks[BOTH], grid.affine).hausdorff95_mm
-    row["dice"] = dice(*(np.stack([m[side] for side in SIDES]) for m in (ours_masks, true_masks)))
+    each = list(sides.values()) or [BOTH]
+    row["dice"] = dice(*(np.stack([masks[side] for side in each]) for masks in (ours_masks, true_masks)))
     row["volume_error_percent"] = volume_error_percent(row["found_mm3"], row["true_mm3"])
+    return row | _compare_kinds(ours, truth)
+
+
+def _compare_kinds(ours: Parts, truth: Parts) -> dict[str, float]:
+    """Dice and volume error of each kind of part, both sides together; nothing unless both have the same kinds."""
+    row: dict[str, float] = {}
+    for kind in truth.kinds if set(truth.kinds) == set(ours.kinds) else ():
+        true, found = truth.kind(kind), ours.kind(kind)
+        grid, column = widened(common_grid(true)), kind.replace(" ", "_")
+        row[f"dice_{column}"] = dice(masks_on(found, grid)[BOTH], masks_on(true, grid)[BOTH])
+        true_mm3 = true.volumes_mm3()[BOTH]
+        percent = volume_error_percent(found.volumes_mm3()[BOTH], true_mm3) if true_mm3 else np.nan
+        row[f"volume_error_percent_{column}"] = percent
     return row
 
 
-def _widened(grid: Grid) -> Grid:
+def widened(grid: Grid) -> Grid:
     """The same lattice with 20 voxels more on each side."""
     return box_grid(grid.centre_mm(), grid.axes, as_shape(np.add(grid.shape, 40)), grid.voxel_sizes_mm)
 
@@ -210,20 +238,21 @@ def icv_accuracy(
     DataFrame
         One row a scan.
     """
-    rows, threshold = [], icv_threshold(models.anatomy)
+    head = models.catalog.head_for(PLAIN_SUFFIX)
+    rows, threshold = [], icv_threshold(head)
     for path in maps:
-        head = load_head_map(path)
+        made = load_head_map(path)
         for number in range(n_contrasts):
-            scan, truth = synthesise_scan(head, np.random.default_rng([7, number]), CONTRASTS[contrast])
+            scan, truth = synthesise_scan(made, np.random.default_rng([7, number]), CONTRASTS[contrast])
             if varied_voxels:
                 grid = with_voxels(scan.grid, VOXELS_MM[number % len(VOXELS_MM)])
                 scan, truth = resample(scan, grid), resample(truth, grid)
-            anatomy = find_anatomy(scan, models.anatomy, models.anatomy_network)
+            anatomy = find_anatomy(scan, head, models.of(head)[0])
             found = native_icv(anatomy.icv_probability, anatomy.grid, scan.grid, threshold=threshold)
             true = truth.data > 0.5
             rows.append(
                 {
-                    "map": head.name,
+                    "map": made.name,
                     "contrast": number,
                     "voxel_mm": " x ".join(f"{size:g}" for size in scan.grid.voxel_sizes_mm),
                     "true_cm3": true.sum() * scan.grid.voxel_volume_mm3 / 1e3,
@@ -233,42 +262,3 @@ def icv_accuracy(
             )
             logger.info("%s", rows[-1])
     return pd.DataFrame(rows)
-
-
-def shrinking(items: Sequence[LabelledScan], models: Models) -> pd.DataFrame:
-    """Whether a smaller hypothalamus is found smaller: scans are deformed so that it shrinks by 5, 10 and 15 %.
-
-    Parameters
-    ----------
-    items : sequence of LabelledScan
-        With labels, around whose centre the scan is contracted.
-    models : Models
-
-    Returns
-    -------
-    DataFrame
-        One row a scan and size: change of the labels' volume under the same deformation, and of what is found.
-    """
-    rows = []
-    for item in items:
-        scan = read_volume(item.scan.path)
-        truth = list(read_label(item).of.values())
-        centre = label_centre_mm(truth)
-        before = segment_volume(scan, models, what=item.scan.name).hypothalamus.volumes_mm3
-        grid = _widened(truth[0].grid)
-        labels = [resample(part, grid) for part in truth]
-        for percent in SHRINK_PERCENT:
-            factor = 1 - percent / 100
-            after = segment_volume(contract(scan, centre, factor), models, what=item.scan.name).hypothalamus.volumes_mm3
-            smaller = sum(float(contract(part, centre, factor).data.sum()) for part in labels)
-            true_percent = volume_error_percent(smaller, sum(float(part.data.sum()) for part in labels))
-            found_percent = volume_error_percent(sum(after), sum(before))
-            row = {"dataset": item.dataset, "scan": item.scan.name, "true_percent": true_percent}
-            rows.append(row | {"found_percent": found_percent})
-            logger.info("%s", rows[-1])
-    return pd.DataFrame(rows)
-
-
-def slope(true_percent: pd.Series, found_percent: pd.Series) -> float:
-    """Slope of what is found on what is true, by least squares."""
-    return float(stats.linregress(true_percent, found_percent).slope)

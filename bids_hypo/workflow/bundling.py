@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,18 @@ from bids_hypo.models.bundle import ModelBundle, load_bundle, save_bundle
 from bids_hypo.train.card import Fold, model_card
 from bids_hypo.train.curves import Curves
 from bids_hypo.train.folds import DIVISION, read_folds
+from bids_hypo.train.recipe_entries import OF_STRUCTURE
+from bids_hypo.train.settings import Recipe
 
 WEIGHTS = "weights.npz"
 
 
-def make_bundle(
-    recipe: dict[str, Any], folder: Path, target: Path, *, average_with: Path | None = None
-) -> ModelBundle:
+def make_bundle(recipe: Recipe, folder: Path, target: Path, *, average_with: Path | None = None) -> ModelBundle:
     """Turn a training folder into a bundle with a model card of what was measured.
 
     Parameters
     ----------
-    recipe : dict
+    recipe : Recipe
     folder : Path
         With ``constants.json`` and ``weights.npz``, or ``fold-1/weights.npz`` and so on; folds that are not trained yet
         are left out, of the division as well.
@@ -98,16 +99,16 @@ def _averaged(weights: list[Path], folds: list[dict[str, Any]], other: ModelBund
     return made
 
 
-def bundle_description(recipe: dict[str, Any], constants: dict[str, Any]) -> dict[str, Any]:
+def bundle_description(recipe: Recipe, constants: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of bundle.json that a recipe and the training data decide."""
-    kept = ("name", "version", "structure", "suffixes", "labels", "architecture", "preprocessing")
+    told, kept = recipe.content, ("name", "version", "role", "suffixes", "labels", "architecture", "preprocessing")
     return {
-        **{key: recipe[key] for key in kept},
-        **({"role": recipe["role"]} if "role" in recipe else {}),
-        **({"mixed_precision": True} if recipe.get("mixed_precision") else {}),
-        "constants": {**constants, **recipe.get("constants", {})},
-        "licence": recipe.get("licence", "Apache-2.0"),
-        "citation": recipe.get("citation", "Vernikouskaya et al. 2023, Sci Rep; see CITATION.cff"),
+        **{key: told[key] for key in kept},
+        **{key: told[key] for key in OF_STRUCTURE if key in told},
+        **({"mixed_precision": True} if told.get("mixed_precision") else {}),
+        "constants": {**constants, **told.get("constants", {})},
+        "licence": told.get("licence", "Apache-2.0"),
+        "citation": told.get("citation", "Vernikouskaya et al. 2023, Sci Rep; see CITATION.cff"),
     }
 
 

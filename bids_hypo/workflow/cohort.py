@@ -19,6 +19,7 @@ from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.tables import read_ratings, read_volumes
 from bids_hypo.bids.tsv import TableError, brief
 from bids_hypo.errors import UsageError, comma_hint
+from bids_hypo.structures import WHOLE
 from bids_hypo.workflow.joining import SESSIONS, join_people
 from bids_hypo.workflow.session_times import add_years
 
@@ -27,11 +28,13 @@ logger = logging.getLogger(__name__)
 DEFAULT_COVARIATES = ("age", "sex", "gender")
 CATEGORIES = frozenset({"sex", "gender", "site", "scanner", "hand", "handedness", "center", "centre"})
 RESERVED = frozenset({
-    "participant_id", "session_id", "run", "scan", "source_file", "report", "left_mm3", "right_mm3", "hypothalamus_mm3",
-    "icv_mm3", "hypothalamus_sd_mm3", "icv_sd_mm3", "flags", "manual", "models", "group", "years", "rating",
-    "rating_note", "not_tested", "tested", "flagged", "icv_doubtful", "ratio", "normalised_mm3", "residual_mm3",
-    "asymmetry_percent", "harmonised_mm3", "outlier", "outlier_of",
+    "participant_id", "session_id", "run", "scan", "image", "source_file", "report", "structure", "title", "part",
+    "left_mm3", "right_mm3", "volume_mm3", "icv_mm3", "volume_sd_mm3", "icv_sd_mm3", "icv_source", "flags", "manual",
+    "models", "group", "years", "rating", "rating_note", "not_tested", "tested", "flagged", "icv_doubtful", "ratio",
+    "normalised_mm3", "residual_mm3", "asymmetry_percent", "harmonised_mm3", "outlier", "outlier_of",
 })  # fmt: skip
+_NUMBERS = ("left_mm3", "right_mm3", "volume_mm3", "volume_sd_mm3", "icv_mm3", "icv_sd_mm3")
+_OF_SERIES = ("structure", "title", "part", *_NUMBERS, "icv_source", "flags", "models")  # what is not of the scan alone
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class GroupOptions:
         The dataset with participants.tsv; the derivatives.
     selection : Selection
         Which scans.
+    structures : tuple of str
+        What to compare; all that were measured, if empty.
+    parts : bool
+        Compare the parts of each structure too.
     group_column : str
         Column of participants.tsv.
     cases : tuple of str
@@ -64,6 +71,8 @@ class GroupOptions:
     bids_dir: Path
     output_dir: Path
     selection: Selection = field(default_factory=Selection)
+    structures: tuple[str, ...] = ()
+    parts: bool = False
     group_column: str = "group"
     cases: tuple[str, ...] = ()
     control: str | None = None
@@ -83,7 +92,8 @@ class Cohort:
     Attributes
     ----------
     table : DataFrame
-        All scans: the columns of `bids_hypo.bids.tables.ScanTables`, group, covariates, scores, site, years, rating,
+        One row for each scan, structure and part: the columns of `bids_hypo.bids.tables.ScanTables`, group,
+        covariates, scores, site, years, rating,
         rating_note, and not_tested with the reason where one is known already.
     covariates : tuple of str
     problems : tuple of str
@@ -108,9 +118,11 @@ def load_cohort(options: GroupOptions) -> Cohort:
         participants that nobody lists.
     """
     scans = read_volumes(options.output_dir, options.selection)
+    volumes = _chosen(scans.table, options)
+    each = volumes.drop_duplicates("scan").drop(columns=list(_OF_SERIES))
     asked = {options.group_column, *(options.covariates or ()), *options.scores, options.site_column or ""}
     participants, named = usual_names(read_participants(options.bids_dir), "participants.tsv", asked)
-    sessions = read_sessions(options.bids_dir, scans.table["participant_id"])
+    sessions = read_sessions(options.bids_dir, each["participant_id"])
     sessions, more = usual_names(sessions, SESSIONS, asked)
     named += more
     source = options.bids_dir / "participants.tsv"
@@ -122,7 +134,7 @@ def load_cohort(options: GroupOptions) -> Cohort:
     levels = read_levels(options.bids_dir)
     participants, folded = _fold_groups(participants, options, levels)
     participants = participants.assign(group=participants[options.group_column])
-    joined = join_people(scans.table, participants, sessions, (*wanted, *shown), options.selection, source)
+    joined = join_people(each, participants, sessions, (*wanted, *shown), options.selection, source)
     table, remarks = joined.table, [*scans.unmatched, *named, *folded, *joined.remarks]
     for name in (*wanted, *shown):
         try:
@@ -134,15 +146,35 @@ def load_cohort(options: GroupOptions) -> Cohort:
         remarks += more
     table, more = add_years(table, options.bids_dir)
     remarks += more
-    for column in ("left_mm3", "right_mm3", "hypothalamus_mm3", "icv_mm3", "hypothalamus_sd_mm3", "icv_sd_mm3"):
-        table[column] = table[column].astype(float)
     table, more = _rate(table, options)
     remarks += more
     for name in covariates:
         lacking = int(table.loc[table["not_tested"].isna(), name].isna().sum())
         if lacking:
             remarks.append(f"{lacking} scans have no {name}; models with that covariate leave them out.")
-    return Cohort(table.drop(columns=["acq_time", "session_age"]), covariates, scans.problems, tuple(remarks))
+    table = table.drop(columns=["acq_time", "session_age"]).merge(volumes[["scan", *_OF_SERIES]], on="scan")
+    table = table.astype(dict.fromkeys(_NUMBERS, float))
+    return Cohort(table, covariates, scans.problems, tuple(remarks))
+
+
+def _chosen(volumes: pd.DataFrame, options: GroupOptions) -> pd.DataFrame:
+    """The volumes of the structures, and of the parts, that are to be compared.
+
+    Raises
+    ------
+    UsageError
+        If a structure was not measured.
+    """
+    there = list(dict.fromkeys(volumes["structure"]))
+    unknown = [name for name in options.structures if name not in (*there, "all")]
+    if unknown:
+        raise UsageError(
+            f"--structures {' '.join(unknown)}: not measured in {options.output_dir}; there are {', '.join(there)}. "
+            "Run the participant level with --structures first."
+        )
+    wanted = there if not options.structures or "all" in options.structures else options.structures
+    kept = volumes[volumes["structure"].isin(wanted)]
+    return kept if options.parts else kept[kept["part"] == WHOLE]
 
 
 def usual_covariates(names: Iterable[str]) -> list[str]:

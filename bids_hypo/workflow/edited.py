@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.entities import DERIVATIVE_ENTITIES, split_name
 from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import OutputNames, sidecar
-from bids_hypo.bids.resume import source_change
-from bids_hypo.bids.sidecars import edited_sidecar, read_head_axes, read_record, write_json
+from bids_hypo.bids.resume import recorded_items, source_change
+from bids_hypo.bids.sidecars import edited_sidecar, read_head_axes, read_record, read_structures, write_json
 from bids_hypo.bids.tables import morph_numbers
 from bids_hypo.ending import unless_ending
 from bids_hypo.errors import ScanReadError
@@ -24,20 +26,42 @@ from bids_hypo.image.volume import Volume, read_labels, read_volume
 from bids_hypo.measure import correction
 from bids_hypo.measure.correction import Agreement, Limits, compare_correction
 from bids_hypo.measure.quality import (
+    ASYMMETRIC,
     BORDER,
     FOLDS,
     ICV_NOT_MEASURABLE,
+    LARGE,
     LARGE_HEAD,
+    SMALL,
     SMALL_HEAD,
+    SMALL_PART,
     icv_size_flags,
     volume_flags,
 )
-from bids_hypo.measure.volumes import mask_volume_mm3
+from bids_hypo.measure.volumes import PartVolume, icv_volume, mask_volume_mm3, part_volumes
+from bids_hypo.structures import ICV, LEFT, RIGHT, WHOLE, Structure
+
+_KEYS, _NUMBERS = ("structure", "part", "hemisphere"), ("volume_mm3", "volume_sd_mm3")
 
 logger = logging.getLogger(__name__)
 
-DSEG, ICV = "dseg", "ICV"
-_OF_VOLUME = ("asymmetric", "small_volume", "large_volume", BORDER, FOLDS)  # no longer true of another outline
+_OF_VOLUME = (ASYMMETRIC, SMALL, LARGE, SMALL_PART, BORDER, FOLDS)  # no longer true of another outline
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The masks that the table of a scan was counted in.
+
+    Attributes
+    ----------
+    labels : dict of str to (Structure, (X, Y, Z) int)
+        Of each structure: what it is, and its parts by their numbers.
+    icv : (X, Y, Z) bool or None
+        None where it is not measured.
+    """
+
+    labels: dict[str, tuple[Structure, np.ndarray]]
+    icv: np.ndarray | None
 
 
 def take_edited(names: OutputNames) -> bool:
@@ -71,19 +95,21 @@ def take_edited(names: OutputNames) -> bool:
     if state == record.get("Edited", {}):
         return False
     table = morph_numbers(names.morph)
-    automatic = record.get("Automatic") or _automatic(table)
+    automatic = _automatic(table, record.get("Automatic") or [])
     _restore(table, automatic, names)
-    if DSEG in state:
-        _count_hypothalamus(table, read_edited_labels(names), names)
-    if ICV in state:
-        _count_icv(table, read_edited_icv(names), names)
+    structures = read_structures(record)
+    for item in state:
+        if item == ICV:
+            _count_icv(table, read_edited_icv(names), names)
+        else:
+            _count_structure(table, read_edited_labels(names, structures[item]), structures[item], names)
     _write(names, table, record, state, automatic)
     counted = ", ".join(entry["File"] for entry in state.values()) or "its automatic masks again"
     logger.info("%s: volumes counted in %s", names.scan.name, counted)
     return True
 
 
-def read_counted(names: OutputNames) -> tuple[Volume, np.ndarray, np.ndarray, np.ndarray | None]:
+def read_counted(names: OutputNames) -> tuple[Volume, Counted, np.ndarray | None]:
     """What figures of a finished scan are drawn from.
 
     Parameters
@@ -94,9 +120,7 @@ def read_counted(names: OutputNames) -> tuple[Volume, np.ndarray, np.ndarray, np
     -------
     volume : Volume
         The scan.
-    labels : (X, Y, Z) int
-        1 left, 2 right hypothalamus: the ones that the table was counted in.
-    icv : (X, Y, Z) bool
+    counted : Counted
     axes : (3, 3) float or None
         Directions of the head, see `bids_hypo.bids.sidecars.image_record`.
 
@@ -111,39 +135,45 @@ def read_counted(names: OutputNames) -> tuple[Volume, np.ndarray, np.ndarray, np
     changed = source_change(names, record)
     if changed:
         raise ScanReadError(f"{changed}. Run participant level again to measure it anew.")
-    labels, icv = counted_masks(names)
-    return read_volume(names.scan.path), labels, icv, read_head_axes(record)
+    return read_volume(names.scan.path, signed=names.scan.is_signed), counted_masks(names), read_head_axes(record)
 
 
-def counted_masks(names: OutputNames) -> tuple[np.ndarray, np.ndarray]:
-    """The masks that the table was counted in: labels (X, Y, Z) of the hypothalamus and the ICV (X, Y, Z) bool."""
-    edited, now = read_record(sidecar(names.morph)).get("Edited", {}), _state(names)
+def counted_masks(names: OutputNames) -> Counted:
+    """The masks that the table of a scan was counted in: those of everything on record."""
+    record = read_record(sidecar(names.morph))
+    edited, now = record.get("Edited", {}), _state(names)
     for key, entry in edited.items():
         if now.get(key) != entry:
             raise ScanReadError(
                 f"{names.anat_dir / entry['File']}: is gone, or was changed after the volumes were counted in it. "
                 "Run participant level with --use-edited to count them again."
             )
-    labels = read_edited_labels(names) if DSEG in edited else read_labels(names.dseg)
-    icv = read_edited_icv(names) if ICV in edited else read_labels(names.icv_mask) > 0
-    return labels, icv
+    labels = {
+        name: (one, read_edited_labels(names, one) if name in edited else read_labels(names.structure(name).dseg))
+        for name, one in read_structures(record).items()
+    }
+    if ICV not in record:
+        return Counted(labels, None)
+    return Counted(labels, read_edited_icv(names) if ICV in edited else read_labels(names.icv_mask) > 0)
 
 
-def read_edited_labels(names: OutputNames) -> np.ndarray:
-    """The corrected hypothalamus: (X, Y, Z) uint8, 1 left, 2 right."""
-    return read_drawn(names.edited_dseg, names.dseg, (0, 1, 2))
+def read_edited_labels(names: OutputNames, structure: Structure) -> np.ndarray:
+    """The corrected labels of a structure: (X, Y, Z) int, the numbers of its parts."""
+    place = names.structure(structure.name)
+    return read_drawn(place.edited, place.dseg, {0: "outside", **{part.index: part.name for part in structure.parts}})
 
 
 def read_edited_icv(names: OutputNames) -> np.ndarray:
     """The corrected intracranial mask: (X, Y, Z) bool."""
-    return read_drawn(names.edited_icv_mask, names.icv_mask, (0, 1)) > 0
+    return read_drawn(names.edited_icv_mask, names.icv_mask, {0: "outside", 1: "inside"}) > 0
 
 
 def _state(names: OutputNames) -> dict[str, dict[str, str]]:
-    files = {DSEG: names.edited_dseg, ICV: names.edited_icv_mask}
+    """The corrected masks that lie beside a scan's results, of everything on record."""
+    files = {item: names.edited_of(item) for item in recorded_items(read_record(sidecar(names.morph)))}
     return {
-        key: {"File": path.name, "SHA256": sha256_of(path)}
-        for key, path in files.items()
+        item: {"File": path.name, "SHA256": sha256_of(path)}
+        for item, path in files.items()
         if path.is_file() or _dangles(path)
     }
 
@@ -154,54 +184,65 @@ def _dangles(path: Path) -> bool:
     return False
 
 
-def _automatic(table: pd.DataFrame) -> list[dict[str, Any]]:
-    kept = table[["structure", "hemisphere", "volume_mm3", "volume_sd_mm3"]].astype(object)
-    return [
-        {str(key): value for key, value in row.items()} for row in kept.where(kept.notna(), None).to_dict("records")
+def _automatic(table: pd.DataFrame, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The automatic values: those recorded when a mask was first corrected, and those of structures measured since."""
+    known = {row["structure"] for row in recorded}
+    rows = table.loc[~table["structure"].isin(known), [*_KEYS, *_NUMBERS]].astype(object)
+    return recorded + [
+        {str(key): value for key, value in row.items()} for row in rows.where(rows.notna(), None).to_dict("records")
     ]
 
 
 def _restore(table: pd.DataFrame, automatic: list[dict[str, Any]], names: OutputNames) -> None:
     """Put the automatic values back; flags from the sidecars of the automatic masks, which are never changed."""
-    of = {"hypothalamus": names.dseg, "ICV": names.icv_mask}
     for row in automatic:
-        at = _rows(table, row["structure"], row["hemisphere"])
-        for column in ("volume_mm3", "volume_sd_mm3"):
+        at = _rows(table, row["structure"], row.get("part", WHOLE), row["hemisphere"])
+        for column in _NUMBERS:
             table.loc[at, column] = np.nan if row[column] is None else row[column]
-    for structure, image in of.items():
-        _set_flags(table, structure, read_record(sidecar(image)).get("Flags", []))
+    for item in dict.fromkeys(row["structure"] for row in automatic):
+        _set_flags(table, item, read_record(sidecar(names.images_of(item)[0])).get("Flags", []))
 
 
-def _rows(table: pd.DataFrame, structure: str, hemisphere: str) -> pd.Series:
-    return (table["structure"] == structure) & (table["hemisphere"] == hemisphere)
+def _rows(table: pd.DataFrame, structure: str, part: str, hemisphere: str | None) -> pd.Series:
+    side = table["hemisphere"].isna() if hemisphere is None else table["hemisphere"] == hemisphere
+    return (table["structure"] == structure) & (table["part"] == part) & side
 
 
 def _set_flags(table: pd.DataFrame, structure: str, flags: list[str]) -> None:
     table.loc[table["structure"] == structure, "flags"] = ";".join(flags) or None
 
 
-def _count_hypothalamus(table: pd.DataFrame, labels: np.ndarray, names: OutputNames) -> None:
-    grid = grid_of(names.dseg)
-    left, right = (mask_volume_mm3(labels == side, grid.voxel_volume_mm3) for side in (1, 2))
-    for side, volume in (("L", left), ("R", right), ("B", left + right)):
-        table.loc[_rows(table, "hypothalamus", side), ["volume_mm3", "volume_sd_mm3"]] = [round(volume, 3), np.nan]
-    of_correction = compare_correction(labels, read_labels(names.dseg), grid.affine, correction.HYPOTHALAMUS)
-    _warn(names.edited_dseg, of_correction, correction.HYPOTHALAMUS)
-    before = read_record(sidecar(names.dseg)).get("Flags", [])
+def _set_volumes(table: pd.DataFrame, structure: str, volumes: Sequence[PartVolume]) -> None:
+    for one in volumes:
+        at = _rows(table, structure, one.part, one.hemisphere)
+        table.loc[at, list(_NUMBERS)] = [round(one.volume_mm3 or 0.0, 3), np.nan]
+
+
+def _count_structure(table: pd.DataFrame, labels: np.ndarray, structure: Structure, names: OutputNames) -> None:
+    place = names.structure(structure.name)
+    grid = grid_of(place.dseg)
+    counts = [mask_volume_mm3(labels == part.index, grid.voxel_volume_mm3) for part in structure.parts]
+    volumes = part_volumes(structure, counts)
+    _set_volumes(table, structure.name, volumes)
+    sides = {side: [part.index for part in structure.of(side)] for side in (LEFT, RIGHT) if structure.is_paired}
+    automatic = read_labels(place.dseg)
+    of_correction = compare_correction(labels, automatic, grid.affine, correction.STRUCTURE, sides)
+    _warn(place.edited, of_correction, correction.STRUCTURE)
+    before = read_record(sidecar(place.dseg)).get("Flags", [])
     kept = [flag for flag in before if flag not in _OF_VOLUME]
-    _set_flags(table, "hypothalamus", [*kept, *volume_flags((left, right)), *of_correction.flags])
+    _set_flags(table, structure.name, [*kept, *volume_flags(volumes, structure.plausible), *of_correction.flags])
 
 
 def _count_icv(table: pd.DataFrame, icv: np.ndarray, names: OutputNames) -> None:
     """A person who draws the intracranial volume says that it can be measured, so the flags that deny it go."""
     grid = grid_of(names.icv_mask)
     volume = mask_volume_mm3(icv, grid.voxel_volume_mm3)
-    table.loc[_rows(table, "ICV", "B"), ["volume_mm3", "volume_sd_mm3"]] = [round(volume, 3), np.nan]
+    _set_volumes(table, ICV, icv_volume(volume))
     before = read_record(sidecar(names.icv_mask)).get("Flags", [])
     kept = [flag for flag in before if flag not in (*ICV_NOT_MEASURABLE, SMALL_HEAD, LARGE_HEAD)]
     of_correction = compare_correction(icv, read_labels(names.icv_mask), grid.affine, correction.ICV)
     _warn(names.edited_icv_mask, of_correction, correction.ICV)
-    _set_flags(table, "ICV", [*kept, *icv_size_flags(volume), *of_correction.flags])
+    _set_flags(table, ICV, [*kept, *icv_size_flags(volume), *of_correction.flags])
 
 
 def _warn(path: Path, found: Agreement, limits: Limits) -> None:
@@ -217,10 +258,8 @@ def _write(
     names: OutputNames, table: pd.DataFrame, record: dict[str, Any], state: dict[str, Any], automatic: list[dict]
 ) -> None:
     """Sidecars of the corrected masks, the table, and last its JSON, which says which masks were counted."""
-    if DSEG in state:
-        _write_sidecar(names, names.edited_dseg, names.dseg)
-    if ICV in state:
-        _write_sidecar(names, names.edited_icv_mask, names.icv_mask)
+    for item in state:
+        _write_sidecar(names, names.edited_of(item), names.images_of(item)[0])
     kept = {key: value for key, value in record.items() if key not in ("Manual", "Edited", "Automatic")}
     manual = {"Manual": True, "Edited": state, "Automatic": automatic} if state else {}
     with unless_ending():  # a table without its checksum would be measured anew
@@ -243,12 +282,12 @@ def _own_record(path: Path) -> dict[str, Any]:
 
 def _warn_of_near_names(names: OutputNames) -> None:
     """Say which files look like corrected masks of the scan, but do not have the name of one."""
+    expected = [names.edited_of(item) for item in recorded_items(read_record(sidecar(names.morph)))]
     for path in sorted(names.anat_dir.glob("*[eE]dited*.nii*")):
-        if path in names.edited or not _is_of(path, names):
+        if path in expected or not _is_of(path, names):
             continue
         logger.warning(
-            "%s: not used, for a corrected mask has another name: %s or %s.",
-            path, names.edited_dseg.name, names.edited_icv_mask.name,
+            "%s: not used, for a corrected mask has another name: %s.", path, " or ".join(p.name for p in expected),
         )  # fmt: skip
 
 
@@ -267,4 +306,3 @@ def _write_sidecar(names: OutputNames, edited: Path, automatic: Path) -> None:
     own = _own_record(path)
     relative = automatic.relative_to(names.output_dir).as_posix()
     write_json(path, own | edited_sidecar(names.scan, read_record(sidecar(automatic)), relative))
-

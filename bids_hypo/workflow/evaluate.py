@@ -11,17 +11,18 @@ import pandas as pd
 
 from bids_hypo.bids.dataset import write_described_tsv
 from bids_hypo.bids.entities import shorten
+from bids_hypo.bids.matching import match_scans
 from bids_hypo.bids.query import check_dataset, find_scans
 from bids_hypo.bids.scores import Scores, read_scores
-from bids_hypo.bids.segmentations import SegmentationFiles, match_scans
+from bids_hypo.bids.segmentations import SegmentationFiles
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.unmatched import near_hint
 from bids_hypo.errors import NoInputError, NothingSelectedError, ScanReadError, UsageError
-from bids_hypo.image.parts import BOTH, common_grid, masks_on
-from bids_hypo.image.segmentation import read_parts
+from bids_hypo.image.parts import common_grid, masks_on
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.report.evaluation_page import EvaluationPage, write_evaluation_page
 from bids_hypo.report.outline_figures import OutlineCase
+from bids_hypo.structures import BOTH, WHOLE
 from bids_hypo.workflow.evaluation_associations import session_keys
 from bids_hypo.workflow.evaluation_columns import column_dictionary
 from bids_hypo.workflow.evaluation_plan import EvaluateOptions, Plan, Source, check_output, make_plan
@@ -40,7 +41,7 @@ class Evaluation:
     ----------
     plan : Plan
     scans : DataFrame
-        One row a scan, method and hemisphere; see `evaluation_columns`.
+        One row a scan, method, part and hemisphere; see `evaluation_columns`.
     common : list of str
         Scans that all methods have; the other tables are about these.
     tables : dict of str to DataFrame
@@ -92,6 +93,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     write_evaluation_page(
         EvaluationPage(
             out=options.out,
+            title=options.wanted.title,
             truth=options.truth.name,
             scans=scans,
             compared=compared,
@@ -107,9 +109,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     return Evaluation(plan, scans, common, made)
 
 
-def _session_order(
-    compared: pd.DataFrame, scores: Scores | None, options: EvaluateOptions
-) -> tuple[Days, list[str]]:
+def _session_order(compared: pd.DataFrame, scores: Scores | None, options: EvaluateOptions) -> tuple[Days, list[str]]:
     """Times of sessions that order the scans for scores, and what has to be said about the order."""
     if scores is None:
         return {}, []
@@ -195,8 +195,9 @@ def outline_cases(plan: Plan, compared: pd.DataFrame, options: EvaluateOptions) 
     """
     names = [t.name for t in plan.truths]
     cases: dict[str, list[OutlineCase]] = {}
+    is_whole = compared["part"] == WHOLE
     for method in options.methods:
-        whole = compared[(compared["method"] == method.name) & (compared["hemisphere"] == BOTH)]
+        whole = compared[(compared["method"] == method.name) & (compared["hemisphere"] == BOTH) & is_whole]
         dice = pd.Series(whole["dice"].to_numpy(float), index=whole["scan"])
         chosen = _best_median_worst(dice)
         images = _find_images(options, [plan.truths[names.index(scan)] for scan in chosen.values()])
@@ -220,8 +221,7 @@ def _outline_case(
     title: str, truth: SegmentationFiles, files: SegmentationFiles, method: Source, options: EvaluateOptions,
     image: Volume | None,
 ) -> OutlineCase:  # fmt: skip
-    true = read_parts(truth.paths, truth.kind, options.truth.labels)
-    found = read_parts(files.paths, files.kind, method.labels)
+    true, found = options.truth.read(truth, options.wanted), method.read(files, options.wanted)
     grid = common_grid(true, found)
     masks = [Volume(masks_on(parts, grid)[BOTH].astype("float32"), grid.affine) for parts in (true, found)]
     return OutlineCase(title, truth=masks[0], found=masks[1], image=image)
@@ -246,7 +246,7 @@ def _find_images(options: EvaluateOptions, truths: Iterable[SegmentationFiles]) 
             if match.index is None:
                 logger.warning("%s: no T1w image to draw for %s (%s).", options.images, truth.name, match.reason)
             else:
-                found[truth.name] = read_volume(scans[match.index].path)
+                found[truth.name] = read_volume(scans[match.index].path, signed=scans[match.index].is_signed)
         except ScanReadError as error:
             logger.warning("%s", error)
     return found

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-_HEMISPHERES = {"L": "The subject's left", "R": "The subject's right", "B": "Both sides together"}
+from bids_hypo.structures import BOTH, LEFT, RIGHT
+
+_HEMISPHERES = {LEFT: "The subject's left", RIGHT: "The subject's right", BOTH: "All of it, both sides together"}
 
 
 def _column(text: str, units: str | None = None, levels: dict[str, str] | None = None) -> dict[str, Any]:
@@ -26,7 +28,11 @@ def _with_interval(name: str, text: str, units: str | None = None) -> dict[str, 
 
 
 _METHOD = {"method": _column("Name of the method, as given on the command line")}
-_HEMISPHERE = {"hemisphere": _column("Side", levels=_HEMISPHERES)}
+_SERIES = {
+    "structure": _column("Structure"),
+    "part": _column("Kind of part; whole is the sum of the parts that count in the structure"),
+    "hemisphere": _column("Side", levels=_HEMISPHERES),
+}
 _N = {"n": _column("Scans (those that all methods have)")}
 _METRIC_TEXT = (
     "Metric: a column of evaluation_scans.tsv; absolute_volume_error_percent is volume_error_percent without its sign"
@@ -44,7 +50,7 @@ _SCANS: dict[str, Any] = {
     "session_id": _column("Session; n/a if the scans have none"),
     "scan": _column("Scan: the entities in the name of the truth"),
     **_METHOD,
-    **_HEMISPHERE,
+    **_SERIES,
     "status": _column(
         "What became of the comparison",
         levels={
@@ -75,7 +81,7 @@ _SCANS: dict[str, Any] = {
 
 _METRICS: dict[str, Any] = {
     **_METHOD,
-    **_HEMISPHERE,
+    **_SERIES,
     **_METRIC,
     **_N,
     "n_values": _column("Scans for which the metric is defined"),
@@ -90,7 +96,7 @@ _METRICS: dict[str, Any] = {
 
 _AGREEMENT: dict[str, Any] = {
     **_METHOD,
-    **_HEMISPHERE,
+    **_SERIES,
     **_N,
     **_with_interval("bias_mm3", "Mean difference of the volumes, prediction minus truth (Bland-Altman)", "mm^3"),
     "sd_difference_mm3": _column("Standard deviation of the differences", "mm^3"),
@@ -108,7 +114,7 @@ _AGREEMENT: dict[str, Any] = {
 _RANKING: dict[str, Any] = {
     **_METRIC,
     **_METHOD,
-    **_HEMISPHERE,
+    **_SERIES,
     **_N,
     "rank": _column("Place by the mean rank; equal mean ranks share the better place"),
     "mean_rank": _column("Mean over the scans of the method's rank, 1 is best"),
@@ -118,13 +124,13 @@ _RANKING: dict[str, Any] = {
 
 _COMPARISONS: dict[str, Any] = {
     **_METRIC,
-    **_HEMISPHERE,
+    **_SERIES,
     "first": _column("A method"),
     "second": _column("Another method"),
     **_N,
     **_with_interval("difference", "Mean of the first minus the second method, in the unit of the metric"),
     **_TEST,
-    "p_corrected": _column("p value after Holm, over all pairs of methods by this metric and side"),
+    "p_corrected": _column("p value after Holm, over all pairs of methods by this metric, part and side"),
 }
 
 _ASSOCIATIONS: dict[str, Any] = {
@@ -137,19 +143,19 @@ _ASSOCIATIONS: dict[str, Any] = {
         },
     ),
     "method": _column("Name of the method; truth for the volumes of the truth"),
-    **_HEMISPHERE,
+    **_SERIES,
     "score": _column("Column of the table of scores"),
     "covariates": _column("What the correlation is adjusted for (partial correlation)"),
     "n": _column("Participants with volume, score and covariates"),
     **_with_interval("pearson_r", "Pearson correlation"),
     "pearson_p": _column("p value of Pearson's r, uncorrected"),
-    "pearson_p_corrected": _column("The same after Holm, over the scores within analysis, method and side"),
+    "pearson_p_corrected": _column("The same after Holm, over the scores within analysis, method, part and side"),
     "spearman_rho": _column("Spearman rank correlation"),
     "spearman_p": _column("p value of Spearman's rho, uncorrected"),
 }
 
 _SUMMARY: dict[str, Any] = {
-    **_HEMISPHERE,
+    **_SERIES,
     **_METRIC,
     "unit": _column("Unit"),
     **_N,

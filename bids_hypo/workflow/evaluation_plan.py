@@ -9,13 +9,16 @@ from pathlib import Path
 
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.links import check_writes_stay
+from bids_hypo.bids.matching import match_scans
 from bids_hypo.bids.names import FIGURES_FOLDER
 from bids_hypo.bids.places import check_can_be_made
-from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations, match_scans
+from bids_hypo.bids.segmentation_files import read_segmentation
+from bids_hypo.bids.segmentations import SegmentationFiles, find_segmentations
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.unmatched import unmatched
 from bids_hypo.errors import CannotCreateError, NothingSelectedError, UsageError
-from bids_hypo.image.segmentation import Labels
+from bids_hypo.image.label_numbers import Labels, Wanted
+from bids_hypo.image.parts import Parts
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +35,17 @@ class Source:
     pattern : str or None
         See `bids_hypo.bids.segmentations.find_segmentations`.
     labels : Labels or None
-        See `bids_hypo.image.segmentation.read_parts`.
+        See `bids_hypo.bids.segmentation_files.read_segmentation`.
     """
 
     name: str
     folder: Path
     pattern: str | None = None
     labels: Labels | None = None
+
+    def read(self, files: SegmentationFiles, wanted: Wanted) -> Parts:
+        """The structure in the files of a scan."""
+        return read_segmentation(files, wanted, self.labels)
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class EvaluateOptions:
     truth : Source
     methods : tuple of Source
     out : Path
+    wanted : Wanted
+        The structure.
     images : Path or None
         BIDS dataset with the T1w images, drawn below the outlines.
     participant_labels, session_labels : tuple of str
@@ -64,6 +73,7 @@ class EvaluateOptions:
     truth: Source
     methods: tuple[Source, ...]
     out: Path
+    wanted: Wanted
     images: Path | None = None
     participant_labels: tuple[str, ...] = ()
     session_labels: tuple[str, ...] = ()
@@ -119,7 +129,7 @@ def make_plan(options: EvaluateOptions) -> Plan:
     NothingSelectedError
         If no truth passes the filters.
     """
-    found = find_segmentations(options.truth.folder, options.truth.pattern)
+    found = find_segmentations(options.truth.folder, options.wanted, options.truth.pattern)
     truths = [t for t in found if _selected(t, options)]
     if not truths:
         raise NothingSelectedError(
@@ -130,7 +140,7 @@ def make_plan(options: EvaluateOptions) -> Plan:
     reasons, unused = {}, {}
     every = list(found)
     for method in options.methods:
-        of_method = find_segmentations(method.folder, method.pattern)
+        of_method = find_segmentations(method.folder, options.wanted, method.pattern)
         every += of_method
         files = [f for f in of_method if _selected(f, options)]
         matches = match_scans([t.entities for t in truths], [f.entities for f in files])

@@ -12,10 +12,11 @@ from tqdm import tqdm
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.segmentations import SegmentationFiles
 from bids_hypo.errors import ScanReadError
-from bids_hypo.image.parts import BOTH, SIDES, Parts, carried, common_grid, masks_on, same_lattice
-from bids_hypo.image.segmentation import read_parts
+from bids_hypo.image.label_numbers import Wanted
+from bids_hypo.image.parts import SIDES, Parts, carried, common_grid, masks_on, same_lattice
 from bids_hypo.measure.overlap import dice, overlap, volume_error_percent
 from bids_hypo.measure.surface_distance import surface_distance
+from bids_hypo.structures import BOTH, LEFT, RIGHT, WHOLE
 from bids_hypo.workflow.evaluation_columns import column_dictionary
 from bids_hypo.workflow.evaluation_plan import EvaluateOptions, Plan, Source
 
@@ -35,17 +36,17 @@ def compare_all(plan: Plan, options: EvaluateOptions) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a scan, method and hemisphere (L, R, B).
+        One row a scan, method, part and hemisphere (L, R, B).
     """
     rows: list[dict[str, object]] = []
     for n, truth in enumerate(tqdm(plan.truths, desc="compare", unit="scan", disable=None)):
         try:
-            true: Parts | ScanReadError = read_parts(truth.paths, truth.kind, options.truth.labels)
+            true: Parts | ScanReadError = options.truth.read(truth, options.wanted)
         except ScanReadError as error:
             true = error
         for method in options.methods:
             files = plan.predictions[method.name][n]
-            rows += _rows(truth, true, method, files, plan.reasons[method.name][n])
+            rows += _rows(truth, true, method, files, plan.reasons[method.name][n], options.wanted)
     table = pd.DataFrame(rows, columns=list(column_dictionary("scans")))
     _warn(table)
     return table
@@ -68,27 +69,30 @@ def _warn(table: pd.DataFrame) -> None:
 
 
 def _rows(
-    truth: SegmentationFiles, true: Parts | ScanReadError, method: Source, files: SegmentationFiles | None, reason: str
-) -> list[dict[str, object]]:
+    truth: SegmentationFiles, true: Parts | ScanReadError, method: Source, files: SegmentationFiles | None, reason: str,
+    wanted: Wanted,
+) -> list[dict[str, object]]:  # fmt: skip
     about: dict[str, object] = {
         "participant_id": f"sub-{truth.entities['sub']}",
         "session_id": f"ses-{truth.entities['ses']}" if "ses" in truth.entities else None,
         "scan": truth.name,
         "method": method.name,
+        "structure": wanted.name,
         "truth_file": _file_names(truth),
         "prediction_file": _file_names(files),
     }
+    whole = {"part": WHOLE, "hemisphere": BOTH}
     if isinstance(true, ScanReadError):
         logger.error("%s", true)
-        return [about | {"hemisphere": BOTH, "status": UNREADABLE, "note": f"truth: {true}"}]
+        return [about | whole | {"status": UNREADABLE, "note": f"truth: {true}"}]
     true_mm3 = true.volumes_mm3()[BOTH]
     if files is None:
-        return [about | {"hemisphere": BOTH, "true_mm3": true_mm3, "status": MISSING, "note": reason}]
+        return [about | whole | {"true_mm3": true_mm3, "status": MISSING, "note": reason}]
     try:
-        found = read_parts(files.paths, files.kind, method.labels)
+        found = method.read(files, wanted)
     except ScanReadError as error:
         logger.error("%s", error)
-        return [about | {"hemisphere": BOTH, "true_mm3": true_mm3, "status": UNREADABLE, "note": str(error)}]
+        return [about | whole | {"true_mm3": true_mm3, "status": UNREADABLE, "note": str(error)}]
     return [about | {"status": COMPARED} | row for row in compare_parts(found, true)]
 
 
@@ -106,8 +110,20 @@ def compare_parts(found: Parts, true: Parts) -> list[dict[str, object]]:
     Returns
     -------
     list of dict
-        One for each side that both tell apart, and one for the whole.
+        One for each side that both tell apart, and one for the whole; then the same for each kind of part, where both
+        have the same kinds.
     """
+    rows = [{"part": WHOLE} | row for row in _compare(found, true)]
+    if set(found.kinds) != set(true.kinds):
+        return rows
+    for kind in true.kinds:
+        for row in _compare(found.kind(kind), true.kind(kind)):
+            note = f"{kind}: {row['note']}" if row["note"] else None
+            rows.append({"part": kind} | row | {"note": note})
+    return rows
+
+
+def _compare(found: Parts, true: Parts) -> list[dict[str, object]]:
     grid = common_grid(true, found)
     true_masks, found_masks = masks_on(true, grid), masks_on(found, grid)
     true_mm3, found_mm3 = true.volumes_mm3(), found.volumes_mm3()
@@ -120,15 +136,15 @@ def compare_parts(found: Parts, true: Parts) -> list[dict[str, object]]:
             continue
         covered = overlap(found_masks[side], true_masks[side])
         distance = surface_distance(found_masks[side], true_masks[side], grid.affine)
+        difference = found_mm3[side] - true_mm3[side]
+        percent = volume_error_percent(found_mm3[side], true_mm3[side]) if true_mm3[side] else np.nan
         rows.append(
             {
                 "hemisphere": side,
                 "true_mm3": true_mm3[side],
                 "volume_mm3": found_mm3[side],
-                "volume_error_mm3": found_mm3[side] - true_mm3[side],
-                "volume_error_percent": volume_error_percent(found_mm3[side], true_mm3[side])
-                if true_mm3[side]
-                else np.nan,
+                "volume_error_mm3": difference,
+                "volume_error_percent": percent,
                 "iou": covered.iou,
                 "dice": covered.dice,
                 "precision": covered.precision,
@@ -152,8 +168,8 @@ def _oddity(found: Mapping[str, np.ndarray], true: Mapping[str, np.ndarray]) -> 
     if not (found[BOTH] & true[BOTH]).any():
         return "no overlap: are both in the same space?"
     if all(side in masks for side in SIDES for masks in (found, true)):
-        straight = dice(found["L"], true["L"]) + dice(found["R"], true["R"])
-        if dice(found["L"], true["R"]) + dice(found["R"], true["L"]) > straight:
+        straight = dice(found[LEFT], true[LEFT]) + dice(found[RIGHT], true[RIGHT])
+        if dice(found[LEFT], true[RIGHT]) + dice(found[RIGHT], true[LEFT]) > straight:
             return "left and right seem to be swapped"
     return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bids_hypo.bids.columns import is_missing
-from bids_hypo.bids.entities import INPUT_SUFFIXES, shorten, split_name
+from bids_hypo.bids.entities import T1_SUFFIXES, shorten, split_name
 from bids_hypo.bids.people import read_sessions
 from bids_hypo.bids.times import days_of, read_scan_times
 from bids_hypo.stats.table import natural
@@ -40,7 +40,7 @@ def days_of_dataset(bids_dir: Path, subjects: Sequence[str]) -> dict[tuple[str, 
             entities, suffix, _ = split_name(image)
         except ValueError:
             continue
-        if days is not None and suffix in INPUT_SUFFIXES and "ses" in entities:
+        if days is not None and suffix in T1_SUFFIXES and "ses" in entities:
             key = (entities["sub"], entities["ses"])
             of_scans[key] = min(days, of_scans.get(key, days))
     sessions = read_sessions(bids_dir, people)

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from bids_hypo.bids.scores import Scores
-from bids_hypo.image.parts import BOTH, SIDES
+from bids_hypo.image.parts import SIDES
 from bids_hypo.measure.agreement import Estimate, PairedTest, agreement
 from bids_hypo.measure.ranking import compare_methods, rank_methods
+from bids_hypo.structures import BOTH
 from bids_hypo.workflow.evaluation_associations import associations_table
 from bids_hypo.workflow.evaluation_sessions import Days
 
@@ -74,15 +75,42 @@ def all_tables(
     -------
     dict of str to DataFrame
         ``summary``, ``metrics``, ``agreement``, ``ranking``, ``comparisons`` and, with scores, ``associations``;
-        ``ranking`` and ``comparisons`` only with several methods.
+        ``ranking`` and ``comparisons`` only with several methods. Each for the whole, then for each kind of part.
     """
     scans = scans.assign(absolute_volume_error_percent=scans["volume_error_percent"].astype(float).abs())
+    made: dict[str, list[pd.DataFrame]] = {}
+    for part in parts_of(scans):
+        for name, table in _tables_of_part(common_to_part(scans, part), scores, covariates, days).items():
+            made.setdefault(name, []).append(table)
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in made.items()}
+
+
+def parts_of(scans: pd.DataFrame) -> list[str]:
+    """The parts in the table of scans, the whole first."""
+    return [str(part) for part in scans["part"].unique()]
+
+
+def common_to_part(scans: pd.DataFrame, part: str) -> pd.DataFrame:
+    """The rows of a part, of the scans in which all methods that tell it apart have it."""
+    rows = scans[scans["part"] == part]
+    n_methods = rows.groupby("scan", sort=False)["method"].nunique()
+    return rows[rows["scan"].isin(n_methods[n_methods == rows["method"].nunique()].index)]
+
+
+def _tables_of_part(
+    scans: pd.DataFrame, scores: Scores | None, covariates: Sequence[str], days: Days | None
+) -> dict[str, pd.DataFrame]:
+    """The tables of one part, with columns that say which."""
     metrics = metrics_table(scans)
     made = {"summary": summary_table(scans, metrics), "metrics": metrics, "agreement": agreement_table(scans)}
     if scans["method"].nunique() > 1:
         made |= {"ranking": ranking_table(scans), "comparisons": comparisons_table(scans)}
     if scores is not None:
         made["associations"] = associations_table(scans, scores, covariates, days)
+    for table in made.values():
+        if len(table):
+            for name in ("structure", "part"):
+                table.insert(list(table.columns).index("hemisphere"), name, scans[name].iloc[0])
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -33,6 +33,7 @@ from bids_hypo.workflow.group_dictionary import VOLUME_COLUMNS, volumes_dictiona
 
 logger = logging.getLogger(__name__)
 
+SERIES = ("structure", "image", "part")
 FLAGGED = "flagged, left out as asked for"
 OTHER_GROUP = "in a group that is not compared"
 
@@ -80,31 +81,65 @@ def run_group(options: GroupOptions) -> GroupResult:
         For input that is missing or cannot be used.
     """
     cohort = load_cohort(options)
-    groups = choose_groups(
-        cohort.table["group"].dropna(), options.cases, options.control, column=options.group_column
-    )
+    groups = choose_groups(cohort.table["group"].dropna(), options.cases, options.control, column=options.group_column)
     design = Design(groups, cohort.covariates, options.scores, options.site_column, options.outlier_rule)
-    table, mean_icv = prepare_table(cohort, groups, options)
-    check_groups(table, groups)
+    studies, left_out = _studies(cohort, design, options)
+    remarks = (*cohort.remarks, *left_out)
+    studies[0] = replace(studies[0], remarks=(*remarks, *studies[0].remarks), problems=cohort.problems)
+    for study in studies:
+        for remark in study.remarks:
+            logger.warning("%s", remark if len(studies) == 1 or remark in remarks else f"{study.what}: {remark}")
+    if not options.dry_run:
+        write_outputs(studies, options)
+    code = ExitCode.SCANS_FAILED if cohort.problems else ExitCode.OK
+    counts = studies[0].counts
+    if len(studies) > 1:
+        counts = pd.concat([study.counts.assign(what=study.what) for study in studies], ignore_index=True)
+    return GroupResult(
+        code, counts, tuple(sentence for study in studies for sentence in summary_sentences(study)),
+        tuple(remark for study in studies for remark in study.remarks), cohort.problems,
+        options.output_dir / GROUP_REPORT,
+    )  # fmt: skip
+
+
+def _studies(cohort: Cohort, design: Design, options: GroupOptions) -> tuple[list[GroupStudy], list[str]]:
+    """A study for each structure, kind of image and part, and a sentence on each that cannot be compared.
+
+    Raises
+    ------
+    TableError
+        If none can be.
+    """
+    studies, failed = [], []
+    for (structure, image, part), table in cohort.table.groupby(list(SERIES), sort=False):
+        try:
+            study = _study(table.reset_index(drop=True), cohort, design, options)
+        except TableError as error:
+            failed.append((f"{structure}, {image}, {part}", error))
+            continue
+        studies.append(study)
+    if not studies:
+        raise failed[0][1]
+    return studies, [f"Not compared: {what}. {error}" for what, error in failed]
+
+
+def _study(table: pd.DataFrame, cohort: Cohort, design: Design, options: GroupOptions) -> GroupStudy:
+    """Everything about one series."""
+    table, mean_icv = prepare_table(table, design.groups, options)
+    check_groups(table, design.groups)
     table = harmonise(table, design)
     statistics = analyse(table, design)
-    remarks = (*cohort.remarks, *remarks_on(table, groups, design), *undone(statistics, table, design))
-    for remark in remarks:
-        logger.warning("%s", remark)
-    study = GroupStudy(
-        name=dataset_name(options.bids_dir), group_column=options.group_column, design=design, table=table,
-        statistics=statistics, counts=acceptance(table, groups.all), mean_icv_mm3=mean_icv,
-        exclude_flagged=options.exclude_flagged, rated=options.ratings is not None, remarks=remarks,
-        problems=cohort.problems,
+    first = table.iloc[0]
+    return GroupStudy(
+        name=dataset_name(options.bids_dir), structure=first["structure"], title=first["title"], part=first["part"],
+        image=first["image"], group_column=options.group_column, design=design, table=table, statistics=statistics,
+        counts=acceptance(table, design.groups.all), mean_icv_mm3=mean_icv, exclude_flagged=options.exclude_flagged,
+        rated=options.ratings is not None,
+        remarks=(*remarks_on(table, design.groups, design), *undone(statistics, table, design)), problems=(),
     )  # fmt: skip
-    if not options.dry_run:
-        write_outputs(study, options)
-    code = ExitCode.SCANS_FAILED if cohort.problems else ExitCode.OK
-    sentences = tuple(summary_sentences(study))
-    return GroupResult(code, study.counts, sentences, remarks, cohort.problems, options.output_dir / GROUP_REPORT)
 
 
-def prepare_table(cohort: Cohort, groups: Groups, options: GroupOptions) -> tuple[pd.DataFrame, float | None]:
+def prepare_table(table: pd.DataFrame, groups: Groups, options: GroupOptions) -> tuple[pd.DataFrame, float | None]:
     """Add everything that is computed for a scan; which one of a person is tested, and why others are not.
 
     Returns
@@ -113,7 +148,7 @@ def prepare_table(cohort: Cohort, groups: Groups, options: GroupOptions) -> tupl
     mean_icv_mm3 : float or None
         Of the tested controls.
     """
-    table = cohort.table.copy()
+    table = table.copy()
     kept = table[table["rating"] != "bad"]
     table["icv_doubtful"] = icv_doubtful(kept).reindex(table.index, fill_value=False)
     table["flagged"] = table["icv_doubtful"] | (table["flags"].map(len) > 0)
@@ -180,18 +215,27 @@ def remarks_on(table: pd.DataFrame, groups: Groups, design: Design) -> list[str]
     return out
 
 
-def write_outputs(study: GroupStudy, options: GroupOptions) -> None:
+def write_outputs(studies: Sequence[GroupStudy], options: GroupOptions) -> None:
     """Write both tables with their dictionaries, the figures and the page."""
-    folder = options.output_dir
+    folder, first = options.output_dir, studies[0]
     check_writes_stay(folder / FIGURES_FOLDER, folder)
-    volumes = export_volumes(study.table, extra_columns(study))
-    control = study.design.groups.control
-    described = volumes_dictionary(list(volumes.columns), study.group_column, study.mean_icv_mm3, control)
+    volumes = pd.concat([export_volumes(study.table, extra_columns(study)) for study in studies], ignore_index=True)
+    means = {study.key: study.mean_icv_mm3 for study in studies}
+    control = first.design.groups.control
+    described = volumes_dictionary(list(volumes.columns), first.group_column, means, control)
     write_described_tsv(folder / GROUP_VOLUMES, volumes, described)
-    described = {name: {"Description": text} for name, text in results.COLUMNS.items()}
-    write_described_tsv(folder / GROUP_STATISTICS, _rounded(study.statistics), described)
-    write_figures(study, folder / FIGURES_FOLDER)
-    write_group_report(study, folder / GROUP_REPORT)
+    statistics = pd.concat([_told(study) for study in studies], ignore_index=True)
+    described = {name: {"Description": text} for name, text in (results.SERIES_COLUMNS | results.COLUMNS).items()}
+    write_described_tsv(folder / GROUP_STATISTICS, _rounded(statistics), described)
+    for study in studies:
+        write_figures(study, folder / FIGURES_FOLDER, alone=len(studies) == 1)
+    write_group_report(studies, folder / GROUP_REPORT)
+
+
+def _told(study: GroupStudy) -> pd.DataFrame:
+    """The statistics of a study with what they are about."""
+    about = {name: getattr(study, name) for name in results.SERIES_COLUMNS}
+    return pd.concat([pd.DataFrame(about, index=study.statistics.index), study.statistics], axis=1)
 
 
 def extra_columns(study: GroupStudy) -> list[str]:

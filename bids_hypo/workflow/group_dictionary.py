@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _MM3 = "mm^3"
@@ -11,22 +11,26 @@ VOLUME_COLUMNS: dict[str, tuple[str, str | None]] = {
     "session_id": ("Session; n/a in datasets without sessions", None),
     "run": ("Run; n/a if the name has none", None),
     "scan": ("Name of the image without its extension", None),
+    "image": ("Kind of image: T1w (UNIT1 too), or another BIDS suffix", None),
     "source_file": ("The image, relative to its dataset", None),
     "group": ("Group", None),
     "years": ("Time since the first session of the participant; n/a if unknown", "year"),
-    "left_mm3": ("Left hypothalamus", _MM3),
-    "right_mm3": ("Right hypothalamus", _MM3),
-    "hypothalamus_mm3": ("Whole hypothalamus", _MM3),
-    "hypothalamus_sd_mm3": ("Uncertainty: SD between the folds of the model; n/a with a single fold", _MM3),
+    "structure": ("Structure that was measured", None),
+    "part": ("whole, or the kind of part", None),
+    "left_mm3": ("Left side; n/a where there are no sides", _MM3),
+    "right_mm3": ("Right side; n/a where there are no sides", _MM3),
+    "volume_mm3": ("Volume of all sides together", _MM3),
+    "volume_sd_mm3": ("Uncertainty: SD between the folds of the model; n/a with a single fold", _MM3),
     "icv_mm3": ("Intracranial volume (ICV); n/a if it cannot be measured", _MM3),
     "icv_sd_mm3": ("Uncertainty of the ICV; n/a with a single fold", _MM3),
-    "ratio": ("Whole hypothalamus divided by the ICV", None),
+    "icv_source": ("Scan that the ICV was measured in; an image that is not T1-weighted has that of its session", None),
+    "ratio": ("Volume divided by the ICV", None),
     "normalised_mm3": (
-        "Whole hypothalamus / ICV * mean ICV of the tested controls (Vernikouskaya et al. 2023, eq. 1)",
+        "Volume / ICV * mean ICV of the tested controls (Vernikouskaya et al. 2023, eq. 1)",
         _MM3,
     ),
     "residual_mm3": (
-        "Whole hypothalamus - b * (ICV - mean ICV of the tested controls), b the slope of hypothalamus on ICV in them",
+        "Volume - b * (ICV - mean ICV of the tested controls), b the slope of the volume on the ICV in them",
         _MM3,
     ),
     "harmonised_mm3": (
@@ -34,7 +38,7 @@ VOLUME_COLUMNS: dict[str, tuple[str, str | None]] = {
         _MM3,
     ),
     "asymmetry_percent": ("100 * (left - right) / mean of both", "%"),
-    "flags": ("Quality flags of the hypothalamus and the ICV, separated by semicolons; n/a if none", None),
+    "flags": ("Quality flags of the structure and the ICV, separated by semicolons; n/a if none", None),
     "icv_doubtful": (
         (
             "Whether the ICV may be more than 5 % wrong: it differs by more than 5 % between scans of the same person, "
@@ -62,7 +66,7 @@ _LEVELS = {
 
 
 def volumes_dictionary(
-    columns: Sequence[str], group_column: str, mean_icv_mm3: float | None, control: str
+    columns: Sequence[str], group_column: str, mean_icv_mm3: Mapping[str, float | None], control: str
 ) -> dict[str, Any]:
     """Meaning of every column of group_volumes.tsv.
 
@@ -72,8 +76,8 @@ def volumes_dictionary(
         As written.
     group_column : str
         Where the group comes from.
-    mean_icv_mm3 : float or None
-        Of the tested controls, recorded so that the normalised volume can be computed again.
+    mean_icv_mm3 : mapping of str to (float or None)
+        By series: of the tested controls, recorded so that the normalised volume can be computed again.
     control : str
         Name of the control group.
     """
@@ -85,6 +89,7 @@ def volumes_dictionary(
             out[name]["Levels"] = _LEVELS[name]
     out["group"]["Description"] = f"Column {group_column} of participants.tsv"
     if "normalised_mm3" in out:
-        out["normalised_mm3"]["MeanControlICV"] = None if mean_icv_mm3 is None else round(mean_icv_mm3, 3)
+        means = {key: None if mean is None else round(mean, 3) for key, mean in mean_icv_mm3.items()}
+        out["normalised_mm3"]["MeanControlICV"] = means if len(means) > 1 else next(iter(means.values()))
         out["normalised_mm3"]["ControlGroup"] = control
     return out

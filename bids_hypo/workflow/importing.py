@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,27 @@ import numpy as np
 from bids_hypo.errors import ModelError
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import ModelBundle, save_bundle
-from bids_hypo.models.catalog import HYPOTHALAMUS, find_bundle
+from bids_hypo.models.catalog import find_structures
+from bids_hypo.train.settings import Recipe
 from bids_hypo.untrusted import markdown
 from bids_hypo.workflow.bundling import bundle_description
 
 logger = logging.getLogger(__name__)
 
 
-def import_keras(path: Path, recipe: dict[str, Any], target: Path, *, slice_orientation: str = "RS") -> ModelBundle:
+def import_keras(path: Path, recipe: Recipe, target: Path, *, slice_orientation: str = "RS") -> ModelBundle:
     """Turn a Keras ``.h5`` of a segmentation-models U-Net into a bundle.
 
     Channels, classes, decoder width and backbone are read from the file; the recipe says how scans are prepared. The
-    region's centre is that of the shipped hypothalamus bundle, unless the recipe has ``constants``.
+    region's centre is that of the shipped bundle of the structure, unless the recipe has ``constants``.
 
     Parameters
     ----------
     path : Path
         A whole model or its weights alone.
-    recipe : dict
+    recipe : Recipe
     target : Path
-        Bundle folder to write; call it ``hypothalamus`` inside the folder given to ``--models``.
+        Bundle folder to write, inside the folder given to ``--models``.
     slice_orientation : str
         How the slices lay that it was trained on; see `bids_hypo.image.slices.orient`.
 
@@ -43,23 +45,24 @@ def import_keras(path: Path, recipe: dict[str, Any], target: Path, *, slice_orie
     from bids_hypo.models.keras_file import read_unet
     from bids_hypo.models.network import write_arrays
 
-    architecture, weights = read_unet(path, recipe["architecture"])
-    if architecture["classes"] != len(recipe["labels"]):
+    architecture, weights = read_unet(path, dict(recipe.architecture))
+    if architecture["classes"] != len(recipe.labels):
         raise ModelError(
-            f"{path}: found {architecture['classes']} output classes; the recipe '{recipe['version']}' expects "
-            f"{len(recipe['labels'])} ({', '.join(recipe['labels'])}). Use a recipe with these classes."
+            f"{path}: found {architecture['classes']} output classes; the recipe '{recipe.version}' expects "
+            f"{len(recipe.labels)} ({', '.join(recipe.labels)}). Use a recipe with these classes."
         )
-    channels, offsets = architecture["input_shape"][2], recipe["preprocessing"]["slice_offsets"]
+    channels, offsets = architecture["input_shape"][2], list(recipe.preprocessing.slice_offsets)
     if channels != len(offsets):
         if len(set(offsets)) > 1:
             raise ModelError(
-                f"{path}: found {channels} input channels; the recipe '{recipe['version']}' makes {len(offsets)}. "
+                f"{path}: found {channels} input channels; the recipe '{recipe.version}' makes {len(offsets)}. "
                 "Use a recipe with as many 'slice_offsets'."
             )
         offsets = [offsets[0]] * channels  # one slice, repeated as often as the network wants
-    preprocessing = {**recipe["preprocessing"], "slice_offsets": offsets, "slice_orientation": slice_orientation}
-    changed = {**recipe, "architecture": architecture, "preprocessing": preprocessing}
-    constants = recipe.get("constants") or dict(find_bundle(HYPOTHALAMUS, None).constants)
+    told = recipe.content
+    laid = {**told["preprocessing"], "slice_offsets": offsets, "slice_orientation": slice_orientation}
+    changed = replace(recipe, content={**told, "architecture": architecture, "preprocessing": laid})
+    constants = told.get("constants") or _constants_of(recipe)
     target.mkdir(parents=True, exist_ok=True)
     stored = target / "imported.npz"
     try:
@@ -67,17 +70,24 @@ def import_keras(path: Path, recipe: dict[str, Any], target: Path, *, slice_orie
         bundle = save_bundle(target, bundle_description(changed, constants), [stored])
     finally:
         stored.unlink(missing_ok=True)
-    write_bytes(target / "MODEL_CARD.md", _card(path, changed).encode())
+    write_bytes(target / "MODEL_CARD.md", _card(path, recipe, architecture["backbone"], slice_orientation).encode())
     logger.info("read %s: %s", path, json.dumps(architecture))
     return bundle
 
 
-def _card(path: Path, recipe: dict[str, Any]) -> str:
-    name, version, file = (markdown(str(text)) for text in (recipe["name"], recipe["version"], path.name))
+def _constants_of(recipe: Recipe) -> dict[str, Any]:
+    """Where the structure lies, as the shipped bundle has it; nothing for other roles."""
+    if recipe.structure is None:
+        return {}
+    return dict(find_structures(None, [recipe.structure.name])[recipe.structure.name].constants)
+
+
+def _card(path: Path, recipe: Recipe, backbone: str, slice_orientation: str) -> str:
+    name, version, file = (markdown(text) for text in (recipe.name, recipe.version, path.name))
     return (
         f"# Model card: {name} {version}\n\n"
         f"Imported from `{file}` with the recipe `{version}`; "
-        f"{recipe['architecture']['backbone']} encoder, slices laid {recipe['preprocessing']['slice_orientation']}.\n\n"
+        f"{backbone} encoder, slices laid {slice_orientation}.\n\n"
         "What it was trained on and how it was measured is known to whoever made the file. Measure it on scans with "
         "known outlines (`bids_hypo_evaluate`) before use. For research only, not for diagnosis.\n"
     )

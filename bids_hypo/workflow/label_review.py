@@ -16,15 +16,17 @@ from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import output_names
 from bids_hypo.errors import NoInputError, SegmentationError, comma_hint
 from bids_hypo.image.grid import Grid
-from bids_hypo.image.parts import BOTH, LEFT, RIGHT, SIDES, Parts, common_grid, cropped, padded
+from bids_hypo.image.parts import SIDES, Parts, common_grid, cropped, padded
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume, read_volume, write_bytes, write_nifti
 from bids_hypo.report.html import png_bytes
 from bids_hypo.report.outline_figures import OutlineCase, outline_figure
-from bids_hypo.train.labelled import LABEL_TABLE, LabelledScan, certainty, read_label
-from bids_hypo.workflow.accuracy import out_of_fold
+from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT
+from bids_hypo.train.labelled import LABEL_TABLE, LabelledScan, read_label
+from bids_hypo.train.levelling import certainty
+from bids_hypo.workflow.accuracy import found_parts, out_of_fold
 from bids_hypo.workflow.evaluation_scans import compare_parts
-from bids_hypo.workflow.participant import Models, segment_volume
+from bids_hypo.workflow.scan import Models, segment_volume
 
 logger = logging.getLogger(__name__)
 
@@ -65,18 +67,20 @@ class Review:
 
 
 def review_labels(
-    items: Sequence[LabelledScan], models: Models, out: Path, *, trusted: Sequence[str] = ()
-) -> pd.DataFrame:
+    items: Sequence[LabelledScan], models: Models, out: Path, *, structure: str = HYPOTHALAMUS,
+    trusted: Sequence[str] = (),
+) -> pd.DataFrame:  # fmt: skip
     """Write a label for every scan, those that are doubtful corrected, with a table and pictures of the doubtful ones.
 
     Parameters
     ----------
     items : sequence of LabelledScan
     models : Models
-        Hypothalamus networks trained in folds, and their division.
+        Of the structure: trained in folds, with their division.
     out : Path
         Gets ``labels.tsv`` (`bids_hypo_train fit` reads its weights), ``doubtful-1.png`` ..., and for each dataset a
         folder of probabilities with BIDS names, to be trained on.
+    structure : str
     trusted : sequence of str
         People (``dataset/sub-01``) whose labels stay as they are, doubtful or not.
 
@@ -99,12 +103,12 @@ def review_labels(
         )
     rows, reviewed = [], set()
     pictures = _Pictures(out)
-    for review in _reviews(items, models):
+    for review in _reviews(items, models, structure):
         reviewed.add(review.item.name)
         if review.item.person in trusted:
             review.row.update(action=KEPT, weight=1.0)
         rows.append(review.row)
-        _write_label(review.item, review.final, out)
+        _write_label(review.item, review.final, out, structure)
         if review.row["doubts"]:
             pictures.add(_case(review))
         logger.info("%s: %s %s", review.item.name, review.row["action"], review.row["doubts"])
@@ -113,7 +117,7 @@ def review_labels(
         if item.name not in reviewed:
             label = read_label(item)
             rows.append(_identity(item) | _about(label) | {"action": KEPT, "weight": 1.0})
-            _write_label(item, label, out)
+            _write_label(item, label, out, structure)
     table = pd.DataFrame(rows).sort_values(["dataset", "scan"], ignore_index=True)
     write_tsv(out / LABEL_TABLE, table)
     return table
@@ -139,24 +143,35 @@ class _Pictures:
             self._cases = []
 
 
-def _reviews(items: Sequence[LabelledScan], models: Models) -> Iterator[Review]:
-    for fold, held_out, network in out_of_fold(items, models):
+def _reviews(items: Sequence[LabelledScan], models: Models, structure: str) -> Iterator[Review]:
+    for fold, held_out, network in out_of_fold(items, models, structure):
         for item in held_out:
             label = read_label(item)
             row = _identity(item) | {"fold": fold} | _about(label)
-            scan = read_volume(item.scan.path)
+            scan = read_volume(item.scan.path, signed=item.scan.is_signed)
             try:
-                delineated = segment_volume(scan, network, what=item.name).hypothalamus
+                segmented = segment_volume(scan, network, suffix=item.scan.suffix, wanted=[structure], what=item.name)
             except SegmentationError as error:
                 logger.error("%s", error)
                 row |= {"doubts": "nothing was found", "action": LEFT_OUT, "weight": 0.0}
                 yield Review(item, row, label, None)
                 continue
-            sides = {side: delineated.probability[..., k] for k, side in enumerate(SIDES)}
-            if not label.has_sides:
-                sides = {BOTH: np.minimum(sides[LEFT] + sides[RIGHT], 1)}
-            found = Parts({side: cropped(values, scan.affine) for side, values in sides.items()})
+            found = _as_in(label, found_parts(segmented.found[structure], scan.affine))
             yield Review(item, row | judge(found, label), label, found)
+
+
+def _as_in(label: Parts, found: Parts) -> Parts:
+    """What was found, with no more told apart than in the label."""
+    kinds = found.kinds if _same_pieces(found.kinds, label.kinds) else {}
+    if set(found.of) == set(label.of):
+        return Parts(found.of, kinds)
+    grid = common_grid(found)
+    whole = np.minimum(sum((_on(part, grid) for part in found.of.values()), np.zeros(grid.shape, np.float32)), 1)
+    return Parts({BOTH: cropped(whole, grid.affine)}, kinds)
+
+
+def _same_pieces(one: Mapping[str, Mapping[str, Volume]], other: Mapping[str, Mapping[str, Volume]]) -> bool:
+    return {kind: set(sides) for kind, sides in one.items()} == {kind: set(sides) for kind, sides in other.items()}
 
 
 def _identity(item: LabelledScan) -> dict[str, Any]:
@@ -182,7 +197,8 @@ def judge(found: Parts, label: Parts) -> dict[str, Any]:
         ``found_mm3``, ``difference_percent`` (found minus label), ``dice``, ``hausdorff95_mm``, asymmetries in per
         cent of the mean side (left minus right), ``doubts``, ``action`` and ``weight``.
     """
-    of: dict[str, dict[str, Any]] = {str(row["hemisphere"]): row for row in compare_parts(found, label)}
+    compared = compare_parts(Parts(found.of), Parts(label.of))
+    of: dict[str, dict[str, Any]] = {str(row["hemisphere"]): row for row in compared}
     whole = of[BOTH]
     mean_dice = float(np.mean([of[side]["dice"] for side in SIDES])) if LEFT in of else float(whole["dice"])
     row: dict[str, Any] = {
@@ -224,24 +240,40 @@ def consensus(label: Parts, found: Parts) -> Parts:
         Probabilities; `NETWORK_SHARE` of them is what was found.
     """
     grid = common_grid(label, found)
-    joined = {}
-    for side, own in label.of.items():
-        both = (1 - NETWORK_SHARE) * _on(own, grid) + NETWORK_SHARE * _on(found.of[side], grid)
-        joined[side] = Volume(both.astype(np.float32), grid.affine)
-    return Parts(joined)
+
+    def joined(own: Volume, other: Volume) -> Volume:
+        both = (1 - NETWORK_SHARE) * _on(own, grid) + NETWORK_SHARE * _on(other, grid)
+        return Volume(both.astype(np.float32), grid.affine)
+
+    kinds = {
+        kind: {side: joined(own, found.kinds[kind][side]) for side, own in sides.items()}
+        for kind, sides in label.kinds.items()
+        if kind in found.kinds
+    }
+    return Parts({side: joined(own, found.of[side]) for side, own in label.of.items()}, kinds)
 
 
 def _on(part: Volume, grid: Grid) -> np.ndarray:
     return np.clip(resample(padded(part, 8), grid).data, 0, 1)
 
 
-def _write_label(item: LabelledScan, label: Parts, out: Path) -> None:
-    """As participant level names its probabilities: frames left and right, or one image for both."""
+def _write_label(item: LabelledScan, label: Parts, out: Path, structure: str) -> None:
+    """As participant level names its probabilities: a frame a part, or left and right, or one image of everything."""
     grid = common_grid(label)
-    data = np.stack([_on(part, grid) for _, part in sorted(label.of.items())], axis=-1)
-    names = output_names(item.scan, out / item.dataset)
+    data = np.stack([_on(part, grid) for part in _frames(item, label)], axis=-1)
+    names = output_names(item.scan, out / item.dataset, [structure])
     check_writes_stay(names.anat_dir, out)
-    write_nifti(names.hypothalamus_probseg, data.squeeze(-1) if data.shape[-1] == 1 else data, grid.affine)
+    write_nifti(names.structure(structure).probseg, data.squeeze(-1) if data.shape[-1] == 1 else data, grid.affine)
+
+
+def _frames(item: LabelledScan, label: Parts) -> list[Volume]:
+    """The images of a label in the order of the structure's parts; its sides, where it tells no parts apart."""
+    if item.wanted.structure is not None:
+        try:
+            return label.each(item.wanted.structure)
+        except KeyError:
+            pass
+    return [part for _, part in sorted(label.of.items())]
 
 
 def _case(review: Review) -> OutlineCase:
@@ -255,4 +287,4 @@ def _case(review: Review) -> OutlineCase:
     title = f"{review.item.name}: {row['doubts']}"
     if review.found is not None:
         title += f"; label {row['label_mm3']:.0f}, found {row['found_mm3']:.0f} mm³, Dice {row['dice']:.2f}"
-    return OutlineCase(title, truth, other, read_volume(review.item.scan.path))
+    return OutlineCase(title, truth, other, read_volume(review.item.scan.path, signed=review.item.scan.is_signed))

@@ -8,6 +8,7 @@ from typing import Any
 
 from bids_hypo.bids.query import Selection
 from bids_hypo.image.limits import VoxelLimit
+from bids_hypo.structures import DEFAULT_STRUCTURES
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,10 @@ class RunOptions:
     bids_dir, output_dir : Path
     selection : Selection
         Which scans.
+    structures : tuple of str
+        What to measure, by name, or ``all``.
+    maps : tuple of Path
+        Further datasets (of derivatives) to find images in.
     database_dir, models_dir : Path or None
     derivatives : tuple of Path
         Former output folders whose complete results are taken over.
@@ -49,6 +54,8 @@ class RunOptions:
     bids_dir: Path
     output_dir: Path
     selection: Selection = field(default_factory=Selection)
+    structures: tuple[str, ...] = DEFAULT_STRUCTURES
+    maps: tuple[Path, ...] = ()
     database_dir: Path | None = None
     models_dir: Path | None = None
     derivatives: tuple[Path, ...] = ()

@@ -11,36 +11,29 @@ from typing import Any
 
 import pandas as pd
 
-from bids_hypo.bids.names import (
-    FIGURES,
-    FIGURES_RECORD,
-    OutputNames,
-    citation_file,
-    closing_files,
-    find_written,
-    index_file,
-    sidecar,
-)
+from bids_hypo.bids.entities import PLAIN_SUFFIX
+from bids_hypo.bids.names import FIGURES_RECORD, HEAD_FIGURES, OutputNames, citation_file, index_file, sidecar
 from bids_hypo.bids.query import Scan
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.sidecars import read_record
-from bids_hypo.bids.tables import morph_numbers, read_volumes
+from bids_hypo.bids.sidecars import read_published, read_record, read_structures
+from bids_hypo.bids.tables import all_flags, morph_numbers, read_volumes
+from bids_hypo.bids.written import closing_files, find_written
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.files import DAMAGED, read_json
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.report.index_page import IndexEntry, write_index_page
+from bids_hypo.report.index_page import Column, IndexEntry, write_index_page
 from bids_hypo.report.methods import Recorded, citation_texts
-from bids_hypo.report.norms import MEASURES, place_value
-from bids_hypo.report.scan_page import MOSAICS, ScanView, write_scan_page
-from bids_hypo.workflow.drawing import draw_figures, drawn_figures
+from bids_hypo.report.norms import Measure, Place, icv_measure, measures_of, place_value, sources_of
+from bids_hypo.report.scan_page import MOSAICS, ScanView, StructureView, write_scan_page
+from bids_hypo.structures import BOTH, ICV, LEFT, RIGHT, WHOLE, Structure
+from bids_hypo.workflow.drawing import draw_figures, drawn_figures, figure_paths
 from bids_hypo.workflow.edited import read_counted
-from bids_hypo.workflow.participant import ScanResult
-from bids_hypo.workflow.summary import read_result
+from bids_hypo.workflow.result import ScanResult, Status, read_result
 
 logger = logging.getLogger(__name__)
 
-Rows = dict[str, dict[str, Any]]
+Rows = dict[str, list[dict[str, Any]]]  # by the name of the scan, a row for each structure and part
 
 _ROUNDS = 20  # of writing the pages, while other jobs finish scans
 
@@ -49,10 +42,10 @@ def redraw(scan: Scan, names: OutputNames) -> ScanResult:
     """Draw a complete scan's figures from its images; returns its result, or a failure."""
     try:
         draw_figures(names, *read_counted(names))
-        return replace(read_result(names), status="redrawn")
+        return replace(read_result(names), status=Status.REDRAWN)
     except (BidsHypoError, *DAMAGED) as error:
         text = str(error)
-        return ScanResult(scan.name, "failed", error=text if str(scan.path) in text else f"{scan.path}: {text}")
+        return ScanResult(scan.name, Status.FAILED, error=text if str(scan.path) in text else f"{scan.path}: {text}")
 
 
 def figures_missing_or_old(names: OutputNames) -> bool:
@@ -61,7 +54,13 @@ def figures_missing_or_old(names: OutputNames) -> bool:
         made = sidecar(names.morph).stat().st_mtime_ns
     except FileNotFoundError:  # another job is doing the scan again just now, and will draw it
         return False
-    return _older(names.figure(*FIGURES_RECORD), made) or drawn_figures(names).keys() != FIGURES.keys()
+    if _older(names.figure(*FIGURES_RECORD), made):
+        return True
+    try:
+        structures = read_structures(read_record(sidecar(names.morph)))
+    except DAMAGED:  # drawing will say so
+        return True
+    return drawn_figures(names, structures).keys() != figure_paths(names, structures).keys()
 
 
 def _older(path: Path, than_ns: int) -> bool:
@@ -140,8 +139,11 @@ def _stale(path: Path, scans: Sequence[OutputNames]) -> bool:
 
 
 def scan_rows(output_dir: Path) -> Rows:
-    """Volumes and flags of all scans, by name, with the columns of `bids_hypo.bids.tables.read_volumes`."""
-    return {str(row["scan"]): _named(row) for row in read_volumes(output_dir, Selection()).table.to_dict("records")}
+    """Volumes and flags of all scans, with the columns of `bids_hypo.bids.tables.read_volumes`."""
+    found: Rows = {}
+    for row in read_volumes(output_dir, Selection()).table.to_dict("records"):
+        found.setdefault(str(row["scan"]), []).append(_named(row))
+    return found
 
 
 def scan_view(names: OutputNames, table: Rows) -> ScanView:
@@ -150,30 +152,74 @@ def scan_view(names: OutputNames, table: Rows) -> ScanView:
     Parameters
     ----------
     names : OutputNames
-    table : dict of str to dict
+    table : dict of str to list of dict
         All scans, as `scan_rows` gives them.
     """
-    row = table[names.scan.name]
-    figures = drawn_figures(names)
+    record, numbers = read_record(sidecar(names.morph)), morph_numbers(names.morph)
+    structures = read_structures(record)
+    figures, expected = drawn_figures(names, structures), figure_paths(names, structures)
     if not figures:
         raise FileNotFoundError(f"{names.figures_dir}: no figure as it was drawn; give --reports-only to draw them")
-    if figures.keys() != FIGURES.keys():
-        changed = ", ".join(names.figure(*FIGURES[key]).name for key in FIGURES if key not in figures)
+    if figures.keys() != expected.keys():
+        changed = ", ".join(path.name for key, path in expected.items() if key not in figures)
         logger.warning("%s: not shown, for it is not as it was drawn: %s.", names.figures_dir, changed)
+    rows = [_named(row) for row in numbers.to_dict("records")]
+    own = table[names.scan.name]
+    of_icv = read_published(record.get(ICV, {}))
     return ScanView(
         name=names.scan.name,
-        source_file=row["source_file"],
-        rows=_table_rows(names),
-        flags=row["flags"],
-        record=read_record(sidecar(names.morph)),
-        places=[place_value(measure, row[measure.key], _column(table, measure.key)) for measure in MEASURES],
-        mosaics={key: figures[key] for key in MOSAICS if key in figures},
-        surface=figures.get("surface"),
+        source_file=own[0]["source_file"],
+        rows=rows,
+        flags=tuple(dict.fromkeys(flag for row in own for flag in row["flags"])),
+        record=record,
+        structures=[_structure_view(one, numbers, figures, (own[0]["image"], table)) for one in structures.values()],
+        icv=_place(icv_measure(of_icv), numbers, (own[0]["image"], table)) if ICV in record else None,
+        icv_published=sources_of(of_icv),
+        head=figures.get((None, "head")),
     )
 
 
-def _table_rows(names: OutputNames) -> list[dict[str, Any]]:
-    return [_named(row) for row in morph_numbers(names.morph).to_dict("records")]
+def _structure_view(
+    structure: Structure,
+    numbers: pd.DataFrame,
+    figures: Mapping[tuple[str | None, str], bytes],
+    among: tuple[str, Rows],
+) -> StructureView:
+    own = numbers[numbers["structure"] == structure.name]
+    sides = [None if pd.isna(side) else str(side) for side in own["hemisphere"]]
+    pairs = list(zip(own["part"], sides, strict=True))
+    return StructureView(
+        name=structure.name,
+        title=structure.title,
+        colours=[(part.color, part.name) for part in structure.parts],
+        view_mm=structure.view_mm,
+        flags=all_flags(own["flags"]),
+        places=[_place(measure, numbers, among)
+                for measure in measures_of(structure.name, structure.title, pairs, structure.published)],
+        published=sources_of(structure.published),
+        mosaics={key: figures[structure.name, key] for key in MOSAICS if (structure.name, key) in figures},
+        surface=figures.get((structure.name, "surface")),
+    )  # fmt: skip
+
+
+def _place(measure: Measure, numbers: pd.DataFrame, among: tuple[str, Rows]) -> Place:
+    """A number of a scan among those of all scans of the same kind of image."""
+    structure, part, side = measure.row
+    same_side = numbers["hemisphere"].isna() if side is None else numbers["hemisphere"] == side
+    own = numbers.loc[(numbers["structure"] == structure) & (numbers["part"] == part) & same_side, "volume_mm3"]
+    value = None if own.empty or pd.isna(own.iloc[0]) else float(own.iloc[0])
+    image, table = among
+    every = [_value(rows, measure) for rows in table.values() if rows[0]["image"] == image]
+    return place_value(measure, value, [float("nan") if one is None else one for one in every])
+
+
+def _value(rows: list[dict[str, Any]], measure: Measure) -> float | None:
+    """The number of another scan that a measure is about."""
+    structure, part, side = measure.row
+    if structure == ICV:
+        return rows[0]["icv_mm3"]
+    column = {LEFT: "left_mm3", RIGHT: "right_mm3"}.get(side or BOTH, "volume_mm3")
+    return next((row[column] for row in rows if (row["structure"], row["part"]) == (structure, part)), None)
 
 
 def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
@@ -181,34 +227,54 @@ def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
     return {str(key): None if pd.api.types.is_scalar(value) and pd.isna(value) else value for key, value in row.items()}
 
 
-def _column(table: Rows, key: str) -> list[float]:
-    return [float("nan") if row[key] is None else float(row[key]) for row in table.values()]
-
-
 def write_index(output_dir: Path, written: Sequence[OutputNames], table: Rows, dataset: str) -> None:
     """Write the list of all scans of a derivative dataset; see `write_pages`."""
+    columns = _index_columns(table)
     entries = []
     for names in written:
         if names.scan.name not in table:
             continue
-        row = table[names.scan.name]
-        thumbnail = names.figure(*FIGURES["thumbnail"])
+        rows = table[names.scan.name]
+        thumbnail = names.figure(*HEAD_FIGURES["thumbnail"])
         entries.append(
             IndexEntry(
                 name=names.scan.name,
-                source_file=row["source_file"],
+                source_file=rows[0]["source_file"],
                 report=names.report.name if names.report.is_file() else None,
                 thumbnail=thumbnail.relative_to(output_dir).as_posix() if thumbnail.is_file() else None,
-                left_mm3=row["left_mm3"],
-                right_mm3=row["right_mm3"],
-                hypothalamus_mm3=row["hypothalamus_mm3"],
-                icv_mm3=row["icv_mm3"],
-                flags=row["flags"],
-                manual=bool(row["manual"]),
+                volumes=_index_values(rows),
+                flags=tuple(dict.fromkeys(flag for row in rows for flag in row["flags"])),
+                manual=any(bool(row["manual"]) for row in rows),
             )
         )
     n_failed = len(list(output_dir.glob("logs/crash-*.txt")))
-    write_index_page(index_file(output_dir), entries, dataset=dataset, n_failed=n_failed)
+    write_index_page(index_file(output_dir), entries, columns, dataset=dataset, n_failed=n_failed)
+
+
+def _index_columns(table: Rows) -> list[Column]:
+    """Whole volumes of each structure and what is made of them; the sides too where there is one structure only."""
+    titles = {row["structure"]: row["title"] for rows in table.values() for row in rows}
+    paired = any(row["left_mm3"] is not None for rows in table.values() for row in rows)
+    columns = []
+    for name, title in titles.items():
+        columns.append(Column(f"{name} volume_mm3", f"{title}, mm³"))
+        if len(titles) == 1 and paired:
+            columns += [Column(f"{name} left_mm3", "left"), Column(f"{name} right_mm3", "right")]
+    columns.append(Column("icv", "ICV, cm³"))
+    of_icv = "of ICV, ‰" if len(titles) == 1 else "{} of ICV, ‰"
+    return [*columns, *(Column(f"{name} ratio", of_icv.format(title), 3) for name, title in titles.items())]
+
+
+def _index_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    values: dict[str, float | None] = {}
+    icv = rows[0]["icv_mm3"]
+    for row in rows:
+        if row["part"] == WHOLE:
+            name = row["structure"]
+            values |= {f"{name} {column}": row[column] for column in ("volume_mm3", "left_mm3", "right_mm3")}
+            values[f"{name} ratio"] = None if icv is None else 1000.0 * row["volume_mm3"] / icv
+    values["icv"] = None if icv is None else icv / 1000
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def write_methods(
@@ -226,7 +292,7 @@ def write_methods(
         *dataset,
         n_subjects=len(subjects),
         records=records,
-        n_without_icv=sum(row["icv_mm3"] is None for row in table.values()),
+        n_without_icv=sum(rows[0]["image"] == PLAIN_SUFFIX and rows[0]["icv_mm3"] is None for rows in table.values()),
         bundles=bundles,
     )
     for extension, text in citation_texts(recorded).items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
+from bids_hypo.bids.entities import PLAIN_SUFFIX
 from bids_hypo.image.grid import with_voxels
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.measure.overlap import volume_error_percent
-from bids_hypo.models.catalog import ANATOMY, HYPOTHALAMUS
-from bids_hypo.workflow.participant import Models, Segmentation, segment_volume
+from bids_hypo.measure.volumes import whole_mm3
+from bids_hypo.workflow.scan import Models, Segmentation, segment_volume
 
 logger = logging.getLogger(__name__)
 
@@ -118,16 +118,16 @@ def variation_percent(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a scan: hypothalamus and ICV, percent.
+        One row a scan: each structure and the ICV, percent.
     """
     repeats = table[table["change"].isin(("none", *REPEATS))]
-    volumes = repeats.groupby("scan")[["hypothalamus_mm3", "icv_mm3"]]
+    volumes = repeats.groupby("scan")[[name for name in table if str(name).endswith("_mm3")]]
     return 100 * volumes.std() / volumes.mean()
 
 
 def _volumes(found: Segmentation, scan: Volume) -> dict[str, float]:
     return {
-        "hypothalamus_mm3": float(sum(found.hypothalamus.volumes_mm3)),
+        **{f"{name}_mm3": float(whole_mm3(one.delineation.volumes) or 0.0) for name, one in found.found.items()},
         "icv_mm3": float(found.icv.sum()) * scan.grid.voxel_volume_mm3,
     }
 
@@ -151,10 +151,9 @@ def precision_changes(paths: Sequence[Path], single: Models, mixed: Models) -> p
     DataFrame
         One row a scan and network: voxels that changed, in percent of those labelled.
     """
-    in_turn = {
-        ANATOMY: replace(single, anatomy_network=mixed.anatomy_network),
-        HYPOTHALAMUS: replace(single, hypothalamus_networks=mixed.hypothalamus_networks),
-    }
+    catalog = single.catalog
+    bundles = {"anatomy": catalog.head_for(PLAIN_SUFFIX), **catalog.structures_for(PLAIN_SUFFIX)}
+    in_turn = {name: single.with_networks(bundle, mixed.of(bundle)) for name, bundle in bundles.items()}
     rows = []
     for path in paths:
         scan = read_volume(path)
@@ -164,7 +163,10 @@ def precision_changes(paths: Sequence[Path], single: Models, mixed: Models) -> p
             row = {
                 "scan": _name(path),
                 "mixed": network,
-                "hypothalamus_percent": _changed_percent(one.hypothalamus.labels, other.hypothalamus.labels),
+                **{
+                    f"{name}_percent": _changed_percent(before.delineation.labels, other.found[name].delineation.labels)
+                    for name, before in one.found.items()
+                },
                 "icv_percent": _changed_percent(one.icv, other.icv),
             }
             rows.append(row)

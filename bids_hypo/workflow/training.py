@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -15,8 +15,8 @@ import numpy as np
 from bids_hypo.errors import UsageError
 from bids_hypo.image.volume import Volume, read_volume, write_bytes
 from bids_hypo.models.bundle import ModelBundle, load_bundle
-from bids_hypo.segment.anatomy import find_anatomy, pose_template
-from bids_hypo.segment.pose import Pose, fit_pose
+from bids_hypo.segmentation.anatomy import find_anatomy, pose_template
+from bids_hypo.segmentation.pose import Pose, fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, load_training_heads
 from bids_hypo.train.fit import fit
 from bids_hypo.train.folds import Division, Start, plan_folds, set_aside, write_division
@@ -27,14 +27,15 @@ from bids_hypo.train.regions import (
     LabelledRegion,
     RegionBatches,
     cut_region,
-    is_deformed,
     label_centre_mm,
     store_grid,
 )
+from bids_hypo.train.settings import Recipe
 
 logger = logging.getLogger(__name__)
 
 Network = Callable[[np.ndarray], np.ndarray]
+Heads = Mapping[str, tuple[ModelBundle, Network]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class TrainingOptions:
 
 
 def train_anatomy(
-    recipe: dict[str, Any], label_maps: Path, folder: Path, *, encoder_weights: str | Path | None = None,
+    recipe: Recipe, label_maps: Path, folder: Path, *, encoder_weights: str | Path | None = None,
     only_phase: str | None = None,
 ) -> Path:  # fmt: skip
     """Train the anatomy network on heads synthesised from label maps; returns the weights file.
@@ -72,7 +73,7 @@ def train_anatomy(
 
     Parameters
     ----------
-    recipe : dict
+    recipe : Recipe
     label_maps : Path
         Folder of label maps.
     folder : Path
@@ -89,17 +90,17 @@ def train_anatomy(
     """
     weights: Path | None = None
     for phase in in_phases(recipe, only_phase):
-        logger.info("preparing the label maps of %s for phase '%s'", label_maps, phase["name"])
+        logger.info("preparing the label maps of %s for phase '%s'", label_maps, phase.name)
         heads = load_training_heads(
-            label_maps, recipe["validation"], n_varied=phase.get("varied_fluid_copies", 0),
-            nuclei=phase.get("synthesis", {}).get("susceptibility", 0) > 0,
+            label_maps, list(recipe.validation_maps), n_varied=phase.varied_fluid_copies,
+            nuclei=phase.synthesis.get("susceptibility", 0) > 0,
         )  # fmt: skip
         if weights is None:
             kept = load_bundle(encoder_weights).constants if _is_bundle(encoder_weights) else {}
             template = kept.get("pose_template_mm") or make_pose_template(heads)
             _write_constants(folder, {"pose_template_mm": template})
-        source = AnatomyBatches(heads, phase)
-        weights = fit(source, phase["architecture"], phase["loss"], phase["training"], folder / phase["name"],
+        source = AnatomyBatches(heads, dict(phase.content))
+        weights = fit(source, phase.architecture, phase.loss, phase.training, folder / phase.name,
                       encoder_weights=None if weights else encoder_weights, initial_weights=weights)  # fmt: skip
     assert weights is not None
     return Path(shutil.copyfile(weights, folder / "weights.npz"))
@@ -110,21 +111,19 @@ def _is_bundle(weights: str | Path | None) -> TypeGuard[Path]:
 
 
 def train_labelled(
-    recipe: dict[str, Any], items: Sequence[LabelledScan], anatomy: ModelBundle, network: Network, folder: Path,
-    options: TrainingOptions,
-) -> None:  # fmt: skip
-    """Train a delineation network on labelled scans, posed by the anatomy network; in folds if asked for.
+    recipe: Recipe, items: Sequence[LabelledScan], heads: Heads, folder: Path, options: TrainingOptions
+) -> None:
+    """Train a delineation network on labelled scans, posed by the network for such images; in folds if asked for.
 
     Where the recipe has phases, each goes on from the weights of the one before.
 
     Parameters
     ----------
-    recipe : dict
+    recipe : Recipe
     items : sequence of LabelledScan
         All there are; the recipe says who is set aside for testing.
-    anatomy : ModelBundle
-    network : callable
-        Its network.
+    heads : mapping of str to (ModelBundle, callable)
+        What finds the pose, by the suffix of the images, and its network.
     folder : Path
         Gets ``fold-1/`` ... with checkpoints, curves and weights (phases before the last in a folder of their own in
         it), ``constants.json`` and ``division.json``.
@@ -136,46 +135,45 @@ def train_labelled(
         If there is no such phase, or one has another grid than the recipe, on which the scans are cut.
     """
     phases = in_phases(recipe, options.only_phase)
-    if any(phase["preprocessing"] != recipe["preprocessing"] for phase in phases):
+    if any(phase.preprocessing != recipe.preprocessing for phase in phases):
         raise UsageError(
-            f"the recipe '{recipe['name']}' learns from labelled scans: expected phases without spacing_mm and shape."
+            f"the recipe '{recipe.name}' learns from labelled scans: expected phases without spacing_mm and shape."
         )
     plan = plan_folds(items, recipe, options.n_folds, options.encoder_weights)
     divisions = [division for division, _ in plan]
-    write_division(folder, divisions, set_aside(items, recipe.get("test", {})))
+    write_division(folder, divisions, set_aside(items, recipe.test))
     by_name = {item.name: item for d in divisions for item in (*d.training, *d.validation)}
     everyone = [by_name[name] for name in sorted(by_name)]
-    regions = prepare_regions(recipe, everyone, anatomy, network, folder)
+    regions = prepare_regions(recipe, everyone, heads, folder)
     for number, (division, start) in enumerate(plan, start=1):
         if options.only_fold in (None, number):
             logger.info("fold %d: %d training, %d validation", number, len(division.training), len(division.validation))
             for phase in phases:
-                own = folder / f"fold-{number}" / ("" if phase is phases[-1] else phase["name"])
+                own = folder / f"fold-{number}" / ("" if phase is phases[-1] else phase.name)
                 start = _fit_fold(phase, division, regions, own, start, seed_offset=number - 1)
 
 
 def _fit_fold(
-    recipe: dict[str, Any], division: Division, regions: dict[str, LabelledRegion], folder: Path, start: Start, *,
+    recipe: Recipe, division: Division, regions: dict[str, LabelledRegion], folder: Path, start: Start, *,
     seed_offset: int,
 ) -> Path:  # fmt: skip
     training = resolved_schedule(recipe, len(division.training))
-    training["seed"] += seed_offset
-    changed = {**recipe, "training": training}
-    source = RegionBatches(tuple(regions[item.name] for item in division.training), changed)
+    training = replace(training, seed=training.seed + seed_offset)
+    source = RegionBatches(tuple(regions[item.name] for item in division.training), replace(recipe, training=training))
     validation = source.validation(regions[item.name] for item in division.validation)
     whole = start if isinstance(start, Path) and start.suffix == ".npz" else None
-    return fit(source, recipe["architecture"], recipe["loss"], training, folder, validation=validation,
+    return fit(source, recipe.architecture, recipe.loss, training, folder, validation=validation,
                encoder_weights=None if whole else start, initial_weights=whole)  # fmt: skip
 
 
-def pose_of(volume: Volume, anatomy: ModelBundle, network: Network, *, what: str) -> Pose:
-    """The pose of a scan by the anatomy network."""
-    found = find_anatomy(volume, anatomy, network, what=what)
-    return fit_pose(found.centroids_mm, pose_template(anatomy), what=what)
+def pose_of(volume: Volume, head: ModelBundle, network: Network, *, what: str) -> Pose:
+    """The pose of a scan by the network that sees a whole head."""
+    found = find_anatomy(volume, head, network, what=what)
+    return fit_pose(found.centroids_mm, pose_template(head), what=what)
 
 
 def prepare_regions(
-    recipe: dict[str, Any], items: Sequence[LabelledScan], anatomy: ModelBundle, network: Network, folder: Path
+    recipe: Recipe, items: Sequence[LabelledScan], heads: Heads, folder: Path
 ) -> dict[str, LabelledRegion]:
     """Pose every scan and cut its region; writes the mean centre of the structure to ``constants.json``.
 
@@ -184,7 +182,9 @@ def prepare_regions(
     """
     poses, centres = [], []
     for item in items:
-        pose = pose_of(read_volume(item.scan.path), anatomy, network, what=str(item.scan.path))
+        pose = pose_of(
+            read_volume(item.scan.path, signed=item.scan.is_signed), *heads[item.scan.suffix], what=str(item.scan.path)
+        )
         centre = label_centre_mm(read_classes(item, recipe))
         poses.append(pose)
         centres.append(pose.rotation.T @ (centre - pose.translation_mm) / pose.scale)
@@ -193,8 +193,8 @@ def prepare_regions(
     _write_constants(folder, {"region_centre_mm": np.round(mean, 2).tolist()})
     regions = {}
     for item, pose, own in zip(items, poses, centres, strict=True):
-        grid = store_grid(pose.place(own if is_deformed(recipe) else mean), pose.rotation, recipe)
-        scan = read_volume(item.scan.path)
+        grid = store_grid(pose.place(own if recipe.augmentation.deforms else mean), pose.rotation, recipe)
+        scan = read_volume(item.scan.path, signed=item.scan.is_signed)
         regions[item.name] = cut_region(item.name, scan, read_classes(item, recipe), pose, grid, weight=item.weight)
     return regions
 

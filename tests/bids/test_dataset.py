@@ -17,12 +17,12 @@ from bids_hypo.bids import (
     Scan,
     clear_crash,
     dseg_sidecar,
-    hypothalamus_mask_sidecar,
+    find_doubts,
     icv_mask_sidecar,
+    mask_sidecar,
     morph_sidecar,
     morph_table_dictionary,
     output_names,
-    outputs_complete,
     prepare_output,
     probseg_sidecar,
     remove_outputs,
@@ -31,10 +31,12 @@ from bids_hypo.bids import (
     write_json,
     write_tsv,
 )
-from bids_hypo.bids.checksums import SourceRecord, Stamp, record_source, stamp_of
-from bids_hypo.bids.resume import RESULTS, SOURCE, find_doubt, refresh_source_times, take_over
+from bids_hypo.bids.checksums import SourceRecord, Stamp, checksums, record_source, stamp_of
+from bids_hypo.bids.removal import remove_unfinished, take_over
+from bids_hypo.bids.resume import NOT_DONE, RESULTS, SOURCE, VERSION, refresh_source_times
 from bids_hypo.bids.sidecars import MORPH_COLUMNS, read_record
 from bids_hypo.errors import CannotCreateError, ScanReadError
+from tests.finished import TRIDENT, structure_named
 
 TOP_FILES = {"dataset_description.json", "README", ".bidsignore", "dseg.tsv"}
 MODELS = {
@@ -42,6 +44,17 @@ MODELS = {
     "hypothalamus": {"Name": "hypothalamus", "Version": "2", "WeightsSHA256": "b" * 64},
 }
 SHA256S = {"a" * 64, "b" * 64}
+HYPO = structure_named("hypothalamus")
+
+
+def doubt_of(names: Any, shas: Any = SHA256S, **settings: Any) -> Any:
+    """The first reason not to take the outputs of a scan as they are; None if there is none."""
+    found = find_doubts(names, dict.fromkeys(names.items, shas), **settings)
+    return next(iter(found.values()), None)
+
+
+def outputs_complete(names: Any, shas: Any = SHA256S, **settings: Any) -> bool:
+    return doubt_of(names, shas, **settings) is None
 
 
 def description(output: Path) -> dict[str, Any]:
@@ -75,7 +88,7 @@ def test_link_into_the_input_is_refused(make_dataset, tmp_path: Path) -> None:
 )
 def test_output_files_and_link_to_the_source(make_dataset, tmp_path: Path, place: str, link: str) -> None:
     root = make_dataset(["sub-01_T1w.nii"])
-    output = prepare_output(tmp_path / place, root, command_version="1.2")
+    output = prepare_output(tmp_path / place, root, command_version="1.2", parts=HYPO.parts)
     assert {path.name for path in output.iterdir()} == TOP_FILES
     content = description(output)
     assert content["DatasetType"] == "derivative" and content["GeneratedBy"][0]["Version"] == "1.2"
@@ -195,10 +208,10 @@ def provenance(**changes: Any) -> Provenance:
 
 @pytest.mark.parametrize(
     ("maker", "kind"),
-    [(dseg_sidecar, None), (hypothalamus_mask_sidecar, "ROI"), (probseg_sidecar, None), (icv_mask_sidecar, "ROI")],
+    [(dseg_sidecar, None), (mask_sidecar, "ROI"), (probseg_sidecar, None), (icv_mask_sidecar, "ROI")],
 )
 def test_image_sidecars(scan: Scan, maker: Any, kind: str | None) -> None:
-    content = maker(scan, provenance())
+    content = maker(scan, provenance(), *([] if maker is icv_mask_sidecar else [HYPO]))
     uri = "bids:raw:sub-01/ses-1/anat/sub-01_ses-1_run-01_T1w.nii"
     assert content["Sources"] == [uri] and content["SpatialReference"] == uri
     assert content["Manual"] is False and content.get("Type") == kind and content["Description"]
@@ -208,18 +221,18 @@ def test_image_sidecars(scan: Scan, maker: Any, kind: str | None) -> None:
 
 
 def test_label_map_uses_the_abbreviations_of_the_label_table(scan: Scan, tmp_path: Path) -> None:
-    output = prepare_output(tmp_path / "out", scan.dataset_root, command_version="1")
+    output = prepare_output(tmp_path / "out", scan.dataset_root, command_version="1", parts=HYPO.parts)
     table = pd.read_csv(output / "dseg.tsv", sep="\t")
-    assert probseg_sidecar(scan, provenance())["LabelMap"] == table["abbreviation"].to_list()
+    assert probseg_sidecar(scan, provenance(), HYPO)["LabelMap"] == table["abbreviation"].to_list()
     assert table["abbreviation"].str.contains("L").to_list()[0] and table["index"].to_list() == [1, 2]
 
 
 def test_morph_dictionary_describes_every_column(scan: Scan, tmp_path: Path) -> None:
     assert tuple(morph_table_dictionary()) == MORPH_COLUMNS
-    assert set(morph_table_dictionary()["hemisphere"]["Levels"]) == {"L", "R", "B"}
+    assert set(morph_table_dictionary()["hemisphere"]["Levels"]) == {"L", "R", "M", "B"}
     (tmp_path / "b.tsv").write_bytes(b"b")
     (tmp_path / "a.json").write_bytes(b"a")
-    content = morph_sidecar(scan, provenance(), [tmp_path / "b.tsv", tmp_path / "a.json"])
+    content = morph_sidecar(scan, provenance(), checksums([tmp_path / "b.tsv", tmp_path / "a.json"]))
     assert list(content["Files"].items()) == [(name, hashlib.sha256(text).hexdigest())
                                               for name, text in (("a.json", b"a"), ("b.tsv", b"b"))]  # fmt: skip
     assert content["SourceTimes"] == {"ModifiedNs": 8, "ChangedNs": 9} and set(MORPH_COLUMNS) < set(content)
@@ -251,20 +264,27 @@ def test_crash_files(scan: Scan, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ resuming
 
 
-def finish(scan: Scan, output: Path, *, with_icv: bool = True, **changes: Any) -> Any:
+def finish(
+    scan: Scan, output: Path, *, with_icv: bool = True, structures: Any = ("hypothalamus",), **changes: Any
+) -> Any:
     """Write everything that a finished scan has."""
-    names = output_names(scan, output)
+    names = output_names(scan, output, structures)
     changes.setdefault("source", record_source(scan.path, stamp_of(scan.path)))
-    makers = (dseg_sidecar, hypothalamus_mask_sidecar, probseg_sidecar, icv_mask_sidecar)
-    written = []
-    for image, maker in zip(names.images, makers, strict=True):
-        if image != names.icv_mask or with_icv:
-            image.parent.mkdir(parents=True, exist_ok=True)
-            image.write_bytes(b"image")
-            write_json(sidecar(image), maker(scan, provenance(**changes)))
-            written += [image, sidecar(image)]
+    made_by, makers = provenance(**changes), (dseg_sidecar, mask_sidecar, probseg_sidecar)
+    contents = {
+        image: maker(scan, made_by, HYPO)
+        for name in structures
+        for image, maker in zip(names.structures[name].images, makers, strict=True)
+    }
+    contents |= {names.icv_mask: icv_mask_sidecar(scan, made_by)} if with_icv else {}
+    for image, content in contents.items():
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.write_bytes(b"image")
+        write_json(sidecar(image), content)
     write_tsv(names.morph, pd.DataFrame({"structure": ["ICV"]}))
-    write_json(sidecar(names.morph), morph_sidecar(scan, provenance(**changes), [*written, names.morph]))
+    files = checksums([*contents, *map(sidecar, contents), names.morph])
+    record = morph_sidecar(scan, made_by, files) | {"Structures": {name: {} for name in structures}}
+    write_json(sidecar(names.morph), record | ({"ICV": {}} if with_icv else {}))
     return names
 
 
@@ -276,12 +296,52 @@ def test_complete_outputs(scan: Scan, tmp_path: Path) -> None:
     assert outputs_complete(names, [sha.upper() for sha in SHA256S])
 
 
-def test_scan_without_icv_is_complete_only_if_that_was_meant(scan: Scan, tmp_path: Path) -> None:
+def test_what_is_measured_is_decided_for_each_structure(scan: Scan, tmp_path: Path) -> None:
+    """Adding a structure is no reason to measure the others again; a damaged image concerns its structure alone."""
     names = finish(scan, tmp_path / "a", with_icv=False)
-    assert not names.icv_mask.exists() and outputs_complete(names, SHA256S)
-    names = finish(scan, tmp_path / "b")
-    names.icv_mask.unlink()
-    assert not outputs_complete(names, SHA256S)
+    found = find_doubts(names, dict.fromkeys(names.items, SHA256S))
+    assert {item: doubt.kind for item, doubt in found.items()} == {"ICV": NOT_DONE}
+    both = output_names(scan, tmp_path / "a", ("hypothalamus", TRIDENT.name))
+    found = find_doubts(both, dict.fromkeys(both.structures, SHA256S))
+    assert list(found) == [TRIDENT.name] and TRIDENT.name in found[TRIDENT.name].text
+    two = finish(scan, tmp_path / "b", structures=("hypothalamus", TRIDENT.name))
+    two.structures[TRIDENT.name].mask.write_bytes(b"")
+    assert list(find_doubts(two, dict.fromkeys(two.items, SHA256S))) == [TRIDENT.name]
+    assert remove_unfinished(two, two.items) == [TRIDENT.name]
+    assert not any(path.exists() for path in two.structures[TRIDENT.name].images)
+    assert two.structures["hypothalamus"].dseg.exists() and two.icv_mask.exists()
+
+
+def test_a_record_that_names_no_structures_is_of_an_earlier_version(scan: Scan, tmp_path: Path) -> None:
+    names = finish(scan, tmp_path / "out")
+    content = read_record(sidecar(names.morph))
+    del content["Structures"]
+    write_json(sidecar(names.morph), content)
+    assert doubt_of(names).kind == VERSION
+
+
+def test_removing_everything_takes_structures_that_are_not_wanted_now(scan: Scan, tmp_path: Path) -> None:
+    both = finish(scan, tmp_path / "out", structures=("hypothalamus", TRIDENT.name))
+    both.structures[TRIDENT.name].edited.write_bytes(b"drawn")
+    remove_outputs(output_names(scan, tmp_path / "out"))
+    assert list(both.anat_dir.iterdir()) == [both.structures[TRIDENT.name].edited]
+
+
+def test_the_table_of_labels_keeps_what_other_runs_have_listed(make_dataset, tmp_path: Path) -> None:
+    root = make_dataset(["sub-01_T1w.nii"])
+    for parts in (TRIDENT.parts, HYPO.parts, HYPO.parts):
+        output = prepare_output(tmp_path / "out", root, command_version="1", parts=parts)
+    labels = pd.read_csv(output / "dseg.tsv", sep="\t")
+    assert labels["index"].to_list() == [1, 2, 31, 32, 33] and labels["mapping"].to_list() == labels["index"].to_list()
+    assert labels["color"].to_list()[:2] == ["#E69F00", "#56B4E9"]
+
+
+def test_datasets_of_maps_are_linked(make_dataset, tmp_path: Path) -> None:
+    root, maps = make_dataset(["sub-01_T1w.nii"]), tmp_path / "qsm"
+    prepare_output(tmp_path / "out", root, command_version="1", maps={"qsm": maps})
+    prepare_output(tmp_path / "out", root, command_version="1")  # later, without them
+    content = description(tmp_path / "out")
+    assert content["DatasetLinks"] == {"raw": root.as_uri(), "qsm": maps.as_uri()}
 
 
 DAMAGES = [(position, damage) for position in range(10) for damage in ("remove", "empty")]
@@ -301,9 +361,9 @@ def test_a_damaged_file_makes_the_set_incomplete(scan: Scan, tmp_path: Path, pos
         path.write_bytes(path.read_bytes()[:-4])
     else:
         path.write_bytes(path.read_bytes() + b"\n")
-    doubt = find_doubt(names, SHA256S)
+    doubt = doubt_of(names, SHA256S)
     assert doubt is not None and path.name in doubt.text
-    assert doubt.kind == ("not done yet" if (position, damage) == (9, "remove") else RESULTS)
+    assert doubt.kind == (NOT_DONE if (position, damage) == (9, "remove") else RESULTS)
     assert not outputs_complete(names, SHA256S)
 
 
@@ -326,7 +386,7 @@ def test_another_scan_of_the_same_size_is_noticed(scan: Scan, tmp_path: Path, ti
     _write_in_place(scan.path, content[:-1] + b"x", before)
     if times == "new":
         os.utime(scan.path)
-    doubt = find_doubt(names, SHA256S)
+    doubt = doubt_of(names, SHA256S)
     assert doubt is not None and doubt.kind == SOURCE and str(scan.path) in doubt.text
     _write_in_place(scan.path, content, before)
     assert outputs_complete(names, SHA256S)
@@ -337,7 +397,7 @@ def test_a_source_of_another_size_makes_it_stale(scan: Scan, tmp_path: Path, how
     names = finish(scan, tmp_path / "out")
     content = scan.path.read_bytes()
     scan.path.write_bytes(content + b"x" if how == "longer" else content[:-1])
-    doubt = find_doubt(names, SHA256S)
+    doubt = doubt_of(names, SHA256S)
     assert doubt is not None and doubt.kind == SOURCE and str(len(content)) in doubt.text
 
 
@@ -407,11 +467,11 @@ def test_results_without_checksums_are_kept_unless_the_scan_is_newer(scan: Scan,
     assert "SourceTimes" not in read_record(sidecar(names.morph))
     written = sidecar(names.morph).stat().st_mtime_ns
     os.utime(scan.path, ns=(written + 1, written + 1))
-    doubt = find_doubt(names, SHA256S)
+    doubt = doubt_of(names, SHA256S)
     assert doubt is not None and doubt.kind == SOURCE and "newer" in doubt.text
     os.utime(scan.path, ns=(written - 1, written - 1))
     assert outputs_complete(names, SHA256S)
-    names.dseg.unlink()
+    names.structures["hypothalamus"].dseg.unlink()
     assert not outputs_complete(names, SHA256S)
 
 
@@ -427,7 +487,7 @@ def test_a_scan_replaced_while_it_is_read_is_refused(scan: Scan) -> None:
 def test_taking_over_brings_the_counted_corrections_and_no_stale_file(scan: Scan, tmp_path: Path) -> None:
     former, names = finish(scan, tmp_path / "former"), finish(scan, tmp_path / "out", with_icv=False)
     names.icv_mask.write_bytes(b"stale")
-    former.edited_dseg.write_bytes(b"drawn")
+    former.structures["hypothalamus"].edited.write_bytes(b"drawn")
     former.edited_icv_mask.write_bytes(b"drawn")
     names.edited_icv_mask.write_bytes(b"my own")
     take_over(former, names)
@@ -446,7 +506,7 @@ def test_other_settings_make_it_stale(scan: Scan, tmp_path: Path) -> None:
 def test_remove_outputs_takes_only_one_scan(scan: Scan, tmp_path: Path) -> None:
     twin = Scan(scan.path, {**scan.entities, "run": "02"}, "T1w", scan.dataset_root)
     names, others = finish(scan, tmp_path / "out"), finish(twin, tmp_path / "out")
-    names.dseg.with_name(f".{names.dseg.name}.123.part").touch()
+    names.structures["hypothalamus"].dseg.with_name(f".{names.structures['hypothalamus'].dseg.name}.123.part").touch()
     remove_outputs(names)
     assert sorted(names.anat_dir.iterdir()) == sorted(others.files)
     assert not outputs_complete(names, SHA256S)

@@ -10,9 +10,12 @@ from bids_hypo.bids.segmentations import find_segmentations
 from bids_hypo.bids.subjects import check_dataset, subjects_in
 from bids_hypo.bids.tables import read_volumes
 from bids_hypo.errors import ScanReadError
+from bids_hypo.image.label_numbers import Wanted
 from bids_hypo.image.volume import check_scan
+from bids_hypo.structures import HYPOTHALAMUS
 from tests.group_cohorts import add_scan
 
+HYPO = Wanted(HYPOTHALAMUS)
 SCANS = (
     "sub-01/anat/sub-01_T1w.nii", "sub-02/ses-1/anat/sub-02_ses-1_T1w.nii", "sub-02/ses-2/anat/sub-02_ses-2_T1w.nii",
 )  # fmt: skip
@@ -133,5 +136,5 @@ def test_evaluation_and_training_tell_it_too(permissions_hold, caplog):
         path.parent.mkdir(parents=True)
         path.touch()
     (permissions_hold / "sub-02").chmod(0)
-    assert [files.name for files in find_segmentations(permissions_hold)] == ["sub-01"]
+    assert [files.name for files in find_segmentations(permissions_hold, HYPO)] == ["sub-01"]
     assert str(permissions_hold / "sub-02") in caplog.text and "not used" in caplog.text

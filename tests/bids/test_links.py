@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from bids_hypo.bids.links import check_writes_stay, way_out
-from bids_hypo.bids.resume import remove_outputs
+from bids_hypo.bids.removal import remove_outputs
 from bids_hypo.errors import CannotCreateError
 from tests.finished import finished_dataset
 
@@ -78,7 +78,7 @@ def test_nothing_is_removed_through_a_link(tmp_path: Path) -> None:
 def test_a_link_in_place_of_a_result_is_taken_away_and_what_it_leads_to_stays(tmp_path: Path) -> None:
     _, _, (names,) = finished_dataset(tmp_path, [{"sub": "01"}])
     kept = tmp_path / "kept.nii.gz"
-    names.dseg.rename(kept)
-    names.dseg.symlink_to(kept)
+    names.structures["hypothalamus"].dseg.rename(kept)
+    names.structures["hypothalamus"].dseg.symlink_to(kept)
     remove_outputs(names)
-    assert kept.is_file() and not os.path.lexists(names.dseg)
+    assert kept.is_file() and not os.path.lexists(names.structures["hypothalamus"].dseg)

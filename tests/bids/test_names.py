@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ from bids_hypo.bids import (
     crash_file,
     dseg_sidecar,
     find_scans,
-    hypothalamus_mask_sidecar,
     icv_mask_sidecar,
+    mask_sidecar,
     morph_sidecar,
     output_names,
     prepare_output,
@@ -32,8 +33,10 @@ from bids_hypo.bids import (
     write_json,
     write_tsv,
 )
-from bids_hypo.bids.names import scan_of_table
+from bids_hypo.bids.checksums import checksums
+from bids_hypo.bids.written import scan_of_table
 from bids_hypo.image.volume import write_nifti
+from tests.finished import structure_named
 
 RICH = "sub-01_ses-1_task-rest_acq-a_ce-gad_rec-norm_run-01_echo-1_part-mag_chunk-2_T1w.nii.gz"
 
@@ -77,7 +80,11 @@ def test_no_two_scans_share_an_output(make_dataset, tmp_path: Path) -> None:
     ]  # fmt: skip
     scans, _ = find_scans(make_dataset(files), Selection())
     named = [output_names(scan, tmp_path) for scan in scans]
-    every = [path for n in named for path in (*n.files, n.edited_dseg, n.edited_icv_mask, n.crash, n.figure("x"))]
+    every = [
+        path
+        for n in named
+        for path in (*n.files, n.structures["hypothalamus"].edited, n.edited_icv_mask, n.crash, n.figure("x"))
+    ]
     assert len(scans) == len(files) and len(set(every)) == len(every)
     raw = {scan.path.name for scan in scans}
     assert not raw & {path.name for path in every}
@@ -85,13 +92,35 @@ def test_no_two_scans_share_an_output(make_dataset, tmp_path: Path) -> None:
 
 def test_the_kind_of_image_is_in_the_name_and_can_be_read_from_it(make_scan, tmp_path: Path) -> None:
     names = output_names(make_scan(tmp_path / "raw", "sub-01_acq-a_run-1_UNIT1.nii.gz"), tmp_path / "out")
-    assert names.dseg.name == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_dseg.nii.gz"
+    assert names.structures["hypothalamus"].dseg.name == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_dseg.nii.gz"
     assert names.morph.name == "sub-01_acq-a_run-1_space-UNIT1_desc-volumetric_morph.tsv"
-    assert names.edited_dseg.name == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_desc-edited_dseg.nii.gz"
+    assert (
+        names.structures["hypothalamus"].edited.name
+        == "sub-01_acq-a_run-1_space-UNIT1_seg-hypothalamus_desc-edited_dseg.nii.gz"
+    )
     plain = output_names(make_scan(tmp_path / "raw", "sub-01_acq-a_run-1_T1w.nii.gz"), tmp_path / "out")
     for written in (names, plain):
         source = scan_of_table(written.morph, tmp_path / "out")
         assert (source.name, source.entities) == (written.scan.name, written.scan.entities)
+
+
+@pytest.mark.parametrize(
+    ("file", "table"),
+    [("sub-01_FLAIR.nii.gz", "sub-01_space-FLAIR_desc-volumetric_morph.tsv"),
+     ("sub-01_ses-1_space-T1w_desc-bet_Chimap.nii.gz", "sub-01_ses-1_space-T1w+Chimap_desc-bet+volumetric_morph.tsv"),
+     ("sub-01_desc-preproc_T1w.nii.gz", "sub-01_desc-preproc+volumetric_morph.tsv"),
+     ("sub-01_space-orig_T1w.nii.gz", "sub-01_space-orig+T1w_desc-volumetric_morph.tsv")],
+)  # fmt: skip
+def test_maps_keep_their_space_and_desc_and_are_read_from_the_name(
+    make_scan, tmp_path: Path, file: str, table: str
+) -> None:
+    names = output_names(make_scan(tmp_path / "raw", file), tmp_path / "out", ("thalamus", "hypothalamus"))
+    assert names.morph.name == table
+    source = scan_of_table(names.morph, tmp_path / "out")
+    assert (source.name, source.entities, source.suffix) == (names.scan.name, names.scan.entities, names.scan.suffix)
+    every = [*names.files, *names.edited, names.figure("coronal"), names.figure("coronal", structure="thalamus")]
+    assert len({path.name for path in every}) == len(every)
+    assert names.items == ("thalamus", "hypothalamus", *(("ICV",) if names.scan.is_t1 else ()))
 
 
 def _provenance() -> Provenance:
@@ -102,15 +131,17 @@ def _provenance() -> Provenance:
 def write_derivatives(scan, output: Path) -> None:
     """Write all that a finished scan has."""
     names, provenance = output_names(scan, output), _provenance()
-    makers = (dseg_sidecar, hypothalamus_mask_sidecar, probseg_sidecar, icv_mask_sidecar)
-    for image, maker in zip(names.images, makers, strict=True):
-        is_probseg = image == names.hypothalamus_probseg
+    hypothalamus = structure_named("hypothalamus")
+    makers = [partial(m, structure=hypothalamus) for m in (dseg_sidecar, mask_sidecar, probseg_sidecar)]
+    for image, maker in zip(names.images, [*makers, icv_mask_sidecar], strict=True):
+        is_probseg = image == names.structures["hypothalamus"].probseg
         data = np.zeros((4, 4, 4, 2), np.float32) if is_probseg else np.zeros((4, 4, 4), np.uint8)
         write_nifti(image, data, np.eye(4), like=scan.path)
         write_json(sidecar(image), maker(scan, provenance))
-    rows = [["hypothalamus", side, 400.0, None, None] for side in "LRB"] + [["ICV", "B", 1.5e6, None, "skull;x"]]
+    rows = [["hypothalamus", "whole", side, 400.0, None, None] for side in "LRB"]
+    rows += [["ICV", "whole", "B", 1.5e6, None, "skull;x"]]
     write_tsv(names.morph, pd.DataFrame(rows, columns=list(MORPH_COLUMNS)))
-    write_json(sidecar(names.morph), morph_sidecar(scan, provenance, names.files[:-1]))
+    write_json(sidecar(names.morph), morph_sidecar(scan, provenance, checksums(names.files[:-1])))
     names.figures_dir.mkdir(exist_ok=True)
     names.figure("overlay").write_text("<svg/>")
     names.report.write_text("<html/>")

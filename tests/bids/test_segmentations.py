@@ -2,8 +2,13 @@
 
 import pytest
 
-from bids_hypo.bids.segmentations import find_segmentations, match_scans, scan_name
+from bids_hypo.bids.matching import match_scans, scan_name
+from bids_hypo.bids.segmentations import find_segmentations
 from bids_hypo.errors import NoInputError, UsageError
+from bids_hypo.image.label_numbers import Wanted
+from bids_hypo.structures import HYPOTHALAMUS
+
+HYPO = Wanted(HYPOTHALAMUS)
 
 
 @pytest.fixture
@@ -37,13 +42,13 @@ def test_own_derivatives_and_what_is_not_the_hypothalamus(folder):
         "dataset_description.json",
     )
     expected = ("dseg", {"B": "sub-01_ses-1_run-01_space-orig_seg-hypothalamus_dseg.nii.gz"})
-    assert _names(find_segmentations(root)) == {"sub-01_ses-1_run-01": expected}
+    assert _names(find_segmentations(root, HYPO)) == {"sub-01_ses-1_run-01": expected}
 
 
 def test_a_flat_folder_of_sides(folder):
     names = [f"sub-02_label-{s}_probseg.nii.gz" for s in "RL"] + [f"sub-01_hemi-{s}_mask.nii" for s in "LR"]
     root = folder(*names)
-    assert _names(find_segmentations(root)) == {
+    assert _names(find_segmentations(root, HYPO)) == {
         "sub-01": ("mask", {"L": "sub-01_hemi-L_mask.nii", "R": "sub-01_hemi-R_mask.nii"}),
         "sub-02": ("probseg", {"L": "sub-02_label-L_probseg.nii.gz", "R": "sub-02_label-R_probseg.nii.gz"}),
     }
@@ -52,8 +57,8 @@ def test_a_flat_folder_of_sides(folder):
 def test_the_plainest_name_wins(folder):
     stem = "sub-01/anat/sub-01_seg-hypothalamus"
     root = folder(f"{stem}_dseg.nii.gz", f"{stem}_desc-edited_dseg.nii.gz")
-    assert find_segmentations(root)[0].paths["B"].name == "sub-01_seg-hypothalamus_dseg.nii.gz"
-    edited = find_segmentations(root, "sub-{subject}/anat/*_desc-edited_dseg.nii.gz")
+    assert find_segmentations(root, HYPO)[0].paths["B"].name == "sub-01_seg-hypothalamus_dseg.nii.gz"
+    edited = find_segmentations(root, HYPO, "sub-{subject}/anat/*_desc-edited_dseg.nii.gz")
     assert edited[0].paths["B"].name == "sub-01_seg-hypothalamus_desc-edited_dseg.nii.gz"
 
 
@@ -67,7 +72,7 @@ def test_the_plainest_name_wins(folder):
 )
 def test_what_cannot_be_decided_is_said(names, folder):
     with pytest.raises(UsageError, match="sub-01"):
-        find_segmentations(folder(*names))
+        find_segmentations(folder(*names), HYPO)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +84,7 @@ def test_what_cannot_be_decided_is_said(names, folder):
     ],
 )
 def test_folders_of_freesurfer_and_fastsurfer_need_no_pattern(path, scan, folder):
-    found = find_segmentations(folder(path, "fsaverage/mri/aseg.mgz"))
+    found = find_segmentations(folder(path, "fsaverage/mri/aseg.mgz"), HYPO)
     assert [f.entities for f in found] == [scan]
     assert found[0].kind is None
 
@@ -94,7 +99,7 @@ def test_folders_of_freesurfer_and_fastsurfer_need_no_pattern(path, scan, folder
     ],
 )
 def test_patterns(pattern, names, expected, folder):
-    found = find_segmentations(folder(*names), pattern)
+    found = find_segmentations(folder(*names), HYPO, pattern)
     assert {f.name for f in found} == expected
     assert all(set(f.paths) == ({"L", "R"} if "{hemi}" in pattern else {"B"}) for f in found)
 
@@ -114,23 +119,23 @@ def test_patterns(pattern, names, expected, folder):
 def test_patterns_that_cannot_be_used(pattern, error, message, folder):
     root = folder("s1_a.nii", "s1_b.nii", "s3/lh.nii")
     with pytest.raises(error, match=message):
-        find_segmentations(root, pattern)
+        find_segmentations(root, HYPO, pattern)
 
 
 def test_nothing_found(folder, tmp_path):
     with pytest.raises(NoInputError, match="does not exist"):
-        find_segmentations(tmp_path / "absent")
+        find_segmentations(tmp_path / "absent", HYPO)
     with pytest.raises(NoInputError, match="pattern"):
-        find_segmentations(folder("sub-01/anat/sub-01_T1w.nii.gz"))
+        find_segmentations(folder("sub-01/anat/sub-01_T1w.nii.gz"), HYPO)
 
 
 def test_results_of_both_kinds_of_image_in_one_folder_are_told(folder, caplog):
     names = ["sub-01/anat/sub-01_space-orig_seg-hypothalamus_dseg.nii.gz",
              "sub-02/anat/sub-02_space-UNIT1_seg-hypothalamus_dseg.nii.gz"]  # fmt: skip
-    assert len(find_segmentations(folder(*names))) == 2
+    assert len(find_segmentations(folder(*names), HYPO)) == 2
     assert "of 2 segmentations 1 belong to UNIT1 images (sub-02), the others to images of another kind" in caplog.text
     with pytest.raises(UsageError, match=r"such as '\{subject\}/anat/\*_space-UNIT1_\*dseg\.nii\.gz'"):
-        find_segmentations(folder(names[0].replace("orig", "UNIT1")))
+        find_segmentations(folder(names[0].replace("orig", "UNIT1")), HYPO)
 
 
 def _match(references, candidates):
@@ -163,3 +168,32 @@ def test_one_file_is_never_used_for_two_scans():
 
 def test_name_of_a_scan():
     assert scan_name({"ses": "1", "sub": "01"}) == "sub-01_ses-1"
+
+
+def test_other_structures_are_found_by_their_name(folder):
+    root = folder(
+        "sub-01/anat/sub-01_space-orig_seg-hypothalamus_dseg.nii.gz",
+        "sub-01/anat/sub-01_space-orig_seg-thalamus_dseg.nii.gz",
+        "sub-01/anat/sub-01_space-FLAIR_seg-thalamus_dseg.nii.gz",
+        "sub-01/anat/sub-01_space-orig_label-ICV_mask.nii.gz",
+        "sub-02/anat/sub-02_space-FLAIR_seg-thalamus_dseg.nii.gz",
+        "sub-02/anat/sub-02_space-MNI152_seg-thalamus_dseg.nii.gz",
+        "sub-02/anat/sub-02_space-x+Chimap_seg-dentate_dseg.nii.gz",
+    )
+    assert _names(find_segmentations(root, Wanted("thalamus"))) == {
+        "sub-01": ("dseg", {"B": "sub-01_space-orig_seg-thalamus_dseg.nii.gz"}),
+        "sub-02": ("dseg", {"B": "sub-02_space-FLAIR_seg-thalamus_dseg.nii.gz"}),
+    }
+    (dentate,) = find_segmentations(root, Wanted("dentate"))
+    assert dentate.paths["B"].name == "sub-02_space-x+Chimap_seg-dentate_dseg.nii.gz"
+    assert [f.name for f in find_segmentations(root, HYPO)] == ["sub-01"]
+    with pytest.raises(NoInputError, match=r"no segmentation of the trident: .*\*_label-trident_mask\. Say"):
+        find_segmentations(root, Wanted("trident"))
+
+
+def test_programs_have_their_places_for_each_structure(folder):
+    root = folder("bert/mri/aseg.mgz", "ernie/mri/aseg.mgz")
+    found = find_segmentations(root, Wanted("thalamus"))
+    assert [(f.name, f.tool) for f in found] == [("sub-bert", "freesurfer"), ("sub-ernie", "freesurfer")]
+    with pytest.raises(NoInputError, match="hypothalamic_subunits_seg"):
+        find_segmentations(root, HYPO)

@@ -34,9 +34,16 @@ def test_prefix_is_optional(values: list[str] | None, prefix: str, expected: tup
 @pytest.mark.parametrize(
     "text",
     [
-        "01\nsub-02\n", "\ufeff01\r\n02\r\n", "# chosen\n01\n\n  sub-02  \n01\n",
-        "participant_id\tage\nsub-01\t3\n02\t4", "sub-01 sub-02\n", "01\t02\n", "01, 02\n",
-        "participant_id\n01 # old\n02", "participant_id\n01 02", "participant_id age\n01 3.5\n02 n/a",
+        "01\nsub-02\n",
+        "\ufeff01\r\n02\r\n",
+        "# chosen\n01\n\n  sub-02  \n01\n",
+        "participant_id\tage\nsub-01\t3\n02\t4",
+        "sub-01 sub-02\n",
+        "01\t02\n",
+        "01, 02\n",
+        "participant_id\n01 # old\n02",
+        "participant_id\n01 02",
+        "participant_id age\n01 3.5\n02 n/a",
     ],
 )
 def test_labels_from_a_file(tmp_path: Path, text: str) -> None:
@@ -143,9 +150,7 @@ def test_labels_that_nothing_has_are_named_with_what_may_be_meant() -> None:
     found = [{"sub": "01", "ses": "1", "run": "02"}, {"sub": "02", "ses": "pre"}]
     selection = Selection(("01", "2", "77"), ("01", "1", "pre"), ("2", "3"), filters={"acquisition": ["a", None]})
     sub, ses, run, acq = unmatched(selection, found, "data")
-    assert sub == (
-        "data: no scan for 2 of the participants asked for: 2, 77. There are 01, 02. Did you mean 02 for 2?"
-    )
+    assert sub == ("data: no scan for 2 of the participants asked for: 2, 77. There are 01, 02. Did you mean 02 for 2?")
     assert "2 of the sessions asked for: 01, pre. There are 1. Did you mean 1 for 01?" in ses
     assert "1 of the runs asked for: 3. There are 02." in run and "acquisitions asked for: a. There are none." in acq
     assert unmatched(Selection(("01",), ("1",), ("2",)), found, "data") == []

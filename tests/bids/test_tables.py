@@ -28,7 +28,7 @@ def test_volumes_of_every_scan(folders):
     first, second = found.table.to_dict("records")
     assert found.problems == ()
     assert first["source_file"] == "sub-01/anat/sub-01_T1w.nii.gz"
-    assert (first["hypothalamus_mm3"], first["icv_mm3"], first["flags"]) == (800, 1.5e6, ())
+    assert (first["volume_mm3"], first["icv_mm3"], first["flags"]) == (800, 1.5e6, ())
     assert first["report"] == "sub-01.html"
     assert pd.isna(second["report"])
     assert second["source_file"] == "sub-02/ses-1/anat/sub-02_ses-1_run-2_T1w.nii.gz"
@@ -55,7 +55,7 @@ def test_selection(folders):
     [
         ("structure\themisphere\tvolume_mm3\nhypothalamus\tL\tmany\n", "many"),
         ("structure\themisphere\tvolume_mm3\nhypothalamus\tL\t-5\n", "-5"),
-        ("structure\themisphere\tvolume_mm3\nICV\tB\t1500000\n", "left_mm3"),
+        ("structure\themisphere\tvolume_mm3\nICV\tB\t1500000\n", "no volume of a structure"),
         ("a\tb\n1\t2\n", "structure"),
     ],
 )
@@ -159,7 +159,9 @@ def test_levels(tmp_path):
 
 def test_ratings(tmp_path):
     path = tmp_path / "ratings.tsv"
-    path.write_text("source_file\trating\tnote\nsub-01/anat/x.nii.gz\tBad\tmotion\nbids:raw:y.nii.gz\tgood\tn/a\nz\tn/a\t\n")
+    path.write_text(
+        "source_file\trating\tnote\nsub-01/anat/x.nii.gz\tBad\tmotion\nbids:raw:y.nii.gz\tgood\tn/a\nz\tn/a\t\n"
+    )
     table = read_ratings(path)
     assert table["rating"].tolist() == ["bad", "good"]
     assert table["image"].tolist() == ["x", "y"]

@@ -6,10 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-from bids_hypo.cli.evaluate import build_parser, main, make_options, parse_labels
-from bids_hypo.errors import UsageError
-from bids_hypo.image.segmentation import FREESURFER
+from bids_hypo.cli.evaluate import build_parser, find_wanted, main, make_options, parse_labels
+from bids_hypo.errors import ModelError, UsageError
+from bids_hypo.image.label_numbers import Wanted
+from bids_hypo.structures import HYPOTHALAMUS
 from tests.phantoms import write_scan
+
+HYPO = Wanted(HYPOTHALAMUS)
 
 
 @pytest.fixture
@@ -71,10 +74,36 @@ def test_exit_codes(options, code, words, folder, capsys):
 
 
 def test_labels():
-    assert parse_labels("L=801-805,R=806-810") == FREESURFER == parse_labels("freesurfer")
-    assert parse_labels("l=1,3-5, r=2, b=9") == {"L": {1, 3, 4, 5}, "R": {2}, "B": {9}}
-    assert parse_labels("B=1-3") == {"B": {1, 2, 3}}
-    assert parse_labels(None) is None
+    told, preset = parse_labels("L=801-805,R=806-810", HYPO), parse_labels("freesurfer", HYPO)
+    assert told.of == preset.of and preset.kinds["posterior"] == {"L": {803}, "R": {808}}
+    assert parse_labels("l=1,3-5, r=2, b=9", HYPO).of == {"L": {1, 3, 4, 5}, "R": {2}, "B": {9}}
+    assert parse_labels("B=1-3", HYPO).of == {"B": {1, 2, 3}}
+    assert parse_labels(None, HYPO) is None
+
+
+@pytest.mark.parametrize(
+    ("structure", "tool", "left", "right"),
+    [
+        ("thalamus", "freesurfer", {10}, {49}),
+        ("thalamus", "DBSegment", {24, 26, 30}, {25, 27, 31}),
+        ("dentate", "dentateseg", {1}, {2}),
+    ],
+)
+def test_numbers_of_other_programs_are_known_by_name(structure, tool, left, right):
+    assert parse_labels(tool, Wanted(structure)).of == {"L": left, "R": right}
+
+
+@pytest.mark.parametrize(("structure", "tool"), [("thalamus", "mindglide"), ("dentate", "fastsurfer")])
+def test_a_structure_that_a_program_does_not_have_is_told(structure, tool):
+    with pytest.raises(UsageError, match=f"numbers of {tool} for the structure {structure} are not known.*--labels L="):
+        parse_labels(tool, Wanted(structure))
+
+
+def test_an_unknown_structure_needs_its_model_only_where_one_is_named(tmp_path):
+    assert find_wanted("trident", None) == Wanted("trident")
+    assert find_wanted(HYPOTHALAMUS, None).presets["bids_hypo"].of == {"L": {1}, "R": {2}}
+    with pytest.raises((UsageError, ModelError), match="no model"):
+        find_wanted("trident", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +111,7 @@ def test_labels():
 )
 def test_labels_that_cannot_be(spec):
     with pytest.raises(UsageError, match="expected such as"):
-        parse_labels(spec)
+        parse_labels(spec, HYPO)
 
 
 def test_names_may_be_left_out_with_one_method():
@@ -90,9 +119,9 @@ def test_names_may_be_left_out_with_one_method():
         ["t", "o", "--prediction", "FS=x", "--labels", "L=1-5,R=6-10", "--pattern", "{subject}=a.nii"]
     )
     (method,) = make_options(args).methods
-    assert method.pattern == "{subject}=a.nii" and method.labels["R"] == set(range(6, 11))
+    assert method.pattern == "{subject}=a.nii" and method.labels.of["R"] == set(range(6, 11))
     named = build_parser().parse_args(["t", "o", "--prediction", "FS=x", "--labels", "FS=freesurfer"])
-    assert make_options(named).methods[0].labels == FREESURFER
+    assert make_options(named).methods[0].labels == HYPO.presets["freesurfer"]
 
 
 def test_help_needs_no_heavy_library():

@@ -50,7 +50,7 @@ def test_failed_scans_are_outliers_and_the_tests_are_given_with_them_too(publish
 
 
 def test_the_planted_correlation_is_found(published):
-    rows = statistics(published, analysis="association", measure="hypothalamus_mm3", sample="no_outliers", chosen=True)
+    rows = statistics(published, analysis="association", measure="volume_mm3", sample="no_outliers", chosen=True)
     assert set(rows["term"]) == {"ALSFRS-R"}
     assert (rows["estimate_high"] < -0.3).all()
 
@@ -104,7 +104,7 @@ def test_change_over_time(tmp_path):
         rows.append({"participant_id": label, "group": "ALS" if i < 6 else "HC"})
     write_participants(raw, rows)
     assert main([str(raw), str(out), "group"]) == 0
-    found = statistics(out, analysis="longitudinal", sample="all", measure="hypothalamus_mm3")
+    found = statistics(out, analysis="longitudinal", sample="all", measure="volume_mm3")
     found = found.set_index(["group_a", "term"])
     assert found.loc[("ALS", "years"), "estimate"] == pytest.approx(-6, abs=0.1)
     assert found.loc[("ALS", "group x years"), "p"] < 0.001
@@ -163,8 +163,20 @@ def test_wrong_options(study, capsys, options, code, words):
         (lambda t: t.rename(columns={"site": "age"}), [], 65, "more than one column age"),
         (lambda t: t.assign(group=["ALS\tx", *t["group"][1:]]), [], 65, "line 2 has 7 fields; the header has 6"),
     ],
-    ids=["one member", "one group", "no known control", "age", "duplicates", "unknown people", "no ids", "commas",
-         "units", "a row without a name", "a column twice", "a tab in a quoted field"],
+    ids=[
+        "one member",
+        "one group",
+        "no known control",
+        "age",
+        "duplicates",
+        "unknown people",
+        "no ids",
+        "commas",
+        "units",
+        "a row without a name",
+        "a column twice",
+        "a tab in a quoted field",
+    ],
 )
 def test_wrong_participants(study, capsys, change, options, code, words):
     raw, out = study

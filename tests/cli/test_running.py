@@ -107,7 +107,7 @@ def test_warnings_of_other_packages_are_not_shown():
 def test_closed_streams_take_no_file_of_ours(tmp_path, closed):
     work = f"""
     import os, subprocess
-    with open({str(tmp_path / 'result')!r}, 'w') as file:
+    with open({str(tmp_path / "result")!r}, 'w') as file:
         print('told'); print('told', file=sys.stderr)
         os.write(2, b'by a library')
         code = subprocess.run([sys.executable, '-c', 'import os; os.write(2, b"by a child")']).returncode

@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 from bids_hypo.bids import sidecar
-from bids_hypo.bids.resume import remove_outputs
+from bids_hypo.bids.removal import remove_outputs
 from bids_hypo.errors import ModelError, ScanReadError
 from bids_hypo.execute import worker
-from bids_hypo.models.catalog import find_bundles
-from bids_hypo.workflow.participant import Models
-from bids_hypo.workflow.summary import read_result
-from tests.finished import write_finished
+from bids_hypo.models.catalog import find_models
+from bids_hypo.workflow.result import read_result
+from bids_hypo.workflow.scan import Models
+from tests.finished import paths_of, write_finished
 
 
 def dask_setup(_worker: object) -> None:
@@ -32,10 +32,11 @@ def dask_setup(_worker: object) -> None:
 def fake_models(device: str, *_args: object, **_kwargs: object) -> Models:
     if device == "gpu":
         raise ModelError("no GPU here")
-    return Models(find_bundles(), None, (None,), None, "cpu")
+    return Models(find_models(), {}, "cpu")
 
 
-def fake_process(scan, names, *_args, **_kwargs):
+def fake_process(names, *_args, **_kwargs):
+    scan = names.scan
     calls = scan.dataset_root.parent / "calls"
     calls.mkdir(exist_ok=True)
     first = not list(calls.glob(f"{scan.name}.*"))
@@ -59,7 +60,7 @@ def fake_process(scan, names, *_args, **_kwargs):
 
 def half_written(names) -> None:
     names.anat_dir.mkdir(parents=True, exist_ok=True)
-    names.dseg.write_bytes(b"half")
-    part = names.dseg
+    paths_of(names).dseg.write_bytes(b"half")
+    part = paths_of(names).dseg
     Path(part.with_name(f".{part.name}.1-aa.part")).write_bytes(b"ha")
     assert not sidecar(names.morph).exists()

@@ -5,7 +5,6 @@ import logging
 import os
 import re
 from dataclasses import replace
-from types import MappingProxyType
 
 import nibabel as nib
 import numpy as np
@@ -16,8 +15,9 @@ from bids_hypo.bids.sidecars import read_record
 from bids_hypo.errors import ExitCode, InvalidBidsError, ModelError, UsageError
 from bids_hypo.execute import local, worker
 from bids_hypo.execute.array_script import array_script
-from bids_hypo.execute.run import run_participant
+from bids_hypo.execute.participant import run_participant
 from bids_hypo.image.limits import limit_for, voxel_limit
+from bids_hypo.models.catalog import find_models
 from bids_hypo.workflow.options import RunOptions
 from tests.finished import finished_dataset
 
@@ -74,8 +74,7 @@ def test_results_that_are_closed_cost_their_scan(finished, monkeypatch):
 
 
 class _NoModels:
-    bundles = MappingProxyType({})
-    device = "cpu"
+    catalog = find_models()
 
 
 def _pipe(path):
@@ -187,4 +186,3 @@ def test_a_filter_file_that_is_nested_without_end_is_a_message(tmp_path):
     (tmp_path / "filter.json").write_text('{"t1w": ' * 100_000)
     with pytest.raises(UsageError, match=r"filter\.json"):
         read_filter_file(tmp_path / "filter.json")
-

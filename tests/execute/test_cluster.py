@@ -19,16 +19,16 @@ import pytest
 
 from bids_hypo.bids import find_scans, output_names, prepare_output
 from bids_hypo.bids.query import Selection
-from bids_hypo.bids.resume import outputs_complete
+from bids_hypo.bids.resume import find_doubts
 from bids_hypo.cli.main import main
 from bids_hypo.errors import NoInputError, ScanReadError, UsageError
 from bids_hypo.execute import cluster, cluster_jobs, cluster_worker
 from bids_hypo.execute.cluster import RETRIES, run_on_cluster
 from bids_hypo.execute.cluster_jobs import read_job_file
 from bids_hypo.execute.cluster_worker import Expected, expectation, versions_here, why_unfit, worth_another_try
-from bids_hypo.models.catalog import find_bundles
+from bids_hypo.models.catalog import find_models
 from bids_hypo.workflow.options import RunOptions
-from bids_hypo.workflow.participant import ScanResult
+from bids_hypo.workflow.result import ScanResult
 from tests.conftest import ROOT
 from tests.finished import write_finished
 from tests.phantoms import make_bids_dataset
@@ -108,8 +108,8 @@ def _calls(options: RunOptions) -> Counter[str]:
 
 
 def _complete(options: RunOptions, scan) -> bool:
-    digests = [b.weights_sha256 for b in find_bundles().values()]
-    return outputs_complete(output_names(scan, options.output_dir), digests)
+    digests = {item: [b.weights_sha256 for b in made] for item, made in find_models().makers("T1w").items()}
+    return not find_doubts(output_names(scan, options.output_dir), digests)
 
 
 def _run_with_failures(options: RunOptions, scans, failed: set[str]) -> dict[str, ScanResult]:

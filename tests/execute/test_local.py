@@ -14,7 +14,8 @@ from bids_hypo.bids.query import Scan
 from bids_hypo.errors import UsageError
 from bids_hypo.execute import local
 from bids_hypo.workflow.options import RunOptions
-from bids_hypo.workflow.participant import ScanResult
+from bids_hypo.workflow.result import ScanResult
+from tests.finished import paths_of
 
 OPTIONS = RunOptions(Path("raw"), Path("out"), device="cpu")
 
@@ -102,7 +103,7 @@ def _slow_work(scan, options):
     """In a process of its own: notes that it was called, and dies in the middle of writing of subject 01."""
     options.output_dir.joinpath(f"begun-{scan.name}").touch()
     if scan.subject == "01":
-        half = output_names(scan, options.output_dir).dseg
+        half = paths_of(output_names(scan, options.output_dir)).dseg
         half.parent.mkdir(parents=True, exist_ok=True)
         half.write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)

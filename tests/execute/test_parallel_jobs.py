@@ -290,7 +290,11 @@ def test_the_body_of_an_array_runs_its_share_and_passes_the_exit_code_on(tmp_pat
         script.write_text(_script(capsys, raw, out / kind, "participant", "--array-script", kind, "--device", "cpu"))
         codes = {
             task: subprocess.run(
-                ["bash", script], env={**fakes, variable: str(task)}, cwd="/", capture_output=True, text=True,
+                ["bash", script],
+                env={**fakes, variable: str(task)},
+                cwd="/",
+                capture_output=True,
+                text=True,
                 check=False,
             )
             for task in (0, 1, 2)

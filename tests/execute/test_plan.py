@@ -12,11 +12,11 @@ from bids_hypo.bids import find_scans, output_names, prepare_output, sidecar
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import read_record, write_json
 from bids_hypo.errors import ExitCode
-from bids_hypo.execute.run import make_plan, run_participant
-from bids_hypo.models.catalog import find_bundles
+from bids_hypo.execute.participant import make_plan, run_participant
+from bids_hypo.models.catalog import find_models
 from bids_hypo.workflow.edited import read_counted, take_edited
 from bids_hypo.workflow.options import RunOptions
-from tests.finished import finished_dataset
+from tests.finished import finished_dataset, paths_of
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def finished(tmp_path):
 
 def _plan(options):
     scans, missing = find_scans(options.bids_dir, Selection())
-    return make_plan(scans, missing, tuple(find_bundles().values()), options)
+    return make_plan(scans, missing, find_models(), options)
 
 
 def _change_scan(names):
@@ -38,11 +38,11 @@ def _change_scan(names):
 
 
 def _cut_dseg(names):
-    names.dseg.write_bytes(names.dseg.read_bytes()[:-1])
+    paths_of(names).dseg.write_bytes(paths_of(names).dseg.read_bytes()[:-1])
 
 
 def _edit_table(names):
-    names.morph.write_text(names.morph.read_text().replace("hypothalamus\tL\t", "hypothalamus\tL\t9"))
+    names.morph.write_text(names.morph.read_text().replace("hypothalamus\twhole\tL\t", "hypothalamus\twhole\tL\t9"))
 
 
 def _damage_sidecar(names):
@@ -53,7 +53,7 @@ def _damage_sidecar(names):
 @pytest.mark.parametrize(
     ("spoil", "kind", "of"),
     [(_change_scan, "the scan has changed", lambda n: n.scan.path),
-     (_cut_dseg, "the results are damaged or were changed", lambda n: n.dseg),
+     (_cut_dseg, "the results are damaged or were changed", lambda n: paths_of(n).dseg),
      (_edit_table, "the results are damaged or were changed", lambda n: n.morph),
      (_damage_sidecar, "the results are damaged or were changed", lambda n: sidecar(n.icv_mask))],
 )  # fmt: skip
@@ -111,9 +111,12 @@ def test_a_touched_dataset_draws_nothing_again_and_is_read_once(finished):
 
 def test_results_are_taken_over_whole_with_the_corrections_that_were_counted(finished, tmp_path):
     options, names = finished
-    labels = np.asarray(nib.load(names[0].dseg).dataobj).copy()
+    labels = np.asarray(nib.load(paths_of(names[0]).dseg).dataobj).copy()
     labels[:, :, : np.nonzero(labels)[2].min() + 1] = 0
-    nib.save(nib.Nifti1Image(labels, nib.load(names[0].dseg).affine), names[0].edited_dseg)
+    nib.save(
+        nib.Nifti1Image(labels, nib.load(paths_of(names[0]).dseg).affine),
+        paths_of(names[0]).edited,
+    )
     assert take_edited(names[0])
     _cut_dseg(names[1])
     new = replace(options, output_dir=tmp_path / "new", derivatives=(options.output_dir,))
@@ -123,7 +126,7 @@ def test_results_are_taken_over_whole_with_the_corrections_that_were_counted(fin
     code, results = run_participant(only)
     assert code is ExitCode.OK and {r.status for r in results} == {"kept"} and not any(r.report_error for r in results)
     taken = output_names(names[0].scan, new.output_dir)
-    assert np.array_equal(read_counted(taken)[1], labels)
+    assert np.array_equal(read_counted(taken)[1].labels["hypothalamus"][1], labels)
     assert taken.morph.read_bytes() == names[0].morph.read_bytes()
     assert not _plan(only).adopted
 
@@ -135,13 +138,19 @@ def test_a_damaged_result_is_not_taken_over_and_it_is_said_why(finished, tmp_pat
     plan = _plan(replace(options, output_dir=tmp_path / "new", derivatives=(options.output_dir,)))
     assert [scan.name for scan in plan.todo] == ["sub-02_T1w"]
     (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert told.startswith(f"sub-02_T1w: not taken over from {options.output_dir}: ") and names[1].dseg.name in told
+    assert (
+        told.startswith(f"sub-02_T1w: not taken over from {options.output_dir}: ")
+        and paths_of(names[1]).dseg.name in told
+    )
 
 
 def test_a_correction_that_was_counted_leaves_the_set_whole(finished):
     options, names = finished
-    labels = np.asarray(nib.load(names[0].dseg).dataobj)
-    nib.save(nib.Nifti1Image(labels, nib.load(names[0].dseg).affine), names[0].edited_dseg)
+    labels = np.asarray(nib.load(paths_of(names[0]).dseg).dataobj)
+    nib.save(
+        nib.Nifti1Image(labels, nib.load(paths_of(names[0]).dseg).affine),
+        paths_of(names[0]).edited,
+    )
     assert take_edited(names[0])
     assert not _plan(options).todo
     table = pd.read_csv(names[0].morph, sep="\t")
@@ -152,8 +161,9 @@ def test_a_correction_that_was_counted_leaves_the_set_whole(finished):
 
 @pytest.mark.parametrize(
     "of",
-    [lambda n: n.dseg, lambda n: n.icv_mask, lambda n: n.morph, lambda n: sidecar(n.dseg), lambda n: sidecar(n.morph),
-     lambda n: n.edited_dseg, lambda n: n.edited_icv_mask, lambda n: n.anat_dir],
+    [lambda n: paths_of(n).dseg, lambda n: n.icv_mask, lambda n: n.morph,
+     lambda n: sidecar(paths_of(n).dseg), lambda n: sidecar(n.morph),
+     lambda n: paths_of(n).edited, lambda n: n.edited_icv_mask, lambda n: n.anat_dir],
     ids=["dseg", "ICV", "table", "sidecar", "closing record", "edited dseg", "edited ICV", "folder"],
 )  # fmt: skip
 def test_a_file_outside_is_not_taken_over_by_a_link(finished, tmp_path, caplog, of):
@@ -162,7 +172,7 @@ def test_a_file_outside_is_not_taken_over_by_a_link(finished, tmp_path, caplog, 
     if path.exists():
         path.rename(private)
     else:
-        private.write_bytes(names[1].dseg.read_bytes())
+        private.write_bytes(paths_of(names[1]).dseg.read_bytes())
     path.symlink_to(private)
     plan = _plan(replace(options, output_dir=tmp_path / "new", derivatives=(options.output_dir,)))
     assert [n.scan.name for n, _ in plan.adopted] == ["sub-01_T1w", "sub-03_T1w"]
@@ -187,9 +197,11 @@ def test_content_in_the_annex_is_taken_over(finished, tmp_path):
 
 def test_a_pipe_in_place_of_a_result_is_no_result(finished):
     options, names = finished
-    names[0].dseg.unlink()
-    os.mkfifo(names[0].dseg)
-    assert _plan(options).doubts["sub-01_T1w"].text == f"{names[0].dseg.name} is no file"
+    paths_of(names[0]).dseg.unlink()
+    os.mkfifo(paths_of(names[0]).dseg)
+    assert _plan(options).doubts["sub-01_T1w"]["hypothalamus"].text == (
+        f"{paths_of(names[0]).dseg.name} cannot be read (it is a pipe, no file)"
+    )
 
 
 def test_an_output_folder_that_is_a_link_elsewhere_costs_its_scan_alone(finished, tmp_path):
@@ -198,4 +210,4 @@ def test_an_output_folder_that_is_a_link_elsewhere_costs_its_scan_alone(finished
     names[2].anat_dir.symlink_to(tmp_path / "elsewhere")
     plan = _plan(options)
     assert [scan.name for scan in plan.kept] == ["sub-01_T1w", "sub-02_T1w"]
-    assert plan.doubts["sub-03_T1w"].kind == "links lead out of the folder"
+    assert plan.doubts["sub-03_T1w"]["ICV"].kind == "links lead out of the folder"

@@ -22,7 +22,10 @@ hardware = pytest.importorskip("bids_hypo.models.hardware")
     ],
 )
 def test_a_gpu_computes_in_mixed_precision_what_was_measured_so(monkeypatch, used, asked, mixed, device):
-    bundles = {"anatomy": SimpleNamespace(mixed_precision=True), "hypothalamus": SimpleNamespace(mixed_precision=False)}
+    bundles = {
+        "anatomy": SimpleNamespace(folder="a", structure=None, mixed_precision=True),
+        "hypothalamus": SimpleNamespace(folder="h", structure=object(), mixed_precision=False),
+    }
     loaded = []
 
     def load(bundle, **how):
@@ -31,8 +34,8 @@ def test_a_gpu_computes_in_mixed_precision_what_was_measured_so(monkeypatch, use
 
     monkeypatch.setattr(hardware, "configure_device", lambda *_: used)
     monkeypatch.setattr(inference, "load_networks", load)
-    monkeypatch.setattr(worker, "find_bundles", lambda _: bundles)
-    models = worker.load_models.__wrapped__("auto", None, None, 8, mixed=asked)
+    monkeypatch.setattr(worker, "find_models", lambda *_: SimpleNamespace(used=tuple(bundles.values())))
+    models = worker.load_models.__wrapped__("auto", None, None, 8, ("hypothalamus",), mixed=asked)
     assert dict(zip(bundles, (how["mixed"] for how in loaded), strict=True)) == mixed
     assert [how["on_cpu"] for how in loaded] == [used == "cpu"] * 2
     assert models.device == device

@@ -11,8 +11,9 @@ from bids_hypo.gui import jobs
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage
 from bids_hypo.gui.options import GuiOptions, Limits
 from bids_hypo.gui.sessions import Sessions
-from bids_hypo.workflow.participant import ScanResult
-from bids_hypo.workflow.stages import Stopwatch, telling_stages
+from bids_hypo.models.catalog import find_models
+from bids_hypo.workflow.result import ScanResult, Status
+from bids_hypo.workflow.stopwatch import Stopwatch
 from tests.phantoms import make_bids_dataset
 
 
@@ -101,7 +102,7 @@ def test_closing_waits_for_what_still_writes(runner):
 
 def test_stages_are_told_while_somebody_listens():
     heard = []
-    with telling_stages(heard.append), Stopwatch().stage("read"):
+    with Stopwatch(heard.append).stage("read"):
         pass
     with Stopwatch().stage("write"):
         pass
@@ -112,17 +113,18 @@ def test_a_dataset_is_measured_a_participant_at_a_time(runner, tmp_path, monkeyp
     make_bids_dataset(tmp_path / "raw", [{"sub": "01", "ses": "1"}, {"sub": "01", "ses": "2"}, {"sub": "02"}])
     asked = []
 
-    def process(scan, names, models, *, fast, settings):
+    def process(names, models, *, items, fast, settings, tell):
+        scan = names.scan
         asked.append((scan.name, fast))
-        with Stopwatch().stage("read"):
+        with Stopwatch(tell).stage("read"):
             if scan.subject == "02":
                 raise ScanReadError(f"{scan.path}: bad")
-        return ScanResult(scan.name, "done", 1.0, 2.0, 3.0)
+        return ScanResult(scan.name, Status.DONE, {"hypothalamus": 3.0})
 
     monkeypatch.setattr(worker, "process_scan", process)
     monkeypatch.setattr(worker, "models_for", lambda options: _Models())
     monkeypatch.setattr("bids_hypo.execute.local.models_for", lambda options: _Models())
-    monkeypatch.setattr(jobs, "load_models", lambda *_: None)
+    monkeypatch.setattr(jobs, "models_for", lambda options: _Models())
     told = []
     session = runner.sessions.get("one")
     runner.measure(session, tmp_path / "raw", tmp_path / "out", told.append)
@@ -141,12 +143,12 @@ def test_a_participant_outside_the_folder_that_is_offered_fails_alone(runner, tm
     (tmp_path / "raw" / "sub-03").symlink_to(tmp_path / "other" / "sub-03")
     measured = []
 
-    def run(options):
+    def run(options, *, tell):
         measured.extend(options.selection.participant_labels)
-        return 0, [ScanResult(f"sub-{measured[-1]}_T1w", "done")]
+        return 0, [ScanResult(f"sub-{measured[-1]}_T1w", Status.DONE)]
 
     monkeypatch.setattr(jobs, "run_participant", run)
-    monkeypatch.setattr(jobs, "load_models", lambda *_: None)
+    monkeypatch.setattr(jobs, "models_for", lambda options: _Models())
     told = []
     session = runner.sessions.get("one")
     runner.measure(session, tmp_path / "raw", tmp_path / "out", told.append, within=tmp_path / "raw")
@@ -166,4 +168,4 @@ def test_a_job_needs_room(sessions):
 
 class _Models:
     def __init__(self):
-        self.bundles, self.device = {}, "cpu"
+        self.catalog, self.device = find_models(), "cpu"

@@ -153,7 +153,7 @@ def test_a_scan_gives_what_the_command_line_gives(browser, page, study, tmp_path
         return "Finished" in _text(b, "single-status")
 
     _wait(browser, done)
-    assert {"Finding the head and its structures", "Outlining the hypothalamus"} <= stages
+    assert {"Finding the head and its structures", "Outlining the structures"} <= stages
     _wait(browser, lambda b: "Left hypothalamus" in _text(b, "single-table"))
     _wait(browser, lambda b: b.find_elements("css selector", "#slice-coronal svg path"))
     _wait(browser, lambda b: b.find_elements("css selector", "#surface canvas"))

@@ -9,13 +9,16 @@ from bids_hypo.gui import html, results
 from tests.finished import finished_dataset
 
 ROWS = [
-    {"structure": "hypothalamus", "hemisphere": "L", "volume_mm3": "400.125", "volume_sd_mm3": "n/a", "flags": "n/a"},
-    {"structure": "hypothalamus", "hemisphere": "R", "volume_mm3": "410.0", "volume_sd_mm3": "n/a",
+    {"structure": "hypothalamus", "part": "whole", "hemisphere": "L", "volume_mm3": "400.125", "volume_sd_mm3": "n/a",
+     "flags": "n/a"},
+    {"structure": "hypothalamus", "part": "whole", "hemisphere": "R", "volume_mm3": "410.0", "volume_sd_mm3": "n/a",
      "flags": "asymmetric;small_volume"},
-    {"structure": "hypothalamus", "hemisphere": "B", "volume_mm3": "810.125", "volume_sd_mm3": "9.1",
+    {"structure": "hypothalamus", "part": "whole", "hemisphere": "B", "volume_mm3": "810.125", "volume_sd_mm3": "9.1",
      "flags": "asymmetric"},
-    {"structure": "ICV", "hemisphere": "B", "volume_mm3": "1500000.0", "volume_sd_mm3": "n/a", "flags": "n/a"},
+    {"structure": "ICV", "part": "whole", "hemisphere": "B", "volume_mm3": "1500000.0", "volume_sd_mm3": "n/a",
+     "flags": "n/a"},
 ]  # fmt: skip
+TITLES = ["<left>", "right", "both", "ICV"]
 
 
 def test_normalised_volumes_by_hand():
@@ -34,11 +37,21 @@ def test_a_reference_must_be_the_size_of_a_head(given, expected):
 
 
 def test_the_table_shows_what_is_written_and_flags_in_words():
-    page = html.volumes("sub-<b>", ROWS, 1532.0)
-    for shown in ("400.125", "810.125", "1500000.0", "9.1", "827.4", "Asymmetric", "Too small", "sub-&lt;b&gt;"):
+    page = html.volumes("sub-<b>", ROWS, TITLES, 1532.0)
+    for shown in (
+        "400.125",
+        "810.125",
+        "1500000.0",
+        "9.1",
+        "827.4",
+        "Asymmetric",
+        "Too small",
+        "sub-&lt;b&gt;",
+        "&lt;left&gt;",
+    ):
         assert shown in page
     assert page.count("<li>") == 2
-    assert "No flags" in html.volumes("x", [row | {"flags": "n/a"} for row in ROWS], None)
+    assert "No flags" in html.volumes("x", [row | {"flags": "n/a"} for row in ROWS], TITLES, None)
 
 
 def test_messages_are_escaped():
@@ -54,7 +67,7 @@ def test_the_batch_table_holds_every_scan_and_the_names_of_the_files(tmp_path):
     assert list(table.columns) == list(results.BATCH_COLUMNS)
     assert table["file"].tolist() == ["n/a", "Scan B.nii"] and table["flags"].tolist() == ["n/a", "asymmetric"]
     written = results.read_morph(names[1].morph)
-    shown = ["left_mm3", "right_mm3", "hypothalamus_mm3", "icv_mm3"]
+    shown = ["left_mm3", "right_mm3", "volume_mm3", "icv_mm3"]
     assert [float(table[c][1]) for c in shown] == [float(row["volume_mm3"]) for row in written]
 
 

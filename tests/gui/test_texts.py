@@ -38,7 +38,7 @@ def test_the_code_asks_for_what_is_there_and_nothing_is_left_over():
 
 
 def test_every_stage_of_the_core_has_a_text():
-    source = (FOLDER.parent / "workflow" / "participant.py").read_text("utf-8")
+    source = "".join((FOLDER.parent / "workflow" / name).read_text("utf-8") for name in ("scan.py", "process.py"))
     stages = set(re.findall(r'watch\.stage\("(\w+)"\)', source))
     assert stages == set(STAGES)
     assert all(text(f"progress.{stage}") for stage in stages)

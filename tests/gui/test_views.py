@@ -6,10 +6,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_hypo.execute.run import run_participant
+from bids_hypo.execute.participant import run_participant
 from bids_hypo.gui import views
 from bids_hypo.workflow.options import RunOptions
-from tests.finished import finished_dataset
+from tests.finished import finished_dataset, paths_of
+
+CLOSE, LEFT, RIGHT = "hypothalamus", "HYP-L", "HYP-R"
 
 
 @pytest.fixture(scope="module")
@@ -22,27 +24,31 @@ def scan(tmp_path_factory):
     return names, stacks
 
 
+def _inside(stack, key):
+    return np.asarray(next(mask.inside for mask in stack.masks if mask.key == key))
+
+
 def _middle_mm(stack, name):
     """Centroid of a mask, from the middle of the hypothalamus, mm."""
-    where = np.argwhere(np.asarray(stack.masks[name]) > 127).mean(axis=0)
+    where = np.argwhere(np.asarray(_inside(stack, name)) > 127).mean(axis=0)
     return (where - (len(stack.grey) - 1) / 2) * stack.spacing_mm - np.array(stack.middle_mm)
 
 
-@pytest.mark.parametrize("name", [views.CLOSE, views.FAR])
+@pytest.mark.parametrize("name", [CLOSE, views.FAR])
 def test_masks_lie_where_the_phantom_has_them(scan, name):
     stack = views.read_stack(scan[1], name)
-    image = nib.load(scan[0].dseg)
+    image = nib.load(paths_of(scan[0]).dseg)
     labels = np.asarray(image.dataobj)
     points = {side: nib.affines.apply_affine(image.affine, np.argwhere(labels == side)) for side in (1, 2)}
     every = np.concatenate(list(points.values()))
     middle = (every.min(axis=0) + every.max(axis=0)) / 2
-    for side, mask in ((1, "left"), (2, "right")):
+    for side, mask in ((1, LEFT), (2, RIGHT)):
         np.testing.assert_allclose(_middle_mm(stack, mask), points[side].mean(axis=0) - middle, atol=0.25)
-    volume = (np.asarray(stack.masks["left"]) > 127).sum() * stack.spacing_mm**3
+    volume = (_inside(stack, LEFT) > 127).sum() * stack.spacing_mm**3
     assert volume == pytest.approx((labels == 1).sum() * abs(np.linalg.det(image.affine[:3, :3])), rel=0.2)
 
 
-@pytest.mark.parametrize("name", [views.CLOSE, views.FAR])
+@pytest.mark.parametrize("name", [CLOSE, views.FAR])
 def test_slices_cover_the_cube_in_whole_steps(scan, name):
     stack = views.read_stack(scan[1], name)
     low, high = stack.span_mm(1)
@@ -53,10 +59,10 @@ def test_slices_cover_the_cube_in_whole_steps(scan, name):
     assert set(np.diff([stack.index(1, at_mm) for at_mm in places])) == {1}  # every slice can be seen
 
 
-@pytest.mark.parametrize("name", [views.CLOSE, views.FAR])
+@pytest.mark.parametrize("name", [CLOSE, views.FAR])
 def test_slices_begin_where_the_hypothalamus_is_largest(scan, name):
     stack = views.read_stack(scan[1], name)
-    inside = (np.asarray(stack.masks["left"]) > 127) | (np.asarray(stack.masks["right"]) > 127)
+    inside = (_inside(stack, LEFT) > 127) | (_inside(stack, RIGHT) > 127)
     for plane in range(3):
         areas = np.moveaxis(inside, plane, 0).sum(axis=(1, 2))
         assert areas[stack.index(plane, stack.widest_mm(plane))] == areas.max()
@@ -84,8 +90,8 @@ def _x_of(svg, colour):
 
 
 def test_left_is_left_and_radiological_turns_it_round(scan):
-    stack = views.read_stack(scan[1], views.CLOSE)
-    left, right = views.COLOURS["left"], views.COLOURS["right"]
+    stack = views.read_stack(scan[1], CLOSE)
+    left, right = "#E69F00", "#56B4E9"
     svg = views.slice_svg(stack, 1, 0.0)
     assert _x_of(svg, left) < 22 < _x_of(svg, right)
     assert re.findall(r">([LRAP])<", svg) == ["L", "R"]
@@ -96,15 +102,15 @@ def test_left_is_left_and_radiological_turns_it_round(scan):
 
 
 def test_outlines_can_be_left_out_and_end_with_the_structure(scan):
-    stack = views.read_stack(scan[1], views.CLOSE)
+    stack = views.read_stack(scan[1], CLOSE)
     assert "<path" not in views.slice_svg(stack, 1, 0.0, outlines=False)
     assert 'd=""' in views.slice_svg(stack, 1, 15.0)
     assert 'aria-label="coronal slice at 15.0 mm"' in views.slice_svg(stack, 1, 15.0)
 
 
 def test_the_surface_is_the_cores(scan):
-    figure = views.surface_figure(scan[0])
+    figure = views.surface_figure(scan[0], CLOSE)
     assert [trace.name for trace in figure.data] == ["left hypothalamus", "right hypothalamus", "intracranial volume"]
     assert np.mean(figure.data[0].x) < 0 < np.mean(figure.data[1].x)
-    scan[0].figure("surface", ".json.gz").unlink()
-    assert views.surface_figure(scan[0]) is None
+    scan[0].figure("surface", ".json.gz", CLOSE).unlink()
+    assert views.surface_figure(scan[0], CLOSE) is None

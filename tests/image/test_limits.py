@@ -9,16 +9,18 @@ import pytest
 
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image import limits
+from bids_hypo.image.label_numbers import Wanted
 from bids_hypo.image.limits import ALWAYS_VOXELS, MOST_VOXELS, VoxelLimit, check_size, limit_for, set_voxel_limit
 from bids_hypo.image.nifti import open_image
 from bids_hypo.image.segmentation import open_labels, read_parts
 from bids_hypo.image.volume import check_scan, read_labels, read_volume
+from bids_hypo.structures import HYPOTHALAMUS
 from bids_hypo.train.headmaps import load_head_maps
 
 READERS = {
     "scan": read_volume,
     "labels": read_labels,
-    "segmentation": lambda path: read_parts({"B": path}, None, None),
+    "segmentation": lambda path: read_parts({"B": path}, None, None, Wanted(HYPOTHALAMUS)),
     "head map": load_head_maps,
     "dry run": check_scan,
 }

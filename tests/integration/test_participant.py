@@ -16,6 +16,7 @@ from bids_hypo.bids.query import Selection
 from bids_hypo.cli.main import main
 from bids_hypo.demo import DemoSettings, subject_truth_masks
 from bids_hypo.measure.overlap import dice
+from tests.finished import paths_of
 from tests.phantoms import bids_errors, phantom_sphere, write_scan
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,7 @@ def test_every_file_is_there_and_valid(demo, segmented):
     assert len(names) == 3
     for n in names:
         assert all(f.is_file() and f.stat().st_size for f in n.files)
-        assert n.figure("hypothalamus", ".png").is_file()
+        assert n.figure("overview", ".png", "hypothalamus").is_file()
     assert bids_errors(segmented) == []
 
 
@@ -53,7 +54,7 @@ def test_images_lie_on_the_scans_own_grid(demo, segmented):
 def test_volumes_can_be_computed_again_from_the_images(demo, segmented):
     for n in _all_names(demo, segmented):
         table = pd.read_csv(n.morph, sep="\t", na_values="n/a").set_index(["structure", "hemisphere"])
-        dseg, probseg = nib.load(n.dseg), nib.load(n.hypothalamus_probseg)
+        dseg, probseg = nib.load(paths_of(n).dseg), nib.load(paths_of(n).probseg)
         voxel = abs(np.linalg.det(dseg.affine[:3, :3]))
         labels = np.asarray(dseg.dataobj)
         for label, side in ((1, "L"), (2, "R")):
@@ -61,7 +62,7 @@ def test_volumes_can_be_computed_again_from_the_images(demo, segmented):
             assert (labels == label).sum() * voxel == pytest.approx(volume, rel=1e-3)
             expected = np.asarray(probseg.dataobj)[..., label - 1].sum() * voxel
             assert expected == pytest.approx(volume, abs=voxel)
-        mask = np.asarray(nib.load(n.hypothalamus_mask).dataobj)
+        mask = np.asarray(nib.load(paths_of(n).mask).dataobj)
         np.testing.assert_array_equal(mask > 0, labels > 0)
         icv = (np.asarray(nib.load(n.icv_mask).dataobj) > 0).sum() * voxel
         assert icv == pytest.approx(table.loc[("ICV", "B"), "volume_mm3"], rel=1e-3)
@@ -71,7 +72,7 @@ def test_the_hypothalamus_is_where_the_demo_put_it_and_left_is_left(demo, segmen
     for n in _all_names(demo, segmented):
         session = int(n.scan.session or 1)
         truth, _ = subject_truth_masks(DemoSettings(n_subjects=2), n.scan.subject, session)
-        labels, image = np.asarray(nib.load(n.dseg).dataobj), nib.load(n.scan.path)
+        labels, image = np.asarray(nib.load(paths_of(n).dseg).dataobj), nib.load(n.scan.path)
         for label, side in ((1, "L"), (2, "R")):
             assert np.linalg.norm(_centre(labels == label, image.affine) - _centre(truth[side], image.affine)) < 4.0
         assert _centre(labels == 1, image.affine)[0] < _centre(labels == 2, image.affine)[0] - 4
@@ -102,14 +103,14 @@ def test_a_second_run_does_nothing_and_a_damaged_scan_is_done_again(demo, segmen
     assert _times(out) == before
     assert "3 kept" in capsys.readouterr().out
     victim = _all_names(demo, out)[0]
-    victim.dseg.unlink()
-    original = (segmented / victim.dseg.relative_to(out)).read_bytes()
+    paths_of(victim).dseg.unlink()
+    original = (segmented / paths_of(victim).dseg.relative_to(out)).read_bytes()
     assert main([str(demo), str(out), "participant", "--device", "cpu"]) == 0
     after = _times(out)
     changed = {p for p in after if before.get(p) != after[p]}
     assert changed
     assert all(Path(p).name.startswith(f"sub-{victim.scan.subject}_") for p in changed)
-    assert victim.dseg.read_bytes() == original  # two runs of the same input give the same bytes
+    assert paths_of(victim).dseg.read_bytes() == original  # two runs of the same input give the same bytes
 
 
 def test_other_settings_are_not_complete(demo, segmented, capsys):
@@ -122,7 +123,7 @@ def test_complete_results_are_taken_over_from_derivatives(demo, segmented, tmp_p
     assert main([str(demo), str(out), "participant", "--derivatives", str(segmented), "--device", "cpu"]) == 0
     assert "3 kept" in capsys.readouterr().out
     for n in _all_names(demo, out):
-        assert n.dseg.read_bytes() == (segmented / n.dseg.relative_to(out)).read_bytes()
+        assert paths_of(n).dseg.read_bytes() == (segmented / paths_of(n).dseg.relative_to(out)).read_bytes()
 
 
 def test_dry_run_writes_nothing(demo, tmp_path, capsys):
@@ -134,7 +135,7 @@ def test_dry_run_writes_nothing(demo, tmp_path, capsys):
 def test_reports_are_drawn_again_without_a_network(demo, segmented, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(segmented, out)
-    figures = [n.figure("hypothalamus", ".png") for n in _all_names(demo, out)]
+    figures = [n.figure("overview", ".png", "hypothalamus") for n in _all_names(demo, out)]
     for figure in figures:
         figure.unlink()
     before = _times(out)

@@ -12,7 +12,7 @@ from bids_hypo.bids.query import Selection
 from bids_hypo.cli.main import main
 from bids_hypo.execute import local
 from bids_hypo.workflow.options import RunOptions
-from bids_hypo.workflow.participant import ScanResult
+from bids_hypo.workflow.result import ScanResult
 
 pytestmark = pytest.mark.slow
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import pytest
 
 from bids_hypo.execute.worker import load_models
+from bids_hypo.image.label_numbers import Wanted
 from bids_hypo.image.volume import read_volume
+from bids_hypo.measure.volumes import whole_mm3
+from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT
 from bids_hypo.train.folds import set_aside
 from bids_hypo.train.labelled import find_labelled
 from bids_hypo.train.recipe import load_recipe
-from bids_hypo.workflow.accuracy import hypothalamus_accuracy
-from bids_hypo.workflow.participant import segment_volume
+from bids_hypo.workflow.accuracy import structure_accuracy
+from bids_hypo.workflow.scan import segment_volume
 from bids_hypo.workflow.steadiness import CHANGES
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared_data]
 
+HYPO = Wanted(HYPOTHALAMUS)
 TWO_PEOPLE = {"test": {"ds000011": ["sub-12"], "ds002748": ["sub-61"]}}
 
 
@@ -24,12 +28,12 @@ def models():
 
 
 def test_agreement_with_the_labels(shared_data, models):
-    aside = load_recipe("hypothalamus")["test"]
+    aside = load_recipe("hypothalamus").test
     assert all(s in aside[d] for d, subjects in TWO_PEOPLE["test"].items() for s in subjects)
     items = []
     for dataset in aside:
-        items += find_labelled(shared_data / dataset, shared_data / "hypothalamus-labels" / dataset)
-    table = hypothalamus_accuracy(set_aside(items, TWO_PEOPLE["test"]), models)
+        items += find_labelled(shared_data / dataset, shared_data / "hypothalamus-labels" / dataset, HYPO)
+    table = structure_accuracy(set_aside(items, TWO_PEOPLE["test"]), models)
     assert len(table) == 2
     assert (table.dice > 0.87).all()
     assert (table.volume_error_percent.abs() < 12).all()
@@ -49,7 +53,9 @@ def test_whole_heads_have_an_icv_and_stripped_ones_do_not(shared_data, models):
 def test_changes_that_should_not_matter(shared_data, models, name):
     scan = read_volume(shared_data / "ds000011/sub-12/anat/sub-12_T1w.nii.gz")
     before, after = segment_volume(scan, models), segment_volume(CHANGES[name](scan), models)
-    assert sum(after.hypothalamus.volumes_mm3) == pytest.approx(sum(before.hypothalamus.volumes_mm3), rel=0.03)
+    found = [each.found[HYPOTHALAMUS].delineation.volumes for each in (before, after)]
+    whole, left, right = ([whole_mm3(volumes, side) for volumes in found] for side in (BOTH, LEFT, RIGHT))
+    assert whole[1] == pytest.approx(whole[0], rel=0.03)
     assert after.icv_mm3 == pytest.approx(before.icv_mm3, rel=0.01)
     if name == "flipped":  # left has become right
-        assert after.hypothalamus.volumes_mm3[::-1] == pytest.approx(before.hypothalamus.volumes_mm3, rel=0.05)
+        assert (right[1], left[1]) == pytest.approx((left[0], right[0]), rel=0.05)

@@ -11,7 +11,7 @@ import pytest
 
 from bids_hypo.cli.train import main
 from bids_hypo.models.bundle import load_bundle
-from bids_hypo.train.recipe import load_recipe
+from tests.train.recipes import content_of
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped recipe on a small, coarse grid, for a handful of steps."""
-    small = load_recipe("hypothalamus")
+    small = content_of("hypothalamus")
     small["preprocessing"] |= {"spacing_mm": [1.5, 3.0, 1.5], "shape": [32, 12, 32], "slice_offsets": [-1, 0, 1]}
     small["architecture"] |= {"input_shape": [32, 32, 3], "decoder_filters": [16, 8, 8, 8, 8]}
     small["training"] |= {"steps": 4, "warmup_steps": 1, "checkpoint_every": 2, "batch_size": 4, "batches_per_chunk": 2}

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from bids_hypo.image.background import Background
 from bids_hypo.image.volume import Volume, read_volume
-from bids_hypo.measure.image_quality import ImageQuality, ghosting, image_quality, near_contrast
+from bids_hypo.measure.image_quality import ImageQuality, RegionQuality, ghosting, image_quality, region_quality
 from bids_hypo.measure.quality import (
     CONTRAST,
     DEFACED,
@@ -16,10 +16,12 @@ from bids_hypo.measure.quality import (
     FOLDS,
     MAX_GHOSTING,
     MOTION,
-    hypothalamus_flags,
+    contrast_flags,
     image_flags,
+    structure_flags,
 )
-from tests.finished import masks_of
+from bids_hypo.measure.volumes import PartVolume
+from tests.finished import masks_of, structure_named
 from tests.phantoms import affine_for, phantom_head
 
 SHAPE = (80, 84, 80)
@@ -33,9 +35,10 @@ def head():
 
 
 def _flags(volume, labels, icv, **kwargs):
-    near, around = image_flags(image_quality(volume, labels, icv), **kwargs)
-    assert all(f in FLAG_TEXTS for f in near + around)
-    return near + around
+    motion, around = image_flags(image_quality(volume, icv), **kwargs)
+    near = contrast_flags(region_quality(volume, labels, icv))
+    assert all(f in FLAG_TEXTS for f in near + motion + around)
+    return near + motion + around
 
 
 def ghosted(data, axis, shift):
@@ -50,8 +53,13 @@ def ghosted(data, axis, shift):
 
 def test_a_clean_head_has_no_flag(head):
     assert _flags(*head) == ()
-    quality = image_quality(*head)
-    assert 0.6 < quality.contrast < 2 and quality.removed_share == 0 and quality.ghosting < 0.05
+    volume, labels, icv = head
+    quality = image_quality(volume, icv)
+    assert (
+        0.6 < region_quality(volume, labels, icv).contrast < 2
+        and quality.removed_share == 0
+        and quality.ghosting < 0.05
+    )
 
 
 def test_noise_is_poor_contrast_and_not_motion(head):
@@ -86,7 +94,7 @@ def test_a_cut_into_the_brain_is_noticed_and_one_outside_is_not(head):
 def test_a_skull_stripped_head_is_neither_defaced_nor_moving(head):
     volume, labels, icv = head
     stripped = Volume(np.where(icv, volume.data, 0).astype(np.float32), volume.affine)
-    assert math.isnan(image_quality(stripped, labels, icv).ghosting)
+    assert math.isnan(image_quality(stripped, icv).ghosting)
     assert _flags(stripped, labels, icv, skull_stripped=True) == ()
     assert DEFACED in _flags(stripped, labels, icv)
 
@@ -106,24 +114,26 @@ def test_contrast_by_hand():
     data = np.where(np.arange(60)[:, None, None] < 30, 100.0, 50.0) + rng.normal(0, 1, (60, 60, 60))
     labels = np.zeros((60, 60, 60), np.uint8)
     labels[28:32, 28:32, 28:32] = 1
-    contrast, ratio = near_contrast(Volume(data.astype(np.float32), np.eye(4)), labels, np.ones_like(labels, bool))
-    assert contrast * np.median(data[8:52, 8:52, 8:52]) == pytest.approx(51, abs=2)
-    assert ratio == pytest.approx(51, rel=0.06)
+    found = region_quality(Volume(data.astype(np.float32), np.eye(4)), labels, np.ones_like(labels, bool))
+    assert found.contrast * np.median(data[8:52, 8:52, 8:52]) == pytest.approx(51, abs=2)
+    assert found.contrast_to_noise == pytest.approx(51, rel=0.06)
 
 
 def test_what_cannot_be_measured_raises_no_flag():
-    nothing = ImageQuality(*[float("nan")] * 4)
-    assert image_flags(nothing) == ((), ())
+    assert image_flags(ImageQuality(*[float("nan")] * 2)) == ((), ())
+    assert contrast_flags(RegionQuality(*[float("nan")] * 2)) == ()
     volume = Volume(np.ones((20, 20, 20), np.float32), np.eye(4))
     empty = np.zeros((20, 20, 20), np.uint8)
-    assert all(math.isnan(v) for v in near_contrast(volume, empty, empty > 0))
+    found = region_quality(volume, empty, empty > 0)
+    assert math.isnan(found.contrast) and math.isnan(found.contrast_to_noise)
 
 
-def test_folds_that_disagree():
+@pytest.mark.parametrize(("sd", "flags"), [(41.0, (FOLDS,)), (None, ()), (float("nan"), ()), (39.0, ())])
+def test_folds_that_disagree(sd, flags):
+    volumes = [PartVolume("whole", "L", 400.0), PartVolume("whole", "R", 400.0), PartVolume("whole", "B", 800.0, sd)]
+    plausible = structure_named("hypothalamus").plausible
     common = {"touches_border": False, "pose_residual_mm": 1.0, "voxel_sizes_mm": np.ones(3)}
-    assert hypothalamus_flags((400.0, 400.0), **common, volume_sd_mm3=41.0) == (FOLDS,)
-    for sd in (None, float("nan"), 39.0):
-        assert hypothalamus_flags((400.0, 400.0), **common, volume_sd_mm3=sd) == ()
+    assert structure_flags(volumes, plausible, **common) == flags
 
 
 @pytest.mark.shared_data

@@ -9,13 +9,14 @@ from bids_hypo.measure.overlap import dice, volume_error_percent
 from bids_hypo.measure.quality import (
     FLAG_TEXTS,
     cut_area_mm2,
-    hypothalamus_flags,
     icv_flags,
     icv_size_flags,
+    structure_flags,
     tissue_outside,
 )
-from bids_hypo.measure.volumes import mask_volume_mm3, volume_table
-from bids_hypo.segment.icv import check_possible
+from bids_hypo.measure.volumes import PartVolume, icv_volume, mask_volume_mm3, part_volumes, volume_table
+from bids_hypo.segmentation.icv import check_possible
+from tests.finished import TRIDENT, structure_named
 
 GRID = box_grid(np.zeros(3), np.eye(3), (90, 100, 90), np.full(3, 2.0))
 
@@ -52,7 +53,8 @@ GOOD = {"touches_border": False, "pose_residual_mm": 2.0, "voxel_sizes_mm": np.o
     ],
 )
 def test_each_flag_alone(volumes, change, flag):
-    flags = hypothalamus_flags(volumes, **{**GOOD, **change})
+    hypothalamus = structure_named("hypothalamus")
+    flags = structure_flags(part_volumes(hypothalamus, volumes), hypothalamus.plausible, **{**GOOD, **change})
     assert flags == (() if flag is None else (flag,))
     assert all(f in FLAG_TEXTS for f in flags)
 
@@ -99,10 +101,26 @@ def test_what_no_head_holds_points_to_the_header(litres, cut, possible):
         check_possible(litres * 1e6, GRID, cut=cut, what="sub-01")
 
 
+def test_a_part_that_is_missing_is_flagged():
+    volumes = part_volumes(TRIDENT, [300.0, 310.0, 2.0])
+    assert structure_flags(volumes, TRIDENT.plausible, **GOOD) == ("small_part",)
+
+
 def test_the_table():
     assert mask_volume_mm3(np.array([0, 1, 2, 0]), 0.5) == 1.0
-    table = volume_table(400.1, 410.2, None, hypothalamus_flags=("asymmetric", "coarse_voxels"), icv_flags=())
+    folds = np.array([[400.0, 410.0], [402.0, 410.0]])
+    volumes = part_volumes(structure_named("hypothalamus"), [400.1, 410.2], folds)
+    table = volume_table({"ICV": (icv_volume(None), ()), "hypothalamus": (volumes, ("asymmetric", "coarse_voxels"))})
+    assert table["structure"].tolist() == ["hypothalamus"] * 3 + ["ICV"] and set(table["part"]) == {"whole"}
     whole = table[(table.structure == "hypothalamus") & (table.hemisphere == "B")].iloc[0]
-    assert whole.volume_mm3 == pytest.approx(810.3)
+    assert whole.volume_mm3 == pytest.approx(810.3) and whole.volume_sd_mm3 == pytest.approx(np.sqrt(2), abs=1e-3)
     assert whole["flags"] == "asymmetric;coarse_voxels"
     assert table[table.structure == "ICV"].volume_mm3.isna().all()
+
+
+def test_parts_have_rows_of_their_own_and_only_some_count_in_the_whole():
+    rows = part_volumes(TRIDENT, [1.0, 2.0, 4.0])
+    assert rows == (
+        PartVolume("prong", "L", 1.0), PartVolume("prong", "R", 2.0), PartVolume("shaft", "M", 4.0),
+        PartVolume("whole", "L", 1.0), PartVolume("whole", "R", 2.0), PartVolume("whole", "B", 3.0),
+    )  # fmt: skip

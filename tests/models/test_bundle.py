@@ -15,13 +15,23 @@ import pytest
 from bids_hypo.errors import ModelError, UsageError
 from bids_hypo.models import archive
 from bids_hypo.models.bundle import load_bundle, save_bundle
-from bids_hypo.models.catalog import find_bundle, find_bundles
+from bids_hypo.models.catalog import find_bundle, find_models, find_structures
 from bids_hypo.models.device import DeviceRequest, parse_device
 
 DESCRIPTION = {
     "name": "hypothalamus",
     "version": "9.9.9",
+    "role": "structure",
+    "structure": "hypothalamus",
     "suffixes": ["T1w"],
+    "parts": [
+        {"index": 1, "name": "left hypothalamus", "hemisphere": "L", "abbreviation": "HYP-L", "color": "#E69F00"},
+        {"index": 2, "name": "right hypothalamus", "hemisphere": "R", "abbreviation": "HYP-R", "color": "#56B4E9"},
+    ],
+    "plausible": {"whole_mm3": [450, 1400], "min_part_mm3": 60, "max_asymmetry": 0.25, "keep_within_mm": 2},
+    "published": [{"hemisphere": "B", "mean_mm3": 852, "sd_mm3": 77, "people": "107 controls", "source": "somewhere"}],
+    "methods": "outlined it",
+    "view": {"size_mm": 40},
     "labels": ["background", "left", "right"],
     "architecture": {"backbone": "efficientnetb0", "input_shape": [32, 32, 3], "classes": 3,
                      "decoder_filters": [8, 8, 8, 8, 8]},
@@ -119,9 +129,9 @@ def test_unknown_devices(text):
         parse_device(text)
 
 
-def _changed(folder, where, value):
+def _changed(folder, where, value, name="hypothalamus"):
     """Change an entry of bundle.json, or take it away."""
-    path = folder / "hypothalamus" / "bundle.json"
+    path = folder / name / "bundle.json"
     content = json.loads(path.read_text())
     *parents, key = where.split(".")
     place = content
@@ -143,7 +153,7 @@ WRONG_ENTRIES = [
     ("preprocessing.spacing_mm", [True, 1, 1]), ("preprocessing.shape", [32, -8, 32]),
     ("preprocessing.shape", [32, 0, 32]), ("preprocessing.shape", [32, 8.5, 32]),
     ("preprocessing.shape", [10**12, 8, 32]), ("preprocessing.shape", [4000, 4000, 4000]),
-    ("preprocessing.slice_axis", "axial"), ("preprocessing.slice_offsets", []),
+    ("preprocessing.slice_axis", "sagittal"), ("preprocessing.slice_offsets", []),
     ("preprocessing.slice_offsets", list(range(200))), ("preprocessing.intensity", "magic"),
     ("preprocessing.slice_orientation", "RL"), ("preprocessing", []), ("labels", ["background"]),
     ("labels", ["background", "left", "left"]), ("labels", ["background", "left"]), ("labels", {"a": 1}),
@@ -153,6 +163,13 @@ WRONG_ENTRIES = [
     ("architecture.backbone", GONE), ("architecture.classes", 4), ("architecture.classes", -1),
     ("architecture.input_shape", [32, 32, 5]), ("architecture.input_shape", [64, 32, 3]),
     ("architecture.decoder_filters", [8, 8]), ("architecture.decoder_filters", GONE),
+    ("role", "organ"), ("role", GONE), ("structure", "a b"), ("structure", "all"), ("parts", []), ("parts", GONE),
+    ("parts.0.index", 0), ("parts.0.index", 1.5), ("parts.0.index", 2), ("parts.0.hemisphere", "left"),
+    ("parts.0.hemisphere", None), ("parts.0.name", "left thing"), ("parts.0.abbreviation", "a b"),
+    ("parts.0.color", "orange"), ("parts.0.in_whole", "yes"), ("parts.1.abbreviation", "HYP-L"),
+    ("plausible.whole_mm3", [900, 400]), ("plausible.min_part_mm3", GONE), ("plausible.max_asymmetry", 5),
+    ("published", [{"hemisphere": "X"}]), ("published.0.mean_mm3", "big"), ("methods", GONE), ("view", GONE),
+    ("view.size_mm", 5), ("constants.region_centre_mm", GONE),
     ("architecture.detail_filters", [10**9]), ("architecture.spread_dark", "much"), ("mixed_precision", "yes"),
 ]  # fmt: skip
 
@@ -160,9 +177,9 @@ WRONG_ENTRIES = [
 @pytest.mark.parametrize(("where", "value"), WRONG_ENTRIES)
 def test_a_wrong_entry_is_named_with_what_was_found_and_expected(folder, where, value):
     _changed(folder, where, value)
-    with pytest.raises(ModelError, match=r"bundle\.json: the entry .*; expected ") as caught:
+    with pytest.raises(ModelError, match=r"(?s)bundle\.json: the entry .*; expected ") as caught:
         load_bundle(folder / "hypothalamus")
-    assert where.rpartition(".")[2] in str(caught.value) or where == "labels"
+    assert where.rpartition(".")[2] in str(caught.value) or where == "labels" or where.startswith("parts")
     assert len(str(caught.value)) < 800
 
 
@@ -245,7 +262,7 @@ def test_weights_must_not_lead_out_of_the_folder_but_the_folder_may_be_a_link(fo
 @pytest.mark.parametrize("what", ["weights-0.npz", "bundle.json"])
 @pytest.mark.parametrize("kind", ["loop", "pipe", "dangling"])
 def test_a_broken_bundle_is_not_replaced_by_ours_without_a_word(folder, what, kind):
-    save_bundle(folder / "other", DESCRIPTION, [folder.parent / "w.npz"])
+    _trident(folder, folder.parent)
     path = folder / "hypothalamus" / what
     path.unlink()
     if kind == "pipe":
@@ -253,16 +270,57 @@ def test_a_broken_bundle_is_not_replaced_by_ours_without_a_word(folder, what, ki
     else:
         path.symlink_to(what if kind == "loop" else "nothing")
     with pytest.raises(ModelError, match=what):
-        find_bundles(folder)
+        find_models(folder)
 
 
-def test_a_bundle_has_what_its_name_promises(folder):
-    _changed(folder, "constants", {})
-    with pytest.raises(ModelError, match=r"constants\.region_centre_mm is missing"):
-        find_bundle("hypothalamus", folder)
+def test_a_bundle_has_to_have_the_role_of_its_place(folder):
     (folder / "hypothalamus").rename(folder / "icv")
-    with pytest.raises(ModelError, match=r"found 3 labels; expected 2 to 2"):
-        find_bundles(folder)
+    with pytest.raises(ModelError, match="the entry role is structure; expected icv"):
+        find_models(folder)
+    _changed(folder.parent / "mine", "role", "icv", name="icv")
+    with pytest.raises(ModelError, match="2 to 2 labels in a bundle of role icv"):
+        find_models(folder)
+
+
+def _trident(folder, tmp_path, **changes):
+    """A second structure, with numbers of its own unless told."""
+    parts = [
+        {"index": 31 + k, "name": f"{side} prong", "hemisphere": side[0].upper(), "abbreviation": f"T{side[0]}",
+         "color": "#000000"} for k, side in enumerate(("left", "right"))
+    ]  # fmt: skip
+    description = {**DESCRIPTION, "name": "trident", "structure": "trident", "parts": parts, **changes}
+    return save_bundle(folder / "fork", description, [tmp_path / "w.npz"])
+
+
+def test_structures_are_found_by_what_they_measure_not_by_the_names_of_folders(folder, tmp_path):
+    _trident(folder, tmp_path, suffixes=["FLAIR"])
+    assert find_structures(folder)["hypothalamus"].version == "9.9.9"  # in place of ours
+    assert set(find_structures(folder)) >= {"hypothalamus", "trident"}
+    assert list(find_structures(folder, ["trident"])) == ["trident"]
+    assert set(find_models(folder).structures) == {"hypothalamus"}
+    with pytest.raises(UsageError, match=r"no model for heart; there are hypothalamus.*trident"):
+        find_structures(folder, ["heart"])
+
+
+def test_two_structures_must_not_share_numbers_nor_two_bundles_a_structure(folder, tmp_path):
+    _trident(folder, tmp_path, parts=[{**part, "abbreviation": part["name"][:1]} for part in DESCRIPTION["parts"]])
+    with pytest.raises(ModelError, match="hypothalamus and trident both use the number 1"):
+        find_structures(folder, ["hypothalamus", "trident"])
+    assert find_structures(folder, ["trident"])
+    _trident(folder, tmp_path, structure="hypothalamus")
+    with pytest.raises(ModelError, match=r"measures the structure hypothalamus, as .*; expected one bundle"):
+        find_structures(folder)
+
+
+def test_the_models_of_an_image_follow_from_its_kind(folder, tmp_path):
+    _trident(folder, tmp_path, suffixes=["T1w", "UNIT1"])
+    catalog = find_models(folder, ["all"])
+    assert list(catalog.makers("T1w")) == ["hypothalamus", "trident", "ICV"]
+    assert list(catalog.makers("UNIT1")) == ["trident", "ICV"] and catalog.suffixes[:2] == ("T1w", "UNIT1")
+    head, own = catalog.makers("T1w")["trident"]
+    assert head.measures_icv and own.name == "trident" and head in catalog.used
+    with pytest.raises(ModelError, match="Eyes: no model of role head is for such images"):
+        catalog.head_for("Eyes")
 
 
 @pytest.mark.parametrize("filters", [[10_000] * 5, [16, 8, 8, 8, 8]])

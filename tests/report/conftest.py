@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bids_hypo.execute.run import run_participant
+from bids_hypo.execute.participant import run_participant
 from bids_hypo.workflow.options import RunOptions
 from tests.finished import finished_dataset
 

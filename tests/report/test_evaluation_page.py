@@ -7,7 +7,8 @@ from matplotlib.colors import to_rgb
 
 from bids_hypo.image.volume import Volume
 from bids_hypo.report.agreement_figures import associations_figure, bland_altman_figure, metrics_figure
-from bids_hypo.report.evaluation_page import EvaluationPage, headline, p_text, write_evaluation_page
+from bids_hypo.report.evaluation_page import EvaluationPage, headline, write_evaluation_page
+from bids_hypo.report.evaluation_rows import p_text
 from bids_hypo.report.outline_figures import FOUND_COLOUR, TRUTH_COLOUR, OutlineCase, outline_figure
 from bids_hypo.workflow.evaluation_tables import METRICS, RANKED, all_tables
 from tests.phantoms import affine_for, inside_ellipsoid, world_mm
@@ -27,7 +28,14 @@ def scans():
             found = true * factor + rng.normal(0, 5)
             rows.append(
                 {"participant_id": f"sub-{number}", "session_id": None, "scan": f"sub-{number}", "method": method}
-                | {"hemisphere": "B", "status": "compared", "true_mm3": true, "volume_mm3": found}
+                | {
+                    "structure": "x",
+                    "part": "whole",
+                    "hemisphere": "B",
+                    "status": "compared",
+                    "true_mm3": true,
+                    "volume_mm3": found,
+                }
                 | {"resampled": "no", "grid_dice": 1.0}
                 | {"volume_error_mm3": found - true, "volume_error_percent": 100 * (found - true) / true}
                 | {"dice": 0.8 + 0.02 * number, "note": None, "truth_file": "t", "prediction_file": "p"}
@@ -85,7 +93,9 @@ def test_outlines_of_both_are_drawn(with_image):
 
 def _page(scans, out):
     made = all_tables(scans, None, ())
-    return EvaluationPage(out, "truth", scans, scans, made, METRICS, RANKED[:3], {"A": []}, {"A": ["sub-77"]})
+    return EvaluationPage(
+        out, "thalamus", "truth", scans, scans, made, METRICS, RANKED[:3], {"A": []}, {"A": ["sub-77"]}
+    )
 
 
 def test_the_sentences_say_larger_and_smaller(scans, tmp_path):
@@ -98,7 +108,21 @@ def test_names_are_escaped(scans, tmp_path):
     write_evaluation_page(_page(scans, tmp_path))
     page = (tmp_path / "evaluation.html").read_text()
     assert "<B>" not in page and "&lt;B&gt;" in page
-    assert "sub-77" in page and "Left side" not in page
+    assert "sub-77" in page and "Left side" not in page and "Whole thalamus" in page
+
+
+def test_each_part_has_its_section(scans, tmp_path):
+    both = pd.concat([scans, scans.assign(part="outer <shell>")], ignore_index=True)
+    write_evaluation_page(_page(both, tmp_path))
+    page = (tmp_path / "evaluation.html").read_text()
+    assert page.count("Agreement of volumes</h") == 2 and "Outer &lt;shell&gt;</h2>" in page
+    figures = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert figures == {
+        "metrics",
+        "bland-altman_whole",
+        "part-outer-shell-_metrics",
+        "part-outer-shell-_bland-altman_whole",
+    }
 
 
 def test_p_values_as_in_papers():

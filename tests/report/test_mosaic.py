@@ -10,11 +10,12 @@ from matplotlib.image import imread
 
 from bids_hypo.image.volume import Volume
 from bids_hypo.report.figures import jpeg_bytes, mosaic_svg, overview_png, thumbnail_jpeg
-from bids_hypo.report.mosaic import ICV, LEFT, RIGHT, make_mosaics, structures
-from tests.finished import SIDES_MM, masks_of
+from bids_hypo.report.mosaic import drawn_icv, drawn_parts, head_mosaic, structure_mosaics
+from tests.finished import SIDES_MM, masks_of, structure_named
 from tests.phantoms import affine_for, inside_ellipsoid, phantom_head, world_mm
 
 SHAPE = (90, 108, 100)
+LEFT, RIGHT, ICV = "HYP-L", "HYP-R", "icv"
 
 
 def _head(orientation="RAS", rotation_deg=0.0):
@@ -24,7 +25,13 @@ def _head(orientation="RAS", rotation_deg=0.0):
 
 
 def _drawn(volume, labels, icv, *axes):
-    return make_mosaics(volume, structures(labels, icv, volume.affine), *axes)
+    parts = drawn_parts(structure_named("hypothalamus"), labels, volume.affine)
+    head = head_mosaic(volume, [drawn_icv(icv, volume.affine)], *axes)
+    return [*structure_mosaics(volume, parts, 40.0, *axes), head]
+
+
+def _lines(tile, key):
+    return next((one.lines for one in tile.outlines if one.key == key), [])
 
 
 @cache
@@ -39,13 +46,13 @@ def _area(line):
 
 def _middle_tile(mosaics, name):
     mosaic = next(m for m in mosaics if m.name == name)
-    return max(mosaic.tiles, key=lambda t: sum(_area(line) for line in t.outlines.get(LEFT, [])))
+    return max(mosaic.tiles, key=lambda t: sum(_area(line) for line in _lines(t, LEFT)))
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "LPS", "PSR"])
 def test_left_is_on_the_left_and_up_is_up_in_any_orientation(orientation):
     tile = _middle_tile(_mosaics(orientation), "coronal")
-    (left,), (right,) = tile.outlines[LEFT], tile.outlines[RIGHT]
+    (left,), (right,) = _lines(tile, LEFT), _lines(tile, RIGHT)
     assert left[:, 0].mean() < tile.size_mm / 2 < right[:, 0].mean()
     assert np.ptp(left[:, 1]) > np.ptp(right[:, 1]) + 1  # the right one is 2 mm lower
     head = next(m for m in _mosaics(orientation) if m.name == "head").tiles[1]
@@ -56,18 +63,18 @@ def test_left_is_on_the_left_and_up_is_up_in_any_orientation(orientation):
 def test_outlines_have_the_size_of_the_structure_in_mm():
     tile = _middle_tile(_mosaics(), "coronal")
     radii = SIDES_MM[1][1]
-    assert _area(tile.outlines[LEFT][0]) == pytest.approx(np.pi * radii[0] * radii[2], rel=0.15)
-    assert np.ptp(tile.outlines[LEFT][0][:, 1]) == pytest.approx(2 * radii[2], abs=2.0)
+    assert _area(_lines(tile, LEFT)[0]) == pytest.approx(np.pi * radii[0] * radii[2], rel=0.15)
+    assert np.ptp(_lines(tile, LEFT)[0][:, 1]) == pytest.approx(2 * radii[2], abs=2.0)
 
 
 def test_every_outline_is_closed_and_the_ends_are_shown_empty():
     mosaics = _mosaics()
     for mosaic in mosaics:
         for tile in mosaic.tiles:
-            for lines in tile.outlines.values():
-                assert all(np.allclose(line[0], line[-1]) for line in lines)
+            for outline in tile.outlines:
+                assert all(np.allclose(line[0], line[-1]) for line in outline.lines)
     ends = [mosaics[0].tiles[k].outlines for k in (0, -1)]
-    assert ends == [{LEFT: [], RIGHT: []}] * 2
+    assert [[(one.key, one.lines) for one in end] for end in ends] == [[(LEFT, []), (RIGHT, [])]] * 2
 
 
 def test_slices_follow_the_axes_of_the_head():
@@ -90,8 +97,8 @@ def test_a_missing_half_is_drawn_without_outline():
     volume, labels, icv = _head()
     labels[labels == 2] = 0
     tiles = [t for m in _drawn(volume, labels, icv)[:3] for t in m.tiles]
-    assert not any(t.outlines[RIGHT] for t in tiles)
-    assert any(t.outlines[LEFT] for t in tiles)
+    assert not any(_lines(t, RIGHT) for t in tiles)
+    assert any(_lines(t, LEFT) for t in tiles)
 
 
 def test_svg_is_small_valid_and_holds_nothing_from_elsewhere():
@@ -111,11 +118,14 @@ def test_svg_is_small_valid_and_holds_nothing_from_elsewhere():
 
 def test_pictures_can_be_read_and_are_the_same_each_time():
     mosaics = _mosaics()
-    overview, thumbnail = overview_png(mosaics, "title"), thumbnail_jpeg(mosaics)
+    volume, labels, icv = _head()
+    parts = [*drawn_parts(structure_named("hypothalamus"), labels, volume.affine), drawn_icv(icv, volume.affine)]
+    draw = lambda: overview_png(mosaics, "title", parts)  # noqa: E731
+    overview, thumbnail = draw(), thumbnail_jpeg(mosaics[0].tiles, mosaics[-1].tiles)
     assert imread(io.BytesIO(overview), format="png").shape[1] == 1280
     assert imread(io.BytesIO(thumbnail), format="jpg").shape == (160, 320, 3)
     assert len(thumbnail) < 15_000
-    assert overview == overview_png(mosaics, "title") and thumbnail == thumbnail_jpeg(mosaics)
+    assert overview == draw() and thumbnail == thumbnail_jpeg(mosaics[0].tiles, mosaics[-1].tiles)
     ramp = np.tile(np.arange(256, dtype=np.uint8), (32, 1))
     back = imread(io.BytesIO(jpeg_bytes(ramp)), format="jpg")[..., 0]
     assert np.abs(back.astype(float) - ramp).max() < 12
@@ -125,7 +135,7 @@ def test_the_head_outline_is_the_icv():
     volume, _, _ = _head()
     head = _mosaics()[-1]
     axial = head.tiles[6]
-    area = sum(_area(line) for line in axial.outlines[ICV])
+    area = sum(_area(line) for line in _lines(axial, ICV))
     points = world_mm(SHAPE, volume.affine)
     slab = inside_ellipsoid(points, (0, 0, 0), (66.0, 85.0, 78.0))[:, :, SHAPE[2] // 2]
     assert area == pytest.approx(slab.sum() * 4, rel=0.03)

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 
 from bids_hypo.measure.quality import FLAG_TEXTS
-from bids_hypo.models.catalog import find_bundles
+from bids_hypo.models.catalog import find_models
 from bids_hypo.report.flag_texts import ADVICE, TITLES, describe_flags
 from bids_hypo.report.methods import Recorded, citation_texts
-from bids_hypo.report.norms import MEASURES, place_value
+from bids_hypo.report.norms import icv_measure, measures_of, place_value
 from bids_hypo.report.references import REFERENCES, bibtex, listed
 
-WHOLE = next(m for m in MEASURES if m.key == "hypothalamus_mm3")
-ICV = next(m for m in MEASURES if m.key == "icv_mm3")
+CATALOG = find_models()
+ONE = CATALOG.structures["hypothalamus"]
+BUNDLES = CATALOG.used
+WHOLE = measures_of("hypothalamus", "hypothalamus", [("whole", "L"), ("whole", "B")], ONE.published)[0]
+ICV = icv_measure(CATALOG.heads[0].published)
 
 
 def test_percentile_and_range_by_hand():
@@ -32,6 +35,13 @@ def test_a_value_is_not_called_outside_of_a_range_that_begins_with_the_same_numb
     low = ICV.published.mean - 2 * ICV.published.sd
     assert place_value(ICV, (low - 0.3) * 1000, []).in_published_range is True  # "1254", of "1254 to 1810"
     assert place_value(ICV, (low - 0.7) * 1000, []).in_published_range is False
+
+
+def test_the_measures_of_a_structure_with_parts():
+    rows = [("prong", "L"), ("prong", "R"), ("shaft", "M"), ("whole", "L"), ("whole", "R"), ("whole", "B")]
+    titles = [measure.title for measure in measures_of("trident", "trident", rows, [])]
+    assert titles == ["Trident, both", "Left trident", "Right trident", "Prong, left", "Prong, right", "Shaft, midline"]
+    assert [m.title for m in measures_of("pons", "pons", [("whole", "B")], [])] == ["Pons"]
 
 
 def test_units_missing_values_and_few_scans():
@@ -61,15 +71,16 @@ def test_every_flag_is_explained():
 def _record(**change):
     models = {
         role: {"Name": b.name, "Version": b.version, "WeightsSHA256": b.weights_sha256}
-        for role, b in find_bundles().items()
+        for role, b in ((b.name, b) for b in BUNDLES)
     }
     base = {"GeneratedBy": [{"Name": "bids_hypo", "Version": "9.8.7"}], "Models": models, "Settings": {"Fast": False},
-            "Device": "cpu", "Fallbacks": []}  # fmt: skip
+            "Device": "cpu", "Fallbacks": [], "Sources": ["bids:raw:sub-01/anat/sub-01_T1w.nii.gz"],
+            "Structures": {"hypothalamus": {"Title": "hypothalamus", "Methods": ONE.methods}}}  # fmt: skip
     return json.loads(json.dumps(base | change))
 
 
 def _texts(records, bundles=None, n_without_icv=0):
-    bundles = tuple(find_bundles().values()) if bundles is None else bundles
+    bundles = BUNDLES if bundles is None else bundles
     return citation_texts(Recorded("A & B_1", "10.1/x", 2, records, n_without_icv, bundles))
 
 
@@ -82,13 +93,13 @@ def test_the_methods_text_says_what_ran():
                   "gpu:0 (1 scan)", "1 of 3 scans were delineated in fast mode", "The masks of 1 scan were corrected",
                   "The ICV of 1 scan could not be measured", "half batch", "automatic labels"):  # fmt: skip
         assert words in text
-    for bundle in find_bundles().values():
+    for bundle in BUNDLES:
         assert f"{bundle.name} {bundle.version}" in text
         assert bundle.weights_sha256[:12] in text
 
 
 def test_the_methods_text_says_what_was_averaged():
-    one = find_bundles()["hypothalamus"]
+    one = ONE
     single, five = (replace(one, weights=tuple((f"{n}.npz", f"{n}" * 64) for n in range(k))) for k in (1, 5))
 
     def text(bundle, *fast):
@@ -104,10 +115,11 @@ def test_the_methods_text_says_what_was_averaged():
 
 def test_nothing_is_claimed_of_models_that_are_not_the_shipped_ones():
     foreign = _record()
+    foreign["Structures"]["hypothalamus"]["Methods"] = "outlined it [@nobody2000]"
     for model in foreign["Models"].values():
         model |= {"Name": "mine", "WeightsSHA256": "f" * 64}
     text = _texts([foreign])[".md"]
-    assert "mine" in text
+    assert "mine" in text and "outlined it nobody2000." in text
     for words in ("EfficientNet", "automatic labels", "synthesised"):
         assert words not in text
 

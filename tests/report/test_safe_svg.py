@@ -7,9 +7,9 @@ import pytest
 
 from bids_hypo.image.volume import Volume
 from bids_hypo.report.figures import mosaic_svg
-from bids_hypo.report.mosaic import make_mosaics, structures
+from bids_hypo.report.mosaic import drawn_icv, drawn_parts, head_mosaic, structure_mosaics
 from bids_hypo.report.safe_svg import safe_svg
-from tests.finished import masks_of
+from tests.finished import masks_of, structure_named
 
 NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
 
@@ -19,7 +19,9 @@ def test_our_own_figures_come_through_whole():
     affine[:3, 3] = -90
     labels, icv = masks_of((60, 60, 60), affine)
     volume = Volume(icv + np.float32(1), affine)
-    for mosaic in make_mosaics(volume, structures(labels, icv, affine)):
+    parts = drawn_parts(structure_named("hypothalamus"), labels, affine)
+    head = head_mosaic(volume, [drawn_icv(icv, affine)])
+    for mosaic in [*structure_mosaics(volume, parts, 40.0), head]:
         drawn = mosaic_svg(mosaic, "a title with <, & and é")
         assert ET.canonicalize(str(safe_svg(drawn))) == ET.canonicalize(drawn.decode())
 

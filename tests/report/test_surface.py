@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 
 from bids_hypo.report import surface
-from bids_hypo.report.mosaic import structures
+from bids_hypo.report.mosaic import drawn_icv, drawn_parts
 from bids_hypo.report.surface import make_meshes, pack_meshes, viewer_script
-from tests.finished import masks_of
+from tests.finished import masks_of, structure_named
 from tests.phantoms import PHANTOM_ICV_MM3, affine_for
 
 SHAPE = (90, 108, 100)
+
+
+def _meshes(labels, icv, affine):
+    return make_meshes([*drawn_parts(structure_named("hypothalamus"), labels, affine), drawn_icv(icv, affine)], 40.0)
 
 
 def _volume_mm3(mesh):
@@ -25,28 +29,28 @@ def _volume_mm3(mesh):
 def test_meshes_have_the_volume_and_side_of_the_masks(orientation):
     affine = affine_for(orientation, (2.0, 2.0, 2.0), SHAPE)
     labels, icv = masks_of(SHAPE, affine)
-    meshes = make_meshes(structures(labels, icv, affine))
+    meshes = _meshes(labels, icv, affine)
     assert _volume_mm3(meshes["icv"]) == pytest.approx(PHANTOM_ICV_MM3, rel=0.03)
-    assert _volume_mm3(meshes["left"]) == pytest.approx((labels == 1).sum() * 8, rel=0.15)
-    assert meshes["left"].vertices_mm[:, 0].max() < 1 and meshes["right"].vertices_mm[:, 0].min() > -1
+    assert _volume_mm3(meshes["HYP-L"]) == pytest.approx((labels == 1).sum() * 8, rel=0.15)
+    assert meshes["HYP-L"].vertices_mm[:, 0].max() < 1 and meshes["HYP-R"].vertices_mm[:, 0].min() > -1
     assert sum(len(m.faces) for m in meshes.values()) < 20_000
 
 
 def test_an_empty_mask_has_no_mesh():
     affine = affine_for("RAS", (2.0, 2.0, 2.0), SHAPE)
     labels, icv = masks_of(SHAPE, affine)
-    assert set(make_meshes(structures(np.where(labels == 1, 1, 0), icv, affine))) == {"left", "icv"}
+    assert set(_meshes(np.where(labels == 1, 1, 0), icv, affine)) == {"HYP-L", "icv"}
 
 
 def test_packed_meshes_are_small_and_say_what_they_are():
     affine = affine_for("RAS", (2.0, 2.0, 2.0), SHAPE)
-    meshes = make_meshes(structures(*masks_of(SHAPE, affine), affine))
+    meshes = _meshes(*masks_of(SHAPE, affine), affine)
     packed = pack_meshes(meshes)
     assert len(packed) < 120_000 and packed == pack_meshes(meshes)
     content = json.loads(gzip.decompress(packed))
-    left = content["left"]
+    left = content["HYP-L"]
     assert left["colour"] == "#E69F00"
-    np.testing.assert_allclose(np.array(left["tenths"]).T / 10, meshes["left"].vertices_mm, atol=0.051)
+    np.testing.assert_allclose(np.array(left["tenths"]).T / 10, meshes["HYP-L"].vertices_mm, atol=0.051)
     assert np.max(left["faces"]) < len(left["tenths"][0])
 
 

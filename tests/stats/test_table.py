@@ -14,7 +14,7 @@ from bids_hypo.stats.table import choose_tested, design_matrix, natural, normali
 def _volumes(whole, icv, left=None):
     whole = np.asarray(whole, dtype=float)
     left = whole / 2 if left is None else np.asarray(left, dtype=float)
-    return pd.DataFrame({"hypothalamus_mm3": whole, "left_mm3": left, "right_mm3": whole - left,
+    return pd.DataFrame({"volume_mm3": whole, "left_mm3": left, "right_mm3": whole - left,
                          "icv_mm3": np.asarray(icv, dtype=float)})  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def _grouped():
 def test_outliers_are_sought_within_groups():
     out = mark_outliers(_grouped(), "iqr")
     assert out["outlier"].tolist() == [False] * 5 + [True] + [False] * 3 + [True]  # 160 is common in the other group
-    assert out["outlier_of"][5] == "hypothalamus_mm3;normalised_mm3"
+    assert out["outlier_of"][5] == "volume_mm3;normalised_mm3"
     assert out["outlier_of"][9] == "icv_mm3;normalised_mm3"
     assert not mark_outliers(_grouped(), "none")["outlier"].any()
 

@@ -7,38 +7,28 @@ from __future__ import annotations
 
 import sys
 import time
-
-import numpy as np
+from pathlib import Path
 
 SECONDS = 0.3  # of "computing" for each scan
 
 
 def stand_in() -> None:
     """Put the stand-ins in place."""
+    from bids_hypo.bids.entities import Scan
+    from bids_hypo.bids.names import output_names
     from bids_hypo.execute import worker
-    from bids_hypo.measure.image_quality import image_quality
-    from bids_hypo.measure.volumes import mask_volume_mm3
-    from bids_hypo.models.catalog import find_bundles
-    from bids_hypo.segment.delineate import Delineation
-    from bids_hypo.segment.pose import Pose
-    from bids_hypo.workflow import participant
-    from tests.finished import masks_of
+    from bids_hypo.models.catalog import find_models
+    from bids_hypo.workflow import process
+    from bids_hypo.workflow.scan import Models
+    from tests.finished import segmentation_of
 
-    def segment(volume, _models, **_kwargs):
+    def segment(volume, _models, *, what, **_kwargs):
         time.sleep(SECONDS)
-        labels, icv = masks_of(volume.data.shape, volume.affine)
-        voxel_mm3 = volume.grid.voxel_volume_mm3
-        left, right = (mask_volume_mm3(labels == side, voxel_mm3) for side in (1, 2))
-        found = Delineation(
-            probability=np.stack([labels == 1, labels == 2], -1).astype(np.float32), labels=labels,
-            volumes_mm3=(left, right), volume_sd_mm3=None, region=volume.grid, touches_border=False,
-        )  # fmt: skip
-        pose = Pose(np.eye(3), np.zeros(3), 1.0, 2.0, ())
-        quality = image_quality(volume, labels, icv)
-        return participant.Segmentation(pose, None, icv, mask_volume_mm3(icv, voxel_mm3), found, (), (), quality)
+        path = Path(what)
+        return segmentation_of(volume, output_names(Scan(path, {"sub": "x"}, "T1w", path.parent), path.parent))
 
-    participant.segment_volume = segment
-    worker.load_models = lambda *_args, **_kwargs: participant.Models(find_bundles(), None, (None,), None, "cpu")
+    process.segment_volume = segment
+    worker.load_models = lambda *_args, **_kwargs: Models(find_models(), {}, "cpu")
 
 
 if __name__ == "__mp_main__":

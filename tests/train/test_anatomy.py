@@ -10,6 +10,7 @@ import pytest
 from bids_hypo.cli.train import main
 from bids_hypo.models.bundle import load_bundle
 from bids_hypo.train.recipe import in_phases, load_recipe
+from tests.train.recipes import content_of
 
 pytestmark = pytest.mark.slow
 
@@ -17,14 +18,14 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def recipe(tmp_path):
     """The shipped recipe on a small, coarse grid, with two phases of two steps and nobody set aside."""
-    small = load_recipe("anatomy")
-    phases = in_phases(small)
+    small = content_of("anatomy")
+    phases = in_phases(load_recipe("anatomy"))
     small["preprocessing"] |= {"spacing_mm": [6.0, 8.0, 6.0], "shape": [32, 28, 32]}
     small["architecture"] |= {"input_shape": [32, 32, 5], "decoder_filters": [16, 8, 8, 8, 8]}
     few = {"steps": 2, "warmup_steps": 1, "checkpoint_every": 2, "batch_size": 4, "batches_per_chunk": 2, "seed": 1}
     few["learning_rate"] = 0.0008
     small["phases"] = [
-        {"name": name, "synthesis": phase["synthesis"], "loss": phase["loss"], "training": few}
+        {"name": name, "synthesis": phase.content["synthesis"], "loss": phase.content["loss"], "training": few}
         for name, phase in zip(("first", "more"), (phases[0], phases[-1]), strict=True)
     ]
     small["validation"] = []

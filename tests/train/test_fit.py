@@ -1,6 +1,6 @@
 """The fitting loop: the best weights are kept, training stops when nothing gets better, and it can be resumed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,14 +9,17 @@ import pytest
 from bids_hypo.train.card import Fold, model_card
 from bids_hypo.train.curves import Curves
 from bids_hypo.train.recipe import load_recipe
+from bids_hypo.train.settings import Schedule
 
 pytest.importorskip("tensorflow")
 
 ARCHITECTURE = {"backbone": "efficientnetb0", "input_shape": [32, 32, 1], "classes": 2,
                 "decoder_filters": [8, 8, 8, 8, 8]}  # fmt: skip
 LOSS = {"class_weights": [1, 1], "jaccard_groups": [[1]], "jaccard_weight": 0.5}
-TRAINING = {"learning_rate": 0.005, "steps": 6, "warmup_steps": 1, "checkpoint_every": 2, "batches_per_chunk": 2,
-            "seed": 0, "average": False}  # fmt: skip
+TRAINING = Schedule(
+    batch_size=4, learning_rate=0.005, seed=0, steps=6, warmup_steps=1, checkpoint_every=2, batches_per_chunk=2,
+    average=False,
+)  # fmt: skip
 
 
 def _batch(rng):
@@ -41,7 +44,7 @@ def test_a_training_is_measured_and_resumed(tmp_path):
     from bids_hypo.train.fit import fit
 
     validation = [_batch(np.random.default_rng(99))]
-    short = {**TRAINING, "stop_at": 2}
+    short = replace(TRAINING, stop_at=2)
     fit(Squares(), ARCHITECTURE, LOSS, short, tmp_path, validation=validation)
     first = pd.read_csv(tmp_path / "curves.csv")
     assert list(first["step"]) == [2]

@@ -1,6 +1,6 @@
 """Pairing scans with labels, and how much each label counts."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -11,38 +11,52 @@ from bids_hypo.bids.tsv import TableError
 from bids_hypo.cli.train import main
 from bids_hypo.errors import NoInputError, ScanReadError
 from bids_hypo.image.grid import apply_affine, box_grid
-from bids_hypo.image.parts import BOTH, LEFT, RIGHT, Parts, cropped
+from bids_hypo.image.label_numbers import Wanted
+from bids_hypo.image.parts import Parts, cropped
 from bids_hypo.image.segmentation import read_parts
-from bids_hypo.train.labelled import certainty, find_labelled, label_weights, levelled, read_classes, read_label
+from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT
+from bids_hypo.train.labelled import find_labelled, label_weights, read_classes, read_label
+from bids_hypo.train.levelling import certainty, levelled
 from bids_hypo.train.recipe import load_recipe
+from tests.finished import TRIDENT, structure_named
 from tests.train.conftest import save_image
+from tests.train.recipes import recipe_of
+
+HYPO = Wanted(HYPOTHALAMUS, structure_named(HYPOTHALAMUS))
+THREE_PARTS = {
+    "structure": TRIDENT.name, "labels": ["background", "left prong", "right prong", "shaft"],
+    "parts": [asdict(part) for part in TRIDENT.parts], "architecture": {"classes": 4},
+    "loss": {"class_weights": [1, 1, 1, 1]},
+}  # fmt: skip
 
 
 def test_scans_without_labels_are_left_out(dataset):
-    items = find_labelled(*dataset, stratify="group")
+    items = find_labelled(*dataset, HYPO, stratify="group")
     assert len(items) == 10
     assert {i.scan.subject for i in items} == {f"{n:02d}" for n in range(1, 10)}
     assert items[0].group == "study ALS"
     people = dataset[0] / "participants.tsv"
     people.write_text(people.read_text().replace("ALS", "als", 1))
-    assert {i.group for i in find_labelled(*dataset, stratify="group")} == {i.group for i in items}
+    assert {i.group for i in find_labelled(*dataset, HYPO, stratify="group")} == {i.group for i in items}
     with pytest.raises(TableError, match="no column 'site'"):
-        find_labelled(*dataset, stratify="site")
+        find_labelled(*dataset, HYPO, stratify="site")
     with pytest.raises(NoInputError, match="it does not exist"):
-        find_labelled(dataset[0], dataset[1] / "elsewhere")
+        find_labelled(dataset[0], dataset[1] / "elsewhere", HYPO)
 
 
 def test_a_label_is_not_taken_for_that_of_another_kind_of_image(dataset):
     raw, labels = dataset
-    before = [item.scan.path for item in find_labelled(raw, labels)]
+    before = [item.scan.path for item in find_labelled(raw, labels, HYPO)]
     twin = before[0].with_name(before[0].name.replace("_T1w", "_UNIT1"))
     alone = before[1].rename(before[1].with_name(before[1].name.replace("_T1w", "_UNIT1")))
     twin.write_bytes(before[0].read_bytes())
-    assert sorted(item.scan.path for item in find_labelled(raw, labels)) == sorted([before[0], alone, *before[2:]])
+    assert sorted(item.scan.path for item in find_labelled(raw, labels, HYPO)) == sorted(
+        [before[0], alone, *before[2:]]
+    )
 
 
 def test_classes_by_recipe(dataset, tmp_path):
-    item = find_labelled(*dataset)[0]
+    item = find_labelled(*dataset, HYPO)[0]
     left, right = read_classes(item, load_recipe("hypothalamus"))
     assert left.data.sum() == right.data.sum() == 2
     (whole,) = read_classes(item, load_recipe("vernikouskaya2023"))
@@ -56,19 +70,18 @@ def test_any_labels_by_number(dataset, tmp_path):
     labels = np.zeros((4, 4, 4), np.int16)
     labels[0], labels[1], labels[2] = 10, 49, 50
     save_image(tmp_path / "aseg" / "sub-02" / "seg.nii.gz", labels)
-    (item,) = find_labelled(raw, tmp_path / "aseg", pattern="{subject}/seg.nii.gz")
-    recipe = {"labels": ["background", "left thalamus", "right"], "label_numbers": [[10], [49, 50]]}
-    left, right = read_classes(item, recipe)
+    (item,) = find_labelled(raw, tmp_path / "aseg", HYPO, pattern="{subject}/seg.nii.gz")
+    left, right = read_classes(item, recipe_of("hypothalamus", label_numbers=[[10], [49, 50]]))
     assert (left.data.sum(), right.data.sum()) == (16, 32)
 
 
 def test_doubtful_labels_weigh_less(tmp_path):
-    rule = load_recipe("hypothalamus")["doubtful"]
+    rule = load_recipe("hypothalamus").doubtful
     assert label_weights(tmp_path, rule) is None
     table = {"dataset": ["a", "a", "b"], "participant_id": ["sub-1", "sub-2", "sub-1"], "cv": [0.01, 0.2, 0.01],
              "whole_mm3": [800, 800, 500]}  # fmt: skip
     pd.DataFrame(table).to_csv(tmp_path / "labels.tsv", sep="\t", index=False)
-    for name, expected in (("a", [1.0, rule["weight"]]), ("b", [rule["weight"]])):
+    for name, expected in (("a", [1.0, rule.weight]), ("b", [rule.weight])):
         (tmp_path / name).mkdir()
         assert list(label_weights(tmp_path / name, rule)["weight"]) == expected
 
@@ -76,13 +89,13 @@ def test_doubtful_labels_weigh_less(tmp_path):
 def test_weights_that_are_no_numbers_are_told(tmp_path):
     (tmp_path / "labels.tsv").write_text("participant_id\tweight\nsub-01\t0,5\n")
     with pytest.raises(TableError, match=r"labels\.tsv: column weight holds '0,5'"):
-        label_weights(tmp_path, {})
+        label_weights(tmp_path, load_recipe("hypothalamus").doubtful)
 
 
 def test_a_table_of_labels_without_what_is_weighed(tmp_path):
     (tmp_path / "labels.tsv").write_text("participant_id\tcv\nsub-01\t0.1\n")
     with pytest.raises(TableError, match=r"labels\.tsv: no column whole_mm3; expected 'weight', or 'cv' and"):
-        label_weights(tmp_path, {})
+        label_weights(tmp_path, load_recipe("hypothalamus").doubtful)
 
 
 def _soft(sure, left=5.0, right=5.0, spacing=(0.5, 0.5, 0.5)):
@@ -126,10 +139,10 @@ def test_labels_are_read_as_they_are_unless_a_level_is_asked_for(dataset, tmp_pa
     (tmp_path / "soft").mkdir()
     for side, part in _soft(-0.4).of.items():
         save_image(tmp_path / "soft" / f"sub-02_label-{side}_probseg.nii.gz", part.data, part.affine)
-    (item,) = find_labelled(raw, tmp_path / "soft")
-    as_it_is = read_parts(item.files.paths, item.files.kind, None)
+    (item,) = find_labelled(raw, tmp_path / "soft", HYPO)
+    as_it_is = read_parts(item.files.paths, item.files.kind, None, HYPO)
     np.testing.assert_array_equal(read_label(item).of[LEFT].data, as_it_is.of[LEFT].data)
-    (asked,) = find_labelled(raw, tmp_path / "soft", level=0.87)
+    (asked,) = find_labelled(raw, tmp_path / "soft", HYPO, level=0.87)
     assert asked == replace(item, level=0.87)
     assert certainty(read_label(asked)) == pytest.approx(0.87, abs=0.01)
     left = read_classes(asked, load_recipe("hypothalamus"))[0]
@@ -138,7 +151,7 @@ def test_labels_are_read_as_they_are_unless_a_level_is_asked_for(dataset, tmp_pa
 
 @pytest.mark.parametrize("value", ["0.4", "1", "sure"])
 def test_a_certainty_that_is_none_is_refused(value, capsys):
-    assert main(["measure", "hypothalamus", "--label-certainty", value]) == 64
+    assert main(["measure", "structure", "--label-certainty", value]) == 64
     assert f"--label-certainty: {value}: expected a probability between 0.5 and 1" in capsys.readouterr().err
 
 
@@ -148,3 +161,23 @@ def test_reviewed_labels_are_not_levelled_again(dataset, tmp_path, capsys):
     fit = ["fit", "hypothalamus", "-w", str(tmp_path / "work"), "--data", str(raw), str(labels)]
     assert main([*fit, "--label-certainty", "0.87"]) == 64
     assert "was written by 'bids_hypo_train review'" in capsys.readouterr().err
+
+
+def test_each_class_is_a_part_of_the_structure(dataset, tmp_path):
+    raw, _ = dataset
+    recipe = recipe_of("hypothalamus", **THREE_PARTS)
+    labels = np.zeros((4, 4, 4), np.int16)
+    labels[0], labels[2:], labels[1, 0] = 31, 32, 33
+    save_image(tmp_path / "three" / "sub-02_seg-trident_dseg.nii.gz", labels)
+    (item,) = find_labelled(raw, tmp_path / "three", recipe.wanted)
+    assert [image.data.sum() for image in read_classes(item, recipe)] == [16, 32, 4]
+    assert read_label(item).volumes_mm3() == {LEFT: 16, RIGHT: 32, BOTH: 48}  # the shaft does not count
+    frames = np.stack([labels == part.index for part in TRIDENT.parts], -1).astype(np.float32)
+    save_image(tmp_path / "soft" / "sub-02_label-trident_probseg.nii.gz", 0.9 * frames)
+    (soft,) = find_labelled(raw, tmp_path / "soft", recipe.wanted)
+    assert [(image.data > 0.5).sum() for image in read_classes(soft, recipe)] == [16, 32, 4]
+    sides = np.where((labels == 31) | (labels == 32), labels - 30, 0)
+    save_image(tmp_path / "sides" / "sub-02_seg-trident_dseg.nii.gz", sides)
+    (two,) = find_labelled(raw, tmp_path / "sides", recipe.wanted)
+    with pytest.raises(ScanReadError, match="3 foreground classes"):
+        read_classes(two, recipe)

@@ -1,15 +1,18 @@
 """Recipes, and changes to them from the command line."""
 
+from dataclasses import FrozenInstanceError, replace
+
 import pytest
 
 from bids_hypo.errors import NoInputError, UsageError
 from bids_hypo.train.recipe import RECIPES, changed, in_phases, load_recipe
+from tests.train.recipes import content_of, recipe_of
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.json")), ids=lambda p: p.stem)
 def test_the_input_of_every_shipped_network_is_its_grid(path):
-    recipe = load_recipe(path.stem)
-    assert changed(recipe, []) == recipe
+    content = content_of(path.stem)
+    assert changed(content, []) == content
 
 
 def test_entries_are_replaced_and_the_input_follows():
@@ -19,11 +22,11 @@ def test_entries_are_replaced_and_the_input_follows():
         changes=["training.steps=600", "preprocessing.shape=[64,36,64]", "preprocessing.slice_offsets=[-1,0,1]",
                  'encoder_weights="none"', "phases.mild.training.steps=7"],
     )  # fmt: skip
-    assert after["training"] == before["training"] | {"steps": 600}
-    assert after["architecture"] == before["architecture"] | {"input_shape": [64, 64, 3]}
-    assert after["encoder_weights"] == "none"
+    assert after.training == replace(before.training, steps=600)
+    assert after.architecture == before.architecture | {"input_shape": [64, 64, 3]}
+    assert after.encoder_weights == "none"
     strong, mild = in_phases(after)
-    assert (strong["training"]["steps"], mild["training"]["steps"]) == (600, 7)
+    assert (strong.training.steps, mild.training.steps) == (600, 7)
     assert load_recipe("hypothalamus") == before
 
 
@@ -45,7 +48,7 @@ def test_a_change_that_cannot_be_made_is_an_error(change, message):
 
 def test_an_entry_has_one_value():
     twice = ["training.steps=5", "training.steps=5"]
-    assert load_recipe("hypothalamus", changes=twice)["training"]["steps"] == 5
+    assert load_recipe("hypothalamus", changes=twice).training.steps == 5
     with pytest.raises(UsageError, match=r"training\.steps is given twice, as 5 and as 6"):
         load_recipe("hypothalamus", changes=[*twice, "training.steps=6"])
 
@@ -60,3 +63,44 @@ def test_a_phase_of_a_recipe_without_phases_is_an_error():
     assert in_phases(recipe) == [recipe]
     with pytest.raises(UsageError, match="--phase mild: the recipe 'hypothalamus' has no phases"):
         in_phases(recipe, "mild")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stepz": 3}, "recipe.json: the entry stepz is not known; expected only name"),
+        ({"training": {"stepz": 3}}, "the entry training.stepz is not known"),
+        ({"training": {"steps": 0}}, "the entry training.steps is 0; expected a whole number from 1"),
+        ({"augmentation": {"elastic": 1}}, "the entry augmentation.elastic is not known"),
+        ({"phases": [{"name": "a", "labels": []}]}, r"the entry phases\[0\].labels is not known"),
+        ({"labels": ["background", "one"]}, "the entry architecture.classes is 3"),
+        ({"loss": {"class_weights": [1]}}, "the entry loss.class_weights is .*; expected 3 numbers"),
+        ({"loss": {"jaccard_groups": [[3]]}}, "the entry loss.jaccard_groups is .*; expected lists of classes"),
+        ({"parts": []}, "the entry parts is"),
+        ({"plausible": {"whole_mm3": [1]}}, "the entry plausible.whole_mm3 is"),
+        ({"role": "house"}, "the entry role is 'house'; expected one of head"),
+        ({"mirror_pairs": [[1, 1]]}, r"the entry mirror_pairs is .*; expected \[\[1, 2\]\]"),
+        ({"validation": {"study": "sub-01"}}, "the entry validation.study is 'sub-01'; expected a list"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_named(changes, message):
+    with pytest.raises(UsageError, match=message + ".*Correct the file"):
+        recipe_of("hypothalamus", **changes)
+
+
+def test_a_recipe_stays_as_it_was_read():
+    recipe = load_recipe("hypothalamus")
+    with pytest.raises(FrozenInstanceError):
+        recipe.name = "other"
+    assert recipe.training.settings()["steps"] == 2000
+    assert recipe_of("hypothalamus", mirror_pairs=[[2, 1]]).mirrored == recipe.mirrored == (1, 0)
+
+
+def test_a_recipe_may_take_its_structure_from_another(tmp_path):
+    whole, lent = load_recipe("hypothalamus"), load_recipe("gradio-cnn")
+    assert lent.structure == replace(whole.structure, methods=lent.structure.methods) != whole.structure
+    assert lent.kinds_as_classes == ("hypothalamus",) and whole.kinds_as_classes is None
+    path = tmp_path / "mine.json"
+    path.write_text((RECIPES / "gradio-cnn.json").read_text().replace('as": "hypothalamus"', 'as": "nothing"'))
+    with pytest.raises(UsageError, match="same_structure_as is 'nothing'; expected the name of another"):
+        load_recipe(str(path))

@@ -1,6 +1,7 @@
 """Labelled regions: labels lie where they are, augmentation keeps left left, paper recipes change contrast alone."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ from scipy import ndimage
 
 from bids_hypo.image.grid import box_grid
 from bids_hypo.image.volume import Volume
-from bids_hypo.segment.pose import Pose
+from bids_hypo.segmentation.pose import Pose
 from bids_hypo.train.augment import augment_intensity
-from bids_hypo.train.recipe import load_recipe, resolved_schedule
+from bids_hypo.train.recipe import resolved_schedule
 from bids_hypo.train.regions import (
     RegionBatches,
     augmented_example,
@@ -20,11 +21,13 @@ from bids_hypo.train.regions import (
     sharpen,
     store_grid,
 )
+from bids_hypo.train.settings import Augmentation
+from tests.train.recipes import recipe_of
 
 
 @pytest.fixture
 def recipe():
-    return load_recipe("hypothalamus")
+    return recipe_of("hypothalamus")
 
 
 def _labelled():
@@ -50,11 +53,10 @@ def _shift(voxels):
     return moved
 
 
-def _paper(recipe):
+def _paper():
     """The paper's way on a small grid: two classes, no deformation, every slice."""
-    small = load_recipe("vernikouskaya2023")
-    small["preprocessing"] |= {"spacing_mm": [1.0, 1.0, 1.0], "shape": [32, 10, 32]}
-    return small
+    grid = {"spacing_mm": [1.0, 1.0, 1.0], "shape": [32, 10, 32]}
+    return recipe_of("vernikouskaya2023", preprocessing=grid, architecture={"input_shape": [32, 32, 3]})
 
 
 def test_sharpening_keeps_the_outline_and_takes_off_the_tail():
@@ -82,13 +84,13 @@ def test_augmented_examples_keep_left_left(recipe):
     region, rng = _region(recipe), np.random.default_rng(5)
     for _ in range(6):
         image, target = augmented_example(region, recipe, rng)
-        assert image.shape == target.shape[:3] == tuple(recipe["preprocessing"]["shape"])
+        assert image.shape == target.shape[:3] == recipe.preprocessing.shape
         np.testing.assert_allclose(target.sum(-1), 1, atol=1e-5)
         assert ndimage.center_of_mass(target[..., 1])[0] < ndimage.center_of_mass(target[..., 2])[0] - 8
 
 
-def test_batches_repeat_and_validation_is_plain(recipe):
-    recipe["training"] |= {"batch_size": 6, "batches_per_chunk": 4}
+def test_batches_repeat_and_validation_is_plain():
+    recipe = recipe_of("hypothalamus", training={"batch_size": 6, "batches_per_chunk": 4})
     region = _region(recipe)
     source = RegionBatches((region,), recipe)
     one, two = source.chunk(2), source.chunk(2)
@@ -102,21 +104,21 @@ def test_batches_repeat_and_validation_is_plain(recipe):
     assert foreground == pytest.approx(2 * 4 / 3 * np.pi * 4**3, rel=0.05)
 
 
-def test_the_papers_recipe_takes_every_slice_once_an_epoch(recipe):
-    small = _paper(recipe)
+def test_the_papers_recipe_takes_every_slice_once_an_epoch():
+    small = _paper()
     scan, labels = _labelled()
     both = [Volume(labels[0].data + labels[1].data, labels[0].affine)]
     grid = box_grid(np.array([0, 2.0, 0]), np.eye(3), (32, 10, 32), np.ones(3))
     pose = Pose(np.eye(3), np.zeros(3), 1.0, 0.0, ())
     regions = tuple(cut_region(str(i), Volume(scan.data + i, scan.affine), both, pose, grid) for i in range(10))
-    small["training"] = resolved_schedule(small, len(regions))
-    assert small["training"]["steps"] == 25 * 25
+    small = replace(small, training=resolved_schedule(small, len(regions)))
+    assert small.training.steps == 25 * 25
     source = RegionBatches(regions, small)
     epoch = [batch for number in range(chunks_per_epoch(10)) for batch in source.chunk(number)]
     assert sum(len(x) for x, _ in epoch) == pytest.approx(100, abs=4)  # whole batches only
     peaks = [float(x.max()) for x, _ in epoch]
     assert min(peaks) > 0.2 and max(peaks) > 1.5  # scaled to 0..1, then times 0.25 to 3
-    image, target = augmented_example(regions[0], {**small, "augmentation": {}}, np.random.default_rng(0))
+    image, target = augmented_example(regions[0], replace(small, augmentation=Augmentation()), np.random.default_rng(0))
     assert image.min() == 0 and image.max() == 1
     assert target.shape == (32, 10, 32, 2)
 
@@ -125,10 +127,40 @@ def test_intensity_augmentation_keeps_what_is_outside(recipe):
     rng = np.random.default_rng(0)
     image = rng.uniform(0.5, 1, (40, 20, 40)).astype(np.float32)
     image[:10] = 0
-    out = augment_intensity(image, np.array([0.5, 1, 0.5]), np.ones(3), recipe["augmentation"], rng)
+    out = augment_intensity(image, np.array([0.5, 1, 0.5]), np.ones(3), recipe.augmentation, rng)
     assert (out[:10] == 0).all()
     assert (out[10:] > 0).all()
 
 
 def test_regions_can_be_sent_to_the_producing_process(recipe):
     assert pickle.loads(pickle.dumps(_region(recipe, "a"))).name == "a"
+
+
+def test_parts_are_swapped_by_their_names_and_the_midline_stays(recipe):
+    """Three classes in an order of their own: right, midline, left."""
+    parts = [dict(part) for part in recipe.content["parts"]]
+    middle = {"index": 3, "name": "middle", "hemisphere": "M", "abbreviation": "MID", "color": "#009E73"}
+    parts = [parts[1] | {"name": "right wing"}, middle, parts[0] | {"name": "left wing"}]
+    three = recipe_of("hypothalamus", parts=parts, labels=["background", "r", "m", "l"], architecture={"classes": 4},
+                      loss={"class_weights": [1, 1, 1, 1]})  # fmt: skip
+    assert three.mirrored == (2, 1, 0)
+    scan, (left, right) = _labelled()
+    labels = [right, Volume(np.roll(left.data, 5, axis=0), left.affine), left]
+    pose = Pose(np.eye(3), np.zeros(3), 1.0, 0.0, ())
+    region = cut_region("x", scan, labels, pose, store_grid(label_centre_mm(labels), pose.rotation, three))
+    rng = np.random.default_rng(5)
+    for _ in range(6):
+        _, target = augmented_example(region, three, rng)
+        x = [ndimage.center_of_mass(target[..., k])[0] for k in (1, 2, 3)]
+        assert x[2] < x[1] - 4 < x[0] - 8
+
+
+def test_axial_slices_run_upwards():
+    grid = {"slice_axis": "axial", "shape": [96, 96, 36], "spacing_mm": [0.5, 0.5, 1.0]}
+    recipe = recipe_of("hypothalamus", preprocessing=grid, training={"batch_size": 6})
+    region = _region(recipe)
+    batches = RegionBatches((region,), recipe).validation([region])
+    assert len(batches) == 36 // 6 and batches[0][0].shape == (6, 96, 96, 5)
+    found = np.concatenate([y[..., 1] for _, y in batches]) > 127  # slices upwards, left to right, back to front
+    spread = [np.ptp(np.flatnonzero(found.any(axis=axes))) + 1 for axes in ((1, 2), (0, 2), (0, 1))]
+    assert spread == pytest.approx([8, 16, 16], abs=1)

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from bids_hypo.image.volume import Volume
-from bids_hypo.segment.pose import fit_pose
+from bids_hypo.segmentation.pose import fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, soft_targets
 from bids_hypo.train.contrasts import T1W, tissue_means
 from bids_hypo.train.deform import contract, random_affine, smooth_field, spline_basis
@@ -25,6 +25,7 @@ from bids_hypo.train.headmaps import (
 from bids_hypo.train.pose_template import make_pose_template
 from bids_hypo.train.recipe import RECIPES, in_phases, load_recipe
 from bids_hypo.train.synthesis import make_examples, mirror, synthesise_scan
+from tests.train.recipes import content_of, recipe_of
 
 
 @pytest.fixture(scope="module")
@@ -125,22 +126,23 @@ def test_fluid_below_the_skull_grows_no_deeper_than_said(brain, most):
 def test_a_phase_changes_only_what_it_names():
     recipe = load_recipe("anatomy")
     first, *_, last = in_phases(recipe)
-    assert first["preprocessing"]["spacing_mm"] == [2.0, 2.0, 2.0]
-    assert first["architecture"]["input_shape"] == [96, 128, 5]
-    assert last["preprocessing"] == recipe["preprocessing"] and last["architecture"] == recipe["architecture"]
+    assert first.preprocessing.spacing_mm == (2.0, 2.0, 2.0)
+    assert first.architecture["input_shape"] == [96, 128, 5]
+    assert last.preprocessing == recipe.preprocessing and last.architecture == recipe.architecture
 
 
 def test_a_phase_goes_on_with_what_it_does_not_name():
-    recipe = load_recipe("anatomy")
-    grid = {"spacing_mm": [3.0, 3.0, 3.0], "shape": [64, 64, 64]}
-    named = {"loss": {"jaccard_weight": 7}, "synthesis": {"crop": 0.5}}
-    recipe["phases"] = [{"name": "a", **grid, **named}, {"name": "b", "loss": {"jaccard_weight": 1}}, {"name": "c"}]
+    phase = content_of("anatomy")["phases"][0]
+    loss, grid = phase["loss"], {"spacing_mm": [3.0, 3.0, 3.0], "shape": [64, 64, 64]}
+    named = {"loss": loss | {"jaccard_weight": 7}, "synthesis": {"crop": 0.5}, "training": phase["training"]}
+    other = {"name": "b", "loss": loss | {"jaccard_weight": 1}}
+    recipe = recipe_of("anatomy", phases=[{"name": "a", **grid, **named}, other, {"name": "c"}])
     first, second, third = in_phases(recipe)
-    assert [phase["loss"]["jaccard_weight"] for phase in (first, second, third)] == [7, 1, 1]
-    assert first["synthesis"] == second["synthesis"] == third["synthesis"] == {"crop": 0.5}
-    assert first["architecture"]["input_shape"] == [64, 64, 5]
-    assert second["preprocessing"] == third["preprocessing"] == recipe["preprocessing"]
-    assert third["name"] == "c" and recipe["name"] == "anatomy"
+    assert [phase.loss["jaccard_weight"] for phase in (first, second, third)] == [7, 1, 1]
+    assert first.synthesis == second.synthesis == third.synthesis == {"crop": 0.5}
+    assert first.architecture["input_shape"] == [64, 64, 5]
+    assert second.preprocessing == third.preprocessing == recipe.preprocessing
+    assert third.name == "c" and recipe.name == "anatomy"
 
 
 def test_left_is_left_in_a_head_map(head):
@@ -176,8 +178,8 @@ def test_soft_targets_sum_to_one():
 
 
 def test_anatomy_batches(head):
-    recipe = in_phases(load_recipe("anatomy"))[0]
-    recipe["training"] |= {"batch_size": 4, "batches_per_chunk": 2}
+    recipe = dict(in_phases(load_recipe("anatomy"))[0].content)
+    recipe["training"] = recipe["training"] | {"batch_size": 4, "batches_per_chunk": 2}
     batches = AnatomyBatches((head,), recipe).chunk(3)
     assert len(batches) == 2
     x, y = batches[0]
@@ -219,14 +221,12 @@ def test_measured_contrast_orders_the_tissues_as_t1w_does():
 @pytest.mark.parametrize("name", [path.stem for path in RECIPES.glob("*.json")])
 def test_recipes_are_consistent(name):
     recipe = load_recipe(name)
-    x, _, z = recipe["preprocessing"]["shape"]
-    assert recipe["architecture"]["input_shape"] == [x, z, len(recipe["preprocessing"]["slice_offsets"])]
-    assert recipe["architecture"]["classes"] == len(recipe["labels"])
-    for part in in_phases(recipe):
-        assert len(part["loss"].get("class_weights", recipe["labels"])) == len(recipe["labels"])
-    assert json.loads(json.dumps(recipe)) == recipe
-    if name == "anatomy":
-        assert tuple(recipe["labels"]) == CLASS_NAMES
+    for phase in in_phases(recipe):
+        assert len(phase.loss.get("class_weights", recipe.labels)) == len(recipe.labels)
+        assert phase.training.last_step or phase.training.epochs
+    assert json.loads(json.dumps(recipe.content)) == recipe.content
+    if recipe.role == "head":
+        assert recipe.labels == CLASS_NAMES
 
 
 def test_contraction_shrinks_by_what_it_says():

@@ -12,12 +12,11 @@ import pytest
 from bids_hypo.errors import UsageError
 from bids_hypo.train.folds import DIVISION
 from bids_hypo.workflow import accuracy
-from bids_hypo.workflow.participant import Models
+from tests.networks import models_of
 
 
 def _models(folder, n_networks):
-    bundles = {"hypothalamus": SimpleNamespace(folder=folder), "anatomy": SimpleNamespace(folder=folder)}
-    return Models(bundles, None, tuple(f"network {n}" for n in range(1, n_networks + 1)), None, "cpu")
+    return models_of(folder, tuple(f"network {n}" for n in range(1, n_networks + 1)))
 
 
 def test_each_scan_of_a_fold_is_measured_by_the_network_that_did_not_see_it(tmp_path, monkeypatch):
@@ -25,11 +24,11 @@ def test_each_scan_of_a_fold_is_measured_by_the_network_that_did_not_see_it(tmp_
     folds = [{"training": [], "validation": [items[k].name for k in held_out]} for held_out in ([0, 3], [1, 2])]
     (tmp_path / DIVISION).write_text(json.dumps({"test": [items[4].name], "folds": folds}))
 
-    def measured(some, models):
-        (network,) = models.hypothalamus_networks
+    def measured(some, models, *, structure):
+        (network,) = models.of(models.catalog.structures[structure])
         return pd.DataFrame({"scan": [item.name for item in some], "by": network})
 
-    monkeypatch.setattr(accuracy, "hypothalamus_accuracy", measured)
+    monkeypatch.setattr(accuracy, "structure_accuracy", measured)
     table = accuracy.fold_accuracy(items, _models(tmp_path, 2)).set_index("scan")
     assert table["by"].to_dict() == {
         items[0].name: "network 1", items[3].name: "network 1", items[1].name: "network 2", items[2].name: "network 2",

@@ -7,10 +7,10 @@ import pytest
 
 from bids_hypo.errors import UsageError
 from bids_hypo.train.folds import read_folds
-from bids_hypo.train.recipe import load_recipe
 from bids_hypo.workflow.bundling import make_bundle
+from tests.train.recipes import recipe_of
 
-RECIPE = {**load_recipe("hypothalamus"), "version": "9.9.9"}
+RECIPE = recipe_of("hypothalamus", version="9.9.9")
 
 
 @pytest.fixture

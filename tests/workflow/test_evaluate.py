@@ -13,16 +13,20 @@ from scipy import ndimage, stats
 
 from bids_hypo.bids.scores import Scores
 from bids_hypo.errors import CannotCreateError, NoInputError, NothingSelectedError, UsageError
+from bids_hypo.image.label_numbers import Wanted
+from bids_hypo.structures import HYPOTHALAMUS
 from bids_hypo.workflow.evaluate import evaluate
 from bids_hypo.workflow.evaluation_associations import associations_table
 from bids_hypo.workflow.evaluation_columns import column_dictionary
 from bids_hypo.workflow.evaluation_plan import EvaluateOptions, Source
 from bids_hypo.workflow.evaluation_sessions import days_of_dataset, order_remarks
+from tests.finished import TRIDENT, finished_dataset
 from tests.phantoms import affine_for, inside_ellipsoid, make_bids_dataset, phantom_head, world_mm, write_scan
 
 SHAPE = (26, 22, 20)
 AFFINE = affine_for("RAS", (1.0, 1.0, 1.0), SHAPE)
 N = 6
+HYPO = Wanted(HYPOTHALAMUS)
 
 
 def _truth(number):
@@ -74,7 +78,7 @@ def _write_folders(tmp_path):
 def _options(folder, **methods):
     names = methods or {"FreeSurfer": "subjects", "moved": "moved", "thin": "thin"}
     sources = tuple(Source(name, folder / where) for name, where in names.items())
-    return EvaluateOptions(Source("truth", folder / "truth"), sources, folder / "out")
+    return EvaluateOptions(Source("truth", folder / "truth"), sources, folder / "out", HYPO)
 
 
 def _read(folder, name):
@@ -113,7 +117,8 @@ def test_ranking_and_comparisons_find_the_order(done):
 
 def test_the_summary_is_laid_out_like_the_papers_table(done):
     folders, _ = done
-    summary = _read(folders, "summary").set_index(["hemisphere", "metric"])
+    summary = _read(folders, "summary").set_index(["structure", "part", "hemisphere", "metric"])
+    summary = summary.loc[HYPOTHALAMUS].loc["whole"]
     assert list(summary.columns) == ["unit", "n", "truth", "FreeSurfer", "moved", "thin"]
     assert summary.loc[("B", "dice"), "FreeSurfer"] == "1.00 ± 0.00"
     values = np.array([(_truth(n) > 0).sum() for n in range(1, N)])
@@ -368,3 +373,35 @@ def test_an_order_that_labels_do_not_tell_is_told(tmp_path):
     assert [key for key, _ in sorted(days.items(), key=lambda item: item[1])] == [("01", "pre"), ("01", "post")]
     (told,) = order_remarks(sessions, days)
     assert "another order by time than by label" in told and "sub-01" in told
+
+
+def test_a_structure_of_three_parts_that_no_code_knows(tmp_path):
+    """Read by the numbers that are recorded beside it; the part on the midline does not count in the whole."""
+    raw, out, names = finished_dataset(
+        tmp_path, [{"sub": "01"}, {"sub": "02"}, {"sub": "03"}], structures=[HYPOTHALAMUS, TRIDENT.name]
+    )
+    moved = tmp_path / "moved"
+    for scan in names:
+        image = nib.load(scan.structures[TRIDENT.name].dseg)
+        labels = np.roll(np.asarray(image.dataobj), 1, axis=1)
+        write_scan(moved / f"sub-{scan.scan.subject}_seg-trident_dseg.nii.gz", labels, image.affine)
+    for wanted, parts in ((Wanted(TRIDENT.name, TRIDENT), ["whole", "prong", "shaft"]), (Wanted(TRIDENT.name), None)):
+        options = EvaluateOptions(
+            Source("truth", out), (Source("self", out), Source("moved", moved)), tmp_path / "e", wanted, images=raw
+        )
+        if parts is None:  # the moved labels have no record, and nobody says what 31 to 33 mean
+            with pytest.raises(NoInputError, match="Say which numbers are the trident"):
+                evaluate(options)
+            continue
+        tables = evaluate(options).tables
+        scans = pd.read_csv(tmp_path / "e/evaluation_scans.tsv", sep="\t").set_index(["method", "part", "hemisphere"])
+        scans = scans.sort_index()
+        assert list(tables["agreement"]["part"].unique()) == parts
+        sides = {part: set(scans.loc["self"].loc[part].index) for part in parts}
+        assert sides == {"whole": {"L", "R", "B"}, "prong": {"L", "R", "B"}, "shaft": {"B"}}
+        assert (scans.loc["self", "dice"] == 1).all() and (scans.loc["moved", "dice"] < 1).all()
+        volume = scans.loc["self"].groupby(["part", "hemisphere"])["volume_mm3"].first()
+        assert volume["whole", "B"] == volume["prong", "L"] + volume["prong", "R"] == volume["prong", "B"]
+        assert volume["shaft", "B"] > 0 and set(scans["structure"]) == {"trident"}
+        page = (tmp_path / "e/evaluation.html").read_text()
+        assert "Whole trident of Poseidon" in page and "<h2>Prong</h2>" in page and "<h2>Shaft</h2>" in page

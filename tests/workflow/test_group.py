@@ -112,7 +112,7 @@ def test_scans_without_icv(small):
     table = read(out / "group_statistics.tsv")
     rows = table[(table["analysis"] == "comparison") & (table["sample"] == "all")].drop_duplicates("measure")
     counts = rows.set_index("measure")[["n_a", "n_b"]]
-    assert counts.loc["hypothalamus_mm3"].tolist() == [3, 4]
+    assert counts.loc["volume_mm3"].tolist() == [3, 4]
     assert counts.loc["normalised_mm3"].tolist() == [2, 3]
 
 
@@ -138,8 +138,10 @@ def test_a_broken_scan_is_recorded_and_the_others_go_on(small):
 @pytest.mark.parametrize(
     ("files", "years"),
     [
-        ({"sub-1": "session_id\tacq_time\nses-1\t2020-01-01T10:00:00\nses-2\t2021-01-01T10:00:00\n"},
-         [0, 366 / 365.25]),
+        (
+            {"sub-1": "session_id\tacq_time\nses-1\t2020-01-01T10:00:00\nses-2\t2021-01-01T10:00:00\n"},
+            [0, 366 / 365.25],
+        ),
         ({"sub-1": "session_id\tage\nses-1\t50.5\nses-2\t52\n"}, [0, 1.5]),
         ({"sub-1": "session_id\tacq_time\tage\nses-1\t2020-01-01\t50\nses-2\tn/a\t53\n"}, [0, 3]),
         ({}, [np.nan, np.nan]),
@@ -193,7 +195,7 @@ def test_a_shrunken_hypothalamus_is_no_outlier_over_time():
         "participant_id": ["a", "a", "b", "b", "c", "c"], "session_id": ["1", "2"] * 3, "years": [0.0, 1.0] * 3,
         "scan": list("abcdef"), "flagged": False, "tested": [True, False] * 3,
         "not_tested": [None, "later session"] * 3, "outlier": [False, True, True, False, False, True],
-        "outlier_of": [None, "hypothalamus_mm3", "hypothalamus_mm3", None, None, "icv_mm3;normalised_mm3"],
+        "outlier_of": [None, "volume_mm3", "volume_mm3", None, None, "icv_mm3;normalised_mm3"],
     })  # fmt: skip
     assert followed(table)["outlier"].tolist() == [False, False, True, True, False, True]
 

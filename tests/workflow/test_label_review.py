@@ -10,18 +10,22 @@ import pytest
 
 from bids_hypo.errors import NoInputError, SegmentationError
 from bids_hypo.image.grid import apply_affine, box_grid
-from bids_hypo.image.parts import LEFT, RIGHT, Parts, cropped
-from bids_hypo.image.segmentation import read_parts
+from bids_hypo.image.label_numbers import Wanted
+from bids_hypo.image.parts import Parts, cropped
 from bids_hypo.image.volume import Volume
+from bids_hypo.structures import HYPOTHALAMUS, LEFT, RIGHT
 from bids_hypo.train.folds import DIVISION
-from bids_hypo.train.labelled import find_labelled, label_weights
+from bids_hypo.train.labelled import find_labelled, label_weights, read_label
+from bids_hypo.train.settings import Doubtful
 from bids_hypo.workflow import label_review
 from bids_hypo.workflow.label_review import CORRECTED, KEPT, LEFT_OUT, consensus, judge, review_labels
-from bids_hypo.workflow.participant import Models
+from tests.finished import structure_named
+from tests.networks import models_of
 
 GRID = box_grid(np.zeros(3), np.eye(3), (60, 40, 40), np.full(3, 0.5))
 POINTS = apply_affine(GRID.affine, np.stack(np.indices(GRID.shape), -1))
-RULE = {"cv_above": 0.04, "volume_below_mm3": 600, "weight": 0.35}
+RULE = Doubtful(cv_above=0.04, volume_below_mm3=600, weight=0.35)
+HYPO = Wanted(HYPOTHALAMUS, structure_named(HYPOTHALAMUS))
 
 
 def _side(x, radius=5.0, shift=0.0):
@@ -83,21 +87,22 @@ def study(tmp_path, monkeypatch):
         nib.save(nib.Nifti1Image(np.float32(50 + 50 * (_side(-7) + _side(7))), GRID.affine), image)
         for side, part in _parts(**kind).of.items():
             nib.save(nib.Nifti1Image(part.data, part.affine), labels / f"sub-{sub}_label-{side}_probseg.nii.gz")
-    items = find_labelled(raw, labels)
+    items = find_labelled(raw, labels, HYPO)
     folds = [["1", "3"], ["2", "4"]]
     names = [{"training": [], "validation": [f"study/sub-{n}_T1w" for n in fold]} for fold in folds]
     (tmp_path / DIVISION).write_text(json.dumps({"test": ["study/sub-5_T1w"], "folds": names}))
-    bundles = {"hypothalamus": SimpleNamespace(folder=tmp_path), "anatomy": SimpleNamespace(folder=tmp_path)}
     seen = {}
 
-    def segmented(scan, models, *, what):
-        seen[what] = models.hypothalamus_networks
+    def segmented(scan, models, *, what, **_):
+        seen[what] = models.of(models.catalog.structures["hypothalamus"])
         if "sub-4" in what:
             raise SegmentationError(f"{what}: the left hypothalamus was not found")
-        return SimpleNamespace(hypothalamus=SimpleNamespace(probability=np.stack([_side(-7), _side(7)], -1)))
+        delineation = SimpleNamespace(probability=np.stack([_side(-7), _side(7)], -1))
+        found = SimpleNamespace(delineation=delineation, structure=structure_named("hypothalamus"))
+        return SimpleNamespace(found={"hypothalamus": found})
 
     monkeypatch.setattr(label_review, "segment_volume", segmented)
-    return raw, items, Models(bundles, None, ("one", "two"), None, "cpu"), seen
+    return raw, items, models_of(tmp_path, ("one", "two")), seen
 
 
 def test_all_labels_are_written_and_the_doubtful_ones_corrected(study, tmp_path):
@@ -114,10 +119,10 @@ def test_all_labels_are_written_and_the_doubtful_ones_corrected(study, tmp_path)
     assert (out / "doubtful-1.png").stat().st_size > 10_000 and not (out / "doubtful-2.png").exists()
 
     weights = label_weights(out / "study", RULE)
-    again = {i.scan.subject: i for i in find_labelled(raw, out / "study", weights=weights)}
+    again = {i.scan.subject: i for i in find_labelled(raw, out / "study", HYPO, weights=weights)}
     assert set(again) == {"1", "2", "5"} and {i.weight for i in again.values()} == {1.0}
-    before = {i.scan.subject: read_parts(i.files.paths, i.files.kind, None).volumes_mm3() for i in items}
-    after = {n: read_parts(i.files.paths, i.files.kind, None).volumes_mm3() for n, i in again.items()}
+    before = {i.scan.subject: read_label(i).volumes_mm3() for i in items}
+    after = {n: read_label(i).volumes_mm3() for n, i in again.items()}
     assert after["1"] == before["1"] and after["5"] == before["5"]
     full = _parts().volumes_mm3()[LEFT]
     assert before["2"][LEFT] < 0.7 * full < after["2"][LEFT] < full
@@ -130,8 +135,8 @@ def test_a_label_that_somebody_trusts_stays(study, tmp_path):
     assert table["doubts"]["sub-2"] == "volume overlap" and table["doubts"]["sub-4"] == "nothing was found"
     assert (table["action"] == [KEPT, KEPT, LEFT_OUT, KEPT, KEPT]).all()
     assert list(table["weight"]) == [1, 1, 0, 1, 1]
-    again = {i.scan.subject: read_parts(i.files.paths, i.files.kind, None) for i in find_labelled(raw, out / "study")}
-    before = {i.scan.subject: read_parts(i.files.paths, i.files.kind, None) for i in items}
+    again = {i.scan.subject: read_label(i) for i in find_labelled(raw, out / "study", HYPO)}
+    before = {i.scan.subject: read_label(i) for i in items}
     assert again["2"].volumes_mm3() == before["2"].volumes_mm3()
     with pytest.raises(NoInputError, match=r"study/sub-9: no such person .* such as study/sub-1"):
         review_labels(items, models, out, trusted=["study/sub-9"])

@@ -3,25 +3,27 @@
 import hashlib
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from bids_hypo.bids import find_scans, output_names, outputs_complete, sidecar
-from bids_hypo.bids.names import FIGURES
-from bids_hypo.bids.resume import remove_unfinished
+from bids_hypo.bids import find_scans, output_names, sidecar
+from bids_hypo.bids.names import HEAD_FIGURES, STRUCTURE_FIGURES
+from bids_hypo.bids.removal import remove_unfinished
+from bids_hypo.bids.resume import find_doubts
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import read_head_axes
+from bids_hypo.bids.tables import morph_numbers
 from bids_hypo.errors import ScanReadError
-from bids_hypo.measure.image_quality import image_quality
-from bids_hypo.measure.volumes import mask_volume_mm3
-from bids_hypo.models.catalog import find_bundles
-from bids_hypo.segment.delineate import Delineation
-from bids_hypo.segment.pose import Pose
-from bids_hypo.workflow import drawing, participant
+from bids_hypo.models.catalog import find_models
+from bids_hypo.structures import HYPOTHALAMUS, ICV
+from bids_hypo.workflow import drawing
+from bids_hypo.workflow import process as processing
 from bids_hypo.workflow.reports import redraw
-from tests.finished import masks_of
+from bids_hypo.workflow.scan import Models
+from tests.finished import TRIDENT, segmentation_of
 from tests.phantoms import make_bids_dataset
 
 AXES = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
@@ -33,29 +35,25 @@ def scan_and_models(request, tmp_path, monkeypatch):
     axes = getattr(request, "param", AXES)
     make_bids_dataset(tmp_path / "raw", [{"sub": "01"}])
     (scan,), _ = find_scans(tmp_path / "raw", Selection())
-    bundles = find_bundles()
-    models = participant.Models(bundles, None, (), None, "cpu")
+    names = output_names(scan, tmp_path / "out")
+    models = Models(find_models(), {}, "cpu")
 
     def found(volume, _models, **_kwargs):
-        labels, icv = masks_of(volume.data.shape, volume.affine)
-        left, right = (mask_volume_mm3(labels == side, 27.0) for side in (1, 2))
-        probability = np.stack([labels == 1, labels == 2], -1).astype(np.float32)
-        pose = Pose(axes, np.zeros(3), 1.0, 2.0, ())
-        delineation = Delineation(
-            probability=probability, labels=labels, volumes_mm3=(left, right), volume_sd_mm3=None, region=volume.grid,
-            touches_border=False,
-        )  # fmt: skip
-        quality = image_quality(volume, labels, icv)
-        flags = ("defaced_into_brain",)
-        return participant.Segmentation(pose, None, icv, 27.0 * icv.sum(), delineation, (), flags, quality)
+        whole = segmentation_of(volume, names)
+        return replace(whole, pose=replace(whole.pose, rotation=axes), icv_flags=("defaced_into_brain",))
 
-    monkeypatch.setattr(participant, "segment_volume", found)
-    names = output_names(scan, tmp_path / "out")
-    return names, lambda: participant.process_scan(scan, names, models, fast=False, settings={"Fast": False})
+    monkeypatch.setattr(processing, "segment_volume", found)
+    return names, lambda: processing.process_scan(names, models, settings={"Fast": False})
 
 
 def _complete(names):
-    return outputs_complete(names, [b.weights_sha256 for b in find_bundles().values()], settings={"Fast": False})
+    digests = {item: [b.weights_sha256 for b in made] for item, made in find_models().makers("T1w").items()}
+    return not find_doubts(names, digests, settings={"Fast": False})
+
+
+def _figures(names):
+    of_structure = [names.figure(*figure, structure=HYPOTHALAMUS) for figure in STRUCTURE_FIGURES.values()]
+    return [*of_structure, *(names.figure(*figure) for figure in HEAD_FIGURES.values())]
 
 
 def test_figures_and_what_they_need_are_written(scan_and_models):
@@ -63,10 +61,10 @@ def test_figures_and_what_they_need_are_written(scan_and_models):
     result = process()
     assert result.status == "done" and result.report_error is None and result.flags == ("defaced_into_brain",)
     assert _complete(names) and "draw" in result.seconds
-    assert all(names.figure(*figure).stat().st_size > 1000 for figure in FIGURES.values())
+    assert all(path.stat().st_size > 1000 for path in _figures(names))
     record = json.loads(sidecar(names.morph).read_text())
     np.testing.assert_array_equal(read_head_axes(record), AXES)
-    assert set(record["ImageQuality"]) == {"contrast", "contrast_to_noise", "ghosting", "removed_share"}
+    assert set(record["ImageQuality"]) == {"ghosting", "removed_share"}
     assert all(v is None or math.isfinite(v) for v in record["ImageQuality"].values())
 
 
@@ -74,7 +72,7 @@ def test_figures_and_what_they_need_are_written(scan_and_models):
 def test_figures_that_are_drawn_again_are_the_same_bytes(scan_and_models):
     names, process = scan_and_models
     process()
-    figures = [names.figure(*figure) for figure in FIGURES.values()]
+    figures = _figures(names)
     first = [path.read_bytes() for path in figures]
     for path in figures:
         path.unlink()
@@ -106,14 +104,14 @@ def test_the_checksum_is_of_the_bytes_that_were_measured(scan_and_models):
 @pytest.mark.parametrize("moment", ["after", "before"])
 def test_a_scan_that_is_replaced_while_it_is_read_leaves_no_wrong_record(scan_and_models, monkeypatch, moment):
     names, process = scan_and_models
-    path, read = names.scan.path, participant.read_volume
+    path, read = names.scan.path, processing.read_volume
 
     def replacing(source):
         volume = read(source) if moment == "after" else None
         path.write_bytes(path.read_bytes() + b"a note after the image")
         return volume or read(source)
 
-    monkeypatch.setattr(participant, "read_volume", replacing)
+    monkeypatch.setattr(processing, "read_volume", replacing)
     with pytest.raises(ScanReadError, match="while it was being read"):
         process()
     assert not any(p.exists() for p in names.files)
@@ -123,16 +121,66 @@ def test_results_of_an_earlier_run_stay_until_there_are_new_ones(scan_and_models
     """A process that is ended while it segments must not have taken away what was complete."""
     names, process = scan_and_models
     process()
-    segment, seen = participant.segment_volume, []
+    segment, seen = processing.segment_volume, []
 
     def looks(*arguments, **options):
         seen.append(_complete(names))
-        remove_unfinished(names)  # as at such an end
+        remove_unfinished(names, names.items)  # as at such an end
         seen.append(_complete(names))
         return segment(*arguments, **options)
 
-    monkeypatch.setattr(participant, "segment_volume", looks)
+    monkeypatch.setattr(processing, "segment_volume", looks)
     assert process().status == "done" and seen == [True, True]
     sidecar(names.morph).unlink()
-    remove_unfinished(names)
+    remove_unfinished(names, names.items)
     assert not any(path.exists() for path in names.files)
+
+
+class _Both:
+    """Models that measure the hypothalamus and the invented structure."""
+
+    shared = ()
+    device = "cpu"
+
+    class catalog:  # noqa: N801
+        @staticmethod
+        def makers(suffix):
+            made = find_models().makers(suffix)
+            return {**made, TRIDENT.name: made[ICV]}
+
+
+def test_a_further_structure_leaves_what_was_measured_before(scan_and_models, monkeypatch):
+    """Images, rows and corrections of the first stay; the second comes beside them, and goes alone when it fails."""
+    names, measure = scan_and_models
+    measure()
+    before = {path: path.read_bytes() for path in names.files[:-2]}
+    both = output_names(names.scan, names.output_dir, (HYPOTHALAMUS, TRIDENT.name))
+
+    def found(volume, _models, *, wanted, **_kwargs):
+        whole = segmentation_of(volume, both)
+        return replace(whole, found={name: one for name, one in whole.found.items() if name in wanted})
+
+    monkeypatch.setattr(processing, "segment_volume", found)
+    monkeypatch.setattr(processing, "provenance", _named)
+    processing.process_scan(both, _Both, items=[TRIDENT.name], settings={"Fast": False})
+    assert before == {path: path.read_bytes() for path in before}
+    table = morph_numbers(names.morph)
+    assert list(dict.fromkeys(table["structure"])) == [HYPOTHALAMUS, TRIDENT.name, ICV]
+    assert _complete(names)
+    whole = table[(table["structure"] == TRIDENT.name) & (table["part"] == "whole") & (table["hemisphere"] == "B")]
+    in_whole = table[(table["structure"] == TRIDENT.name) & (table["part"] == "prong")]
+    assert whole["volume_mm3"].item() == pytest.approx(in_whole["volume_mm3"].sum())
+
+    monkeypatch.setattr(processing, "segment_volume", lambda *_a, **_k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        processing.process_scan(both, _Both, items=[TRIDENT.name], settings={"Fast": False})
+    assert before == {path: path.read_bytes() for path in before} and _complete(names)
+    assert not any(path.exists() for path in both.structures[TRIDENT.name].images)
+    assert set(morph_numbers(names.morph)["structure"]) == {HYPOTHALAMUS, ICV}
+
+
+def _named(bundles, models, watch, settings, source):
+    from bids_hypo.workflow.records import provenance
+
+    made = provenance(bundles, models, watch, settings, source)
+    return replace(made, models={**made.models, TRIDENT.name: {"Name": "t", "Version": "1", "WeightsSHA256": "0" * 64}})

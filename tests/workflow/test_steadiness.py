@@ -12,9 +12,10 @@ from scipy import ndimage
 
 from bids_hypo.image.grid import apply_affine
 from bids_hypo.image.volume import Volume
+from bids_hypo.measure.volumes import PartVolume
 from bids_hypo.workflow import steadiness
-from bids_hypo.workflow.participant import Models
 from bids_hypo.workflow.steadiness import CHANGES, REPEATS, precision_changes, variation_percent
+from tests.networks import models_of
 
 BALL_MM3 = 4 / 3 * np.pi * 12**3
 
@@ -73,7 +74,9 @@ def test_steadiness_compares_each_change_with_the_scan_as_it_is(scan, monkeypatc
     def segmented(volume, _models, what):
         small = 2.0 if "flipped" in what else 1.0
         n_voxels = round(1e4 / volume.grid.voxel_volume_mm3)
-        return SimpleNamespace(hypothalamus=SimpleNamespace(volumes_mm3=(300.0, 400.0 / small)), icv=np.ones(n_voxels))
+        volumes = (PartVolume("whole", "B", 300.0 + 400.0 / small),)
+        found = {"hypothalamus": SimpleNamespace(delineation=SimpleNamespace(volumes=volumes))}
+        return SimpleNamespace(found=found, icv=np.ones(n_voxels))
 
     monkeypatch.setattr(steadiness, "segment_volume", segmented)
     monkeypatch.setattr(steadiness, "read_volume", lambda _: scan)
@@ -90,13 +93,15 @@ def test_labels_that_mixed_precision_changes_are_counted_for_each_network(scan, 
 
     def segmented(_volume, models, **_):
         found, inside = labels.copy(), labels > 0
-        found[4, 0, :5] = 2 if models.hypothalamus_networks == ("mixed",) else 1
-        inside[5, 0, 0] = models.anatomy_network == "mixed"
-        return SimpleNamespace(hypothalamus=SimpleNamespace(labels=found), icv=inside)
+        catalog = models.catalog
+        found[4, 0, :5] = 2 if models.of(catalog.structures["hypothalamus"]) == ("mixed",) else 1
+        inside[5, 0, 0] = models.of(catalog.heads[0]) == ("mixed",)
+        delineation = SimpleNamespace(labels=found)
+        return SimpleNamespace(found={"hypothalamus": SimpleNamespace(delineation=delineation)}, icv=inside)
 
     monkeypatch.setattr(steadiness, "segment_volume", segmented)
     monkeypatch.setattr(steadiness, "read_volume", lambda _: scan)
-    single, mixed = (Models({}, kind, (kind,), None, "cpu") for kind in ("single", "mixed"))
+    single, mixed = (models_of(Path("h"), (kind,), kind) for kind in ("single", "mixed"))
     rows = precision_changes([_path("01")], single, mixed).to_dict("records")
     assert rows == [
         {"scan": "study/sub-01", "mixed": "anatomy", "hypothalamus_percent": 0.0, "icv_percent": 0.2},

@@ -72,12 +72,11 @@ function startSurfaces(sections) {
   const watch = new IntersectionObserver(entries => {
     for (const entry of entries.filter(e => e.isIntersecting)) {
       watch.unobserve(entry.target);
-      drawSurface(entry.target, entry.target.closest("section").querySelector(".meshes"));
+      drawSurface(entry.target, entry.target.closest("figure").querySelector(".meshes"));
     }
   });
   for (const section of sections) {
-    const place = section.querySelector(".surface");
-    if (place) watch.observe(place);
+    for (const place of section.querySelectorAll(".surface")) watch.observe(place);
   }
 }
 
@@ -101,11 +100,10 @@ async function drawSurface(place, packed) {
 }
 
 function surfaces(meshes) {
-  const names = {left: "left hypothalamus", right: "right hypothalamus", icv: "intracranial volume"};
-  return Object.entries(meshes).map(([name, mesh]) => {
+  return Object.entries(meshes).map(([key, mesh]) => {
     const [x, y, z] = mesh.tenths.map(axis => axis.map(v => v / 10)), [i, j, k] = mesh.faces;
-    const icv = name === "icv";
-    return {type: "mesh3d", x, y, z, i, j, k, name: names[name], color: icv ? "#9aa4ad" : mesh.colour,
+    const icv = key === "icv";
+    return {type: "mesh3d", x, y, z, i, j, k, name: mesh.name, color: icv ? "#9aa4ad" : mesh.colour,
       opacity: icv ? 0.18 : 1, hoverinfo: icv ? "skip" : "name", flatshading: false,
       lighting: {ambient: 0.55, diffuse: 0.7, specular: 0.15, roughness: 0.7}};
   });

@@ -11,9 +11,13 @@ from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle, Preprocessing
-from bids_hypo.segment.cleanup import fill_holes, largest_component, volume_matched_mask
-from bids_hypo.segment.delineate import delineate, region_grid, region_probabilities
-from bids_hypo.segment.pose import Pose
+from bids_hypo.segmentation.cleanup import fill_holes, label_parts, largest_component
+from bids_hypo.segmentation.delineate import region_grid, region_probabilities
+from bids_hypo.segmentation.pose import Pose
+from bids_hypo.segmentation.structure import delineate
+from tests.finished import TRIDENT, structure_named
+
+HYPO = structure_named("hypothalamus")
 
 REGION = box_grid(np.zeros(3), np.eye(3), (96, 36, 96), np.array([0.5, 1.0, 0.5]))
 
@@ -33,12 +37,12 @@ def _blobs(grid, left_radius=5.0, right_radius=5.0, gap=5.5):
 @pytest.mark.parametrize("flip", [1, -1])
 def test_left_is_left_and_volumes_agree(spacing, flip):
     native = box_grid(np.array([0.2, 0.1, 0.3]), np.diag([flip, 1.0, 1.0]), (60, 60, 60), np.full(3, spacing))
-    found = delineate(_blobs(REGION, 5.0, 6.0)[None], REGION, native)
+    found = delineate(_blobs(REGION, 5.0, 6.0)[None], REGION, native, HYPO)
     for side, (label, x, radius) in enumerate(((1, -5.5, 5.0), (2, 5.5, 6.0))):
         where = apply_affine(native.affine, np.argwhere(found.labels == label)).mean(0)
         np.testing.assert_allclose(where, [x, 0, 0], atol=0.5)
         counted = (found.labels == label).sum() * native.voxel_volume_mm3
-        assert found.volumes_mm3[side] == pytest.approx(counted, rel=1e-9)
+        assert found.volumes[side].volume_mm3 == pytest.approx(counted, rel=1e-9)
         expected = found.probability[..., side].sum() * native.voxel_volume_mm3
         assert abs(counted - expected) <= 0.51 * native.voxel_volume_mm3
         assert counted == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.06)
@@ -46,35 +50,35 @@ def test_left_is_left_and_volumes_agree(spacing, flip):
 
 def test_sides_that_touch_share_no_voxel():
     native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
-    found = delineate(_blobs(REGION, 5.5, 5.5, gap=4.5)[None], REGION, native)
+    found = delineate(_blobs(REGION, 5.5, 5.5, gap=4.5)[None], REGION, native, HYPO)
     assert set(np.unique(found.labels)) == {0, 1, 2}
-    assert found.volumes_mm3[0] == pytest.approx(found.volumes_mm3[1], rel=0.02)
+    assert found.volumes[0].volume_mm3 == pytest.approx(found.volumes[1].volume_mm3, rel=0.02)
 
 
 def test_specks_are_dropped():
     probabilities = _blobs(REGION)
     probabilities[2:6, 2:4, 2:6] = [0, 1, 0]
     native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
-    where = apply_affine(native.affine, np.argwhere(delineate(probabilities[None], REGION, native).labels > 0))
+    where = apply_affine(native.affine, np.argwhere(delineate(probabilities[None], REGION, native, HYPO).labels > 0))
     assert np.abs(where).max() < 12
 
 
 @pytest.mark.parametrize(("left", "right", "name"), [(1.0, 5.0, "left"), (5.0, 1.0, "right")])
 def test_a_missing_side_is_an_error(left, right, name):
     with pytest.raises(SegmentationError, match=f"sub-03: the {name} hypothalamus was not found"):
-        delineate(_blobs(REGION, left, right)[None], REGION, REGION, what="sub-03")
+        delineate(_blobs(REGION, left, right)[None], REGION, REGION, HYPO, what="sub-03")
 
 
 def test_reaching_the_border_is_noticed():
     native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
-    assert not delineate(_blobs(REGION)[None], REGION, native).touches_border
-    assert delineate(_blobs(REGION, gap=22)[None], REGION, native).touches_border
+    assert not delineate(_blobs(REGION)[None], REGION, native, HYPO).touches_border
+    assert delineate(_blobs(REGION, gap=22)[None], REGION, native, HYPO).touches_border
 
 
 def _bundle():
     pre = Preprocessing((0.5, 1.0, 0.5), (96, 36, 96), "coronal", (-1, 0, 1), "zscore")
-    return ModelBundle("hypothalamus", "0", None, ("T1w",), ("background", "left", "right"), {}, pre, (),
-                       {"region_centre_mm": [0, 2, -8]}, "", "")  # fmt: skip
+    return ModelBundle("hypothalamus", "0", "structure", None, ("T1w",), ("background", "left", "right"), {}, pre, (),
+                       {"region_centre_mm": [0, 2, -8]}, "", "", structure=HYPO)  # fmt: skip
 
 
 def test_mirrored_pass_swaps_sides_back():
@@ -144,13 +148,13 @@ def test_every_other_fold_sees_the_mirror_image():
 def test_folds_that_disagree_have_a_spread():
     native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
     small, large = _blobs(REGION, 4.8, 5.0), _blobs(REGION, 5.2, 5.0)
-    found = delineate(np.stack([small, large]), REGION, native)
+    found = delineate(np.stack([small, large]), REGION, native, HYPO)
     sums = [p[..., 1].sum() * REGION.voxel_volume_mm3 for p in (small, large)]
-    left, right, both = found.volume_sd_mm3
+    left, right, both = (volume.volume_sd_mm3 for volume in found.volumes)
     assert left == pytest.approx(abs(sums[1] - sums[0]) / np.sqrt(2), rel=0.02)
     assert right == pytest.approx(0, abs=0.05)
     assert both == pytest.approx(left, rel=0.02)
-    assert delineate(small[None], REGION, native).volume_sd_mm3 is None
+    assert delineate(small[None], REGION, native, HYPO).volumes[0].volume_sd_mm3 is None
 
 
 @pytest.mark.parametrize("orientation", ["RS", "IL"])
@@ -172,7 +176,7 @@ def test_a_model_without_sides_is_divided_at_the_midplane(orientation):
         preprocessing=replace(_bundle().preprocessing, slice_orientation=orientation),
     )
     folds = region_probabilities(Volume(image, REGION.affine), REGION, bundle, [network])
-    found = delineate(folds, REGION, REGION)
+    found = delineate(folds, REGION, REGION, HYPO)
     for label, x, z in ((1, -6, 4), (2, 6, -4)):
         where = apply_affine(REGION.affine, np.argwhere(found.labels == label)).mean(0)
         np.testing.assert_allclose(where, [x, 0, z], atol=0.4)
@@ -188,15 +192,79 @@ def test_region_follows_the_pose():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**31 - 1))
-def test_matched_mask_counts_the_expected_volume(seed):
+@given(st.integers(0, 2**31 - 1), st.integers(1, 6))
+def test_each_part_has_as_many_voxels_as_its_probabilities_sum_to(seed, n_parts):
     rng = np.random.default_rng(seed)
-    probability = rng.uniform(0, 1, (6, 6, 6)) ** rng.uniform(1, 6)
-    mask, volume = volume_matched_mask(probability, probability, 0.5)
-    assert mask.sum() == round(probability.sum())
-    assert volume == mask.sum() * 0.5
-    if 0 < mask.sum() < mask.size:
-        assert probability[mask].min() >= probability[~mask].max()
+    probability = rng.dirichlet(np.full(n_parts + 1, 0.5), size=(7, 7, 7))[..., 1:].astype(np.float32)
+    held = label_parts(probability)
+    wanted = [round(float(probability[..., k].sum(dtype=np.float64))) for k in range(n_parts)]
+    assert np.bincount(held[held >= 0], minlength=n_parts).tolist() == wanted
+
+
+def test_one_part_takes_its_most_probable_voxels():
+    probability = np.random.default_rng(0).uniform(0, 1, (6, 6, 6, 1)) ** 3
+    held = label_parts(probability)[..., None] == 0
+    assert held.sum() == round(probability.sum())
+    assert probability[held].min() >= probability[~held].max()
+
+
+def test_a_thin_part_between_others_gets_its_volume_where_it_is():
+    """A sheet that is nowhere the likeliest part has the volume of its probabilities all the same, in the sheet."""
+    probability = np.zeros((12, 12, 12, 3), np.float32)
+    probability[:6, ..., 0], probability[6:, ..., 2] = 0.98, 0.98
+    probability[5:6] = [0.4, 0.35, 0.25]
+    probability[6:7] = [0.25, 0.35, 0.4]
+    held = label_parts(probability)
+    counts = np.bincount(held[held >= 0], minlength=3)
+    assert counts.tolist() == [round(float(probability[..., k].sum())) for k in range(3)]
+    assert set(np.unique(np.argwhere(held == 1)[:, 0])) <= {5, 6}
+
+
+def test_parts_add_up_to_the_whole_and_the_middle_one_does_not_count():
+    native = box_grid(np.zeros(3), np.eye(3), (60, 60, 60), np.full(3, 1.0))
+    sides = _blobs(REGION, 4.0, 5.0)
+    points = apply_affine(REGION.affine, np.stack(np.indices(REGION.shape), -1))
+    shaft = (1 / (1 + np.exp(5 * (np.linalg.norm(points - [0, 0, 14], axis=-1) - 4.0)))).astype(np.float32)
+    folds = np.concatenate([sides, shaft[..., None]], axis=-1)
+    folds[..., 0] = np.clip(folds[..., 0] - shaft, 0, 1)
+    found = delineate(folds[None], REGION, native, TRIDENT)
+    volumes = {(v.part, v.hemisphere): v.volume_mm3 for v in found.volumes}
+    assert list(volumes) == [
+        ("prong", "L"),
+        ("prong", "R"),
+        ("shaft", "M"),
+        ("whole", "L"),
+        ("whole", "R"),
+        ("whole", "B"),
+    ]
+    assert set(np.unique(found.labels)) == {0, 31, 32, 33}
+    for part in TRIDENT.parts:
+        counted = (found.labels == part.index).sum() * native.voxel_volume_mm3
+        assert volumes[part.kind, part.hemisphere] == counted > 0
+    assert (
+        volumes["whole", "B"] == volumes["prong", "L"] + volumes["prong", "R"] == np.isin(found.labels, [31, 32]).sum()
+    )
+
+
+def test_axial_slices_see_what_coronal_ones_see():
+    """A network that outlines what is bright finds the same through either kind of slice."""
+    image = np.zeros((96, 36, 96), np.float32)
+    image[20:40, 10:20, 30:50], image[56:76, 12:22, 40:60] = 10, 5
+
+    def network(x):
+        centre = x[..., x.shape[-1] // 2]
+        left, right = centre > 8, (centre > 3) & (centre <= 8)
+        return np.stack([~(left | right), left, right], -1).astype(np.float32)
+
+    coronal = _bundle()
+    coronal = replace(coronal, preprocessing=replace(coronal.preprocessing, intensity="unit", slice_offsets=(0,)))
+    axial = replace(coronal, preprocessing=replace(coronal.preprocessing, slice_axis="axial", slice_orientation="RA"))
+    scale = lambda x: network(x * 10)  # noqa: E731
+    found = [
+        region_probabilities(Volume(image, REGION.affine), REGION, b, [scale], mirrored=False) for b in (coronal, axial)
+    ]
+    np.testing.assert_array_equal(*found)
+    assert found[0][..., 1].sum() == 20 * 10 * 20
 
 
 def test_largest_component_and_holes():

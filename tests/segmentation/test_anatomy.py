@@ -12,12 +12,12 @@ from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle, Preprocessing
-from bids_hypo.segment.anatomy import find_anatomy, head_grid, icv_threshold, run_anatomy, without_leaks
-from bids_hypo.segment.icv import native_icv
+from bids_hypo.segmentation.anatomy import find_anatomy, head_grid, icv_threshold, run_anatomy, without_leaks
+from bids_hypo.segmentation.icv import native_icv
 
 LABELS = ("background", "intracranial", "left thalamus", "right thalamus")
 PRE = Preprocessing((2.0, 2.0, 2.0), (96, 112, 128), "coronal", (0,), "foreground")
-BUNDLE = ModelBundle("anatomy", "0", None, ("T1w",), LABELS, {}, PRE, (), {}, "", "")  # type: ignore[arg-type]
+BUNDLE = ModelBundle("anatomy", "0", "head", None, ("T1w",), LABELS, {}, PRE, (), {}, "", "")  # type: ignore[arg-type]
 
 
 def _ball_scan(centre, radius=70.0, shape=(100, 110, 100), spacing=2.0, values=(100.0, 300.0)):

@@ -6,32 +6,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_stage_listeners: list[Callable[[str], None]] = []
+Tell = Callable[[str], None]
 
 
 class Stopwatch:
-    """Seconds spent in each named stage."""
+    """Seconds spent in each named stage.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    tell : callable, optional
+        Called with the name of each stage that begins.
+    """
+
+    def __init__(self, tell: Tell | None = None) -> None:
         self.seconds: dict[str, float] = {}
+        self._tell = tell
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add the time of the block to a stage."""
-        for listener in tuple(_stage_listeners):
-            listener(name)
+        if self._tell is not None:
+            self._tell(name)
         start = time.perf_counter()
         try:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-
-@contextmanager
-def telling_stages(listener: Callable[[str], None]) -> Iterator[None]:
-    """While the block runs, tell a listener the name of each stage that begins in this process."""
-    _stage_listeners.append(listener)
-    try:
-        yield
-    finally:
-        _stage_listeners.remove(listener)

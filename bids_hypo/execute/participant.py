@@ -13,33 +13,32 @@ from tqdm import tqdm
 from bids_hypo import __version__
 from bids_hypo.bids.claims import clear_left_over
 from bids_hypo.bids.dataset import check_output, prepare_output, write_crash
-from bids_hypo.bids.entities import shorten
-from bids_hypo.bids.names import OutputNames, output_names
+from bids_hypo.bids.entities import RAW_LINK, shorten
+from bids_hypo.bids.names import OutputNames
 from bids_hypo.bids.query import MissingScan, Scan, check_dataset, find_scans
+from bids_hypo.bids.removal import take_over
 from bids_hypo.bids.resume import (
     LINKS,
     NOT_DONE,
     RESULTS,
     SOURCE,
     Doubt,
-    find_doubt,
     find_link_out,
     refresh_source_times,
-    take_over,
 )
 from bids_hypo.errors import BidsHypoError, ExitCode
 from bids_hypo.execute.cluster import run_on_cluster
 from bids_hypo.execute.local import at_a_time, run_here
-from bids_hypo.execute.worker import record_failure
+from bids_hypo.execute.worker import names_for, record_failure, what_to_do
 from bids_hypo.files import DAMAGED
 from bids_hypo.image.limits import limit_for, set_voxel_limit
 from bids_hypo.image.volume import check_scan
-from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.models.catalog import find_bundles
+from bids_hypo.models.catalog import Catalog, find_models, find_structures
 from bids_hypo.models.device import parse_device
+from bids_hypo.structures import ICV
 from bids_hypo.workflow.options import RunOptions
-from bids_hypo.workflow.participant import ScanResult
-from bids_hypo.workflow.summary import read_result
+from bids_hypo.workflow.result import ScanResult, Status, read_result
+from bids_hypo.workflow.stopwatch import Tell
 
 logger = logging.getLogger(__name__)
 
@@ -56,23 +55,26 @@ class Plan:
         Of the kept ones, those complete in a folder of ``--derivatives`` only: there, and where they go.
     missing : tuple of MissingScan
         Subjects that were asked for and have no image to measure.
-    doubts : dict of str to Doubt
-        By the name of a scan to process, why; of all, unless they are done again on request.
+    doubts : dict of str to (dict of str to Doubt)
+        By the name of a scan to process, what of it is to be measured and why; of all, unless they are done again on
+        request.
     """
 
     todo: tuple[Scan, ...]
     kept: tuple[Scan, ...]
     adopted: tuple[tuple[OutputNames, OutputNames], ...]
     missing: tuple[MissingScan, ...]
-    doubts: dict[str, Doubt]
+    doubts: dict[str, dict[str, Doubt]]
 
 
-def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
+def run_participant(options: RunOptions, *, tell: Tell | None = None) -> tuple[ExitCode, list[ScanResult]]:
     """Run the participant level.
 
     Parameters
     ----------
     options : RunOptions
+    tell : callable, optional
+        Called with the name of each stage of a scan that begins in this process.
 
     Returns
     -------
@@ -88,68 +90,84 @@ def run_participant(options: RunOptions) -> tuple[ExitCode, list[ScanResult]]:
     """
     parse_device(options.device)
     check_dataset(options.bids_dir, validate=not options.skip_bids_validation)
+    catalog = find_models(options.models_dir, options.structures)
     scans, missing = find_scans(
-        options.bids_dir, options.selection, database_dir=options.database_dir, keep_index=not options.dry_run
-    )
-    bundles = tuple(find_bundles(options.models_dir).values())
-    _warn_of_other_images(scans, bundles)
-    plan = make_plan(scans, missing, bundles, options)
+        options.bids_dir, options.selection, suffixes=catalog.suffixes, maps=options.maps,
+        database_dir=options.database_dir, keep_index=not options.dry_run,
+    )  # fmt: skip
+    plan = make_plan(scans, missing, catalog, options)
     if options.dry_run:
         check_output(options.output_dir, options.bids_dir)
         return ExitCode.OK, _announce(plan, options)
-    prepare_output(options.output_dir, options.bids_dir, command_version=__version__)
-    clear_left_over(options.output_dir, (output_names(scan, options.output_dir) for scan in scans))
-    lost = _take_over_all(plan.adopted)
-    for scan in plan.kept:
-        refresh_source_times(output_names(scan, options.output_dir))
-    results = [_record_missing(m, options.output_dir) for m in plan.missing]
-    results += [lost.get(s.name) or _kept(s, options.output_dir) for s in plan.kept]
+    _prepare(scans, options, catalog)
+    results = _settled(plan, options, catalog)
     if options.reports_only:
         results += [_not_drawn(s, plan.doubts[s.name]) for s in plan.todo]
     elif plan.todo:
-        results += _process_all(plan.todo, options)
+        results += _process_all(plan.todo, options, tell)
     from bids_hypo.execute.reporting import finish_reports  # seconds that --dry-run need not pay
 
-    results = finish_reports(results, scans, options, bundles)
+    results = finish_reports(results, scans, options, catalog)
     results.sort(key=lambda r: r.name)
-    failed = any(r.status == "failed" for r in results)
+    failed = any(r.status == Status.FAILED for r in results)
     return (ExitCode.SCANS_FAILED if failed else ExitCode.OK), results
 
 
-def make_plan(
-    scans: list[Scan], missing: list[MissingScan], bundles: tuple[ModelBundle, ...], options: RunOptions
-) -> Plan:
+def _prepare(scans: list[Scan], options: RunOptions, catalog: Catalog) -> None:
+    """Make the output folder and clear what ended runs left in it."""
+    known = find_structures(options.models_dir) | catalog.structures
+    prepare_output(
+        options.output_dir, options.bids_dir, command_version=__version__,
+        parts=[part for bundle in known.values() if bundle.structure for part in bundle.structure.parts],
+        maps={scan.link: scan.dataset_root for scan in scans if scan.link != RAW_LINK},
+    )  # fmt: skip
+    clear_left_over(options.output_dir, (names_for(scan, options.output_dir, catalog) for scan in scans))
+
+
+def _settled(plan: Plan, options: RunOptions, catalog: Catalog) -> list[ScanResult]:
+    """The results of everything that needs no work: missing subjects, scans that are complete or taken over."""
+    lost = _take_over_all(plan.adopted)
+    for scan in plan.kept:
+        refresh_source_times(names_for(scan, options.output_dir, catalog))
+    results = [_record_missing(m, options.output_dir) for m in plan.missing]
+    return results + [lost.get(s.name) or _kept(names_for(s, options.output_dir, catalog)) for s in plan.kept]
+
+
+def make_plan(scans: list[Scan], missing: list[MissingScan], catalog: Catalog, options: RunOptions) -> Plan:
     """Divide scans into those to process and those whose outputs are complete and made with the same models.
 
     What is done again is told, and why.
     """
-    digests = [b.weights_sha256 for b in bundles]
     todo, kept, adopted = [], [], []
-    doubts: dict[str, Doubt] = {}
+    doubts: dict[str, dict[str, Doubt]] = {}
     for scan in scans:
-        names = output_names(scan, options.output_dir)
-        places = [] if options.overwrite else [names, *(output_names(scan, folder) for folder in options.derivatives)]
-        complete = None
-        for place in places:
-            doubt = None if place is names else find_link_out(place)
-            doubt = doubt or find_doubt(place, digests, settings=options.settings)
-            if doubt is None:
-                complete = place
-                break
-            if place is names:
-                doubts[scan.name] = doubt
-            elif doubt.kind != NOT_DONE:
-                logger.warning("%s: not taken over from %s: %s.", scan.name, place.output_dir, doubt.text)
-        if complete is None:
+        names = names_for(scan, options.output_dir, catalog)
+        own = {} if options.overwrite else what_to_do(names, catalog, options)
+        former = _complete_elsewhere(scan, catalog, options) if own else None
+        if options.overwrite or (own and former is None):
             todo.append(scan)
+            if own:
+                doubts[scan.name] = own
             continue
         kept.append(scan)
-        if complete is not names:
-            adopted.append((complete, names))
-    doubts = {scan.name: doubts[scan.name] for scan in todo if scan.name in doubts}
+        if former is not None:
+            adopted.append((former, names))
     if not options.reports_only:
         _tell(doubts)
     return Plan(tuple(todo), tuple(kept), tuple(adopted), tuple(missing), doubts)
+
+
+def _complete_elsewhere(scan: Scan, catalog: Catalog, options: RunOptions) -> OutputNames | None:
+    """Where else the results of a scan are complete, of the folders of ``--derivatives``."""
+    for folder in options.derivatives:
+        place = names_for(scan, folder, catalog)
+        doubt = find_link_out(place)
+        found = [doubt] if doubt else list(what_to_do(place, catalog, options).values())
+        if not found:
+            return place
+        if found[0].kind != NOT_DONE:
+            logger.warning("%s: not taken over from %s: %s.", scan.name, folder, found[0].text)
+    return None
 
 
 def _announce(plan: Plan, options: RunOptions) -> list[ScanResult]:
@@ -162,9 +180,9 @@ def _announce(plan: Plan, options: RunOptions) -> list[ScanResult]:
     finally:
         set_voxel_limit(None)
     return [
-        *(ScanResult(scan.name, "kept") for scan in plan.kept),
+        *(ScanResult(scan.name, Status.KEPT) for scan in plan.kept),
         *foreseen,
-        *(ScanResult(missing.name, "missing", error=missing.reason) for missing in plan.missing),
+        *(ScanResult(missing.name, Status.MISSING, error=missing.reason) for missing in plan.missing),
     ]
 
 
@@ -172,31 +190,31 @@ def _foreseen(scan: Scan) -> ScanResult:
     try:
         check_scan(scan.path)
     except BidsHypoError as error:
-        return ScanResult(scan.name, "will fail", error=str(error))
-    return ScanResult(scan.name, "to do")
+        return ScanResult(scan.name, Status.WILL_FAIL, error=str(error))
+    return ScanResult(scan.name, Status.TO_DO)
 
 
-def _warn_of_other_images(scans: list[Scan], bundles: tuple[ModelBundle, ...]) -> None:
-    for bundle in bundles:
-        others = [scan.path for scan in scans if scan.suffix not in bundle.suffixes]
-        if others:
-            logger.warning(
-                "%s: the model is for %s; %d image(s) of another kind are measured with it, such as %s. Look at the "
-                "results.", bundle.folder, ", ".join(bundle.suffixes), len(others), others[0],
-            )  # fmt: skip
-
-
-def _tell(doubts: Mapping[str, Doubt]) -> None:
+def _tell(doubts: Mapping[str, Mapping[str, Doubt]]) -> None:
     """Say which scans are done again: one by one where something is wrong with them, else together."""
     together: dict[str, list[str]] = {}
-    for name, doubt in doubts.items():
-        logger.info("%s: to be done, %s.", name, doubt.text)
-        if doubt.kind in (SOURCE, RESULTS, LINKS):
-            logger.warning("%s is done again, %s: %s.", name, doubt.kind, doubt.text)
-        elif doubt.kind != NOT_DONE:
-            together.setdefault(doubt.kind, []).append(name)
+    for name, of_items in doubts.items():
+        for text, items in _by_text(of_items).items():
+            logger.info("%s: %s to be done, %s.", name, ", ".join(items), text)
+        for doubt in dict.fromkeys(of_items.values()):
+            if doubt.kind in (SOURCE, RESULTS, LINKS):
+                logger.warning("%s is done again, %s: %s.", name, doubt.kind, doubt.text)
+        for kind in dict.fromkeys(doubt.kind for doubt in of_items.values()):
+            if kind not in (SOURCE, RESULTS, LINKS, NOT_DONE):
+                together.setdefault(kind, []).append(name)
     for kind, scans in together.items():
         logger.warning("%d scans are done again, they were %s: %s.", len(scans), kind, shorten(scans))
+
+
+def _by_text(of_items: Mapping[str, Doubt]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for item, doubt in of_items.items():
+        found.setdefault(doubt.text, []).append(item)
+    return found
 
 
 def _take_over_all(adopted: Iterable[tuple[OutputNames, OutputNames]]) -> dict[str, ScanResult]:
@@ -211,34 +229,35 @@ def _take_over_all(adopted: Iterable[tuple[OutputNames, OutputNames]]) -> dict[s
     return failed
 
 
-def _kept(scan: Scan, output_dir: Path) -> ScanResult:
+def _kept(names: OutputNames) -> ScanResult:
     """What was written for a scan before; a table that cannot be read makes it a failed one."""
-    names = output_names(scan, output_dir)
     try:
         return read_result(names)
     except (BidsHypoError, *DAMAGED) as error:
-        return ScanResult(scan.name, "failed", error=f"{names.morph}: {error}. Give --overwrite to measure it again.")
+        text = f"{names.morph}: {error}. Give --overwrite to measure it again."
+        return ScanResult(names.scan.name, Status.FAILED, error=text)
 
 
-def _not_drawn(scan: Scan, doubt: Doubt) -> ScanResult:
+def _not_drawn(scan: Scan, doubts: Mapping[str, Doubt]) -> ScanResult:
+    doubt = next(iter(doubts.values()))
     text = f"{scan.name}: no complete outputs to draw from ({doubt.kind}: {doubt.text}); run without --reports-only."
-    return ScanResult(scan.name, "failed", error=text)
+    return ScanResult(scan.name, Status.FAILED, error=text)
 
 
 def _record_missing(missing: MissingScan, output_dir: Path) -> ScanResult:
     write_crash(output_dir, missing, missing.reason)
-    return ScanResult(missing.name, "failed", error=missing.reason)
+    return ScanResult(missing.name, Status.FAILED, error=missing.reason)
 
 
-def _process_all(todo: tuple[Scan, ...], options: RunOptions) -> list[ScanResult]:
-    source = run_on_cluster(todo, options) if options.scheduler else run_here(todo, options)
+def _process_all(todo: tuple[Scan, ...], options: RunOptions, tell: Tell | None) -> list[ScanResult]:
+    source = run_on_cluster(todo, options) if options.scheduler else run_here(todo, options, tell=tell)
     results = []
     with tqdm(total=len(todo), unit="scan", desc="scans", dynamic_ncols=True) as bar:
         for result in source:
             results.append(result)
             bar.update()
             bar.set_postfix_str(f"{result.name} {result.status}")
-            if result.status == "failed" and options.stop_on_first_crash:
+            if result.status == Status.FAILED and options.stop_on_first_crash:
                 logger.error("stopped at the first failure (--stop-on-first-crash)")
                 break
     return results
@@ -246,13 +265,13 @@ def _process_all(todo: tuple[Scan, ...], options: RunOptions) -> list[ScanResult
 
 def summary_table(results: list[ScanResult]) -> pd.DataFrame:
     """One row a scan, for the terminal; a column for reports only where one could not be made."""
+    measured = dict.fromkeys(name for r in results for name in r.volumes_mm3 if name != ICV)
     table = pd.DataFrame(
         {
             "scan": [r.name for r in results],
-            "status": [r.status for r in results],
-            "left_mm3": [r.left_mm3 for r in results],
-            "right_mm3": [r.right_mm3 for r in results],
-            "ICV_cm3": [None if r.icv_mm3 is None else r.icv_mm3 / 1000 for r in results],
+            "status": [str(r.status) for r in results],
+            **{f"{name}_mm3": [r.volumes_mm3.get(name) for r in results] for name in measured},
+            "ICV_cm3": [None if (icv := r.volumes_mm3.get(ICV)) is None else icv / 1000 for r in results],
             "flags": [";".join(r.flags) for r in results],
             "s": [sum(r.seconds.values()) or None for r in results],
         }
