@@ -17,8 +17,8 @@ from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.measure.image_quality import ImageQuality, RegionQuality
 from bids_hypo.measure.volumes import mask_volume_mm3, part_volumes
 from bids_hypo.models.catalog import find_models
-from bids_hypo.segment.pose import Pose
-from bids_hypo.segment.structure import Delineation
+from bids_hypo.segmentation.pose import Pose
+from bids_hypo.segmentation.structure import Delineation
 from bids_hypo.structures import HYPOTHALAMUS, ICV, Part, Plausible, Structure
 from bids_hypo.workflow.records import Kept, write_images, write_records
 from bids_hypo.workflow.scan import Found, Segmentation

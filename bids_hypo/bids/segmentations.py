@@ -20,6 +20,7 @@ from bids_hypo.bids.folders import closed_folders
 from bids_hypo.bids.matching import scan_name
 from bids_hypo.errors import NoInputError, UsageError
 from bids_hypo.image.label_numbers import Wanted
+from bids_hypo.structures import BOTH, LEFT, RIGHT
 
 _log = logging.getLogger(__name__)
 
@@ -166,10 +167,10 @@ def _side(entities: Mapping[str, str]) -> str | None:
 def _choose(files: Sequence[tuple[dict[str, str], str, Path]]) -> SegmentationFiles:
     """The file, or pair of files, of a scan to use."""
     scan = _of_scan(files[0][0])
-    ranks: list[tuple[str, tuple[str, ...]]] = [("dseg", ("B",)), ("mask", ("L", "R")), ("probseg", ("L", "R")),
-                                                ("probseg", ("B",)), ("mask", ("B",))]  # fmt: skip
+    ranks: list[tuple[str, tuple[str, ...]]] = [("dseg", (BOTH,)), ("mask", (LEFT, RIGHT)), ("probseg", (LEFT, RIGHT)),
+                                                ("probseg", (BOTH,)), ("mask", (BOTH,))]  # fmt: skip
     for kind, sides in ranks:
-        of_kind = {s: [f for f in files if f[1] == kind and (_side(f[0]) or "B") == s] for s in sides}
+        of_kind = {s: [f for f in files if f[1] == kind and (_side(f[0]) or BOTH) == s] for s in sides}
         if all(of_kind.values()):
             return SegmentationFiles(scan, kind, {s: _plainest(found) for s, found in of_kind.items()})
     path = files[0][2]
@@ -200,7 +201,7 @@ def _by_pattern(root: Path, pattern: str) -> list[SegmentationFiles]:
         if captured is None or not path.is_file():
             continue
         entities = _captured_entities(captured.groupdict())
-        side = entities.pop("hemi", "B")
+        side = entities.pop("hemi", BOTH)
         name = scan_name(entities)
         if side in found[name]:
             raise UsageError(
@@ -209,7 +210,7 @@ def _by_pattern(root: Path, pattern: str) -> list[SegmentationFiles]:
             )
         found[name][side], scans[name] = path, entities
     for name, paths in found.items():
-        if set(paths) not in ({"B"}, {"L", "R"}):
+        if set(paths) not in ({BOTH}, {LEFT, RIGHT}):
             path = next(iter(paths.values()))
             raise UsageError(f"{path}: found only this side of {name}; expected the other as well.")
     return [SegmentationFiles(scans[name], None, found[name]) for name in sorted(found)]

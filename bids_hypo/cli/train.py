@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_hypo.cli.checks import check_files, check_new_folder, need, refuse
+from bids_hypo.cli.labelled_data import aside, labelled, labelled_as_measured
 from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command, say
 from bids_hypo.errors import ExitCode, UsageError
@@ -18,10 +18,7 @@ from bids_hypo.structures import HYPOTHALAMUS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bids_hypo.image.label_numbers import Wanted
-    from bids_hypo.train.labelled import LabelledScan
-    from bids_hypo.train.settings import Doubtful, Recipe
-    from bids_hypo.workflow.scan import Models
+    from bids_hypo.train.settings import Recipe
 
 logger = logging.getLogger("bids_hypo")
 
@@ -67,7 +64,7 @@ def _fit_labelled(args: argparse.Namespace, recipe: Recipe) -> None:
     n_folds = args.folds or recipe.folds
     if n_folds < 1 or (args.fold is not None and not 1 <= args.fold <= n_folds):
         raise UsageError(f"--folds {n_folds} --fold {args.fold}: expected a number of folds and one of them.")
-    items = _labelled(args, recipe)
+    items = labelled(args, recipe)
     from bids_hypo.models.catalog import find_models
     from bids_hypo.workflow.training import TrainingOptions, train_labelled
 
@@ -100,58 +97,6 @@ def _configure(args: argparse.Namespace, recipe: Recipe) -> None:
     logger.info("device: %s", configure_device(parse_device(args.device), args.omp_nthreads))
 
 
-def _labelled(args: argparse.Namespace, recipe: Recipe) -> list[LabelledScan]:
-    return _find_labelled(args, recipe.wanted, recipe.suffixes, recipe.doubtful)
-
-
-def _labelled_as_measured(args: argparse.Namespace, models: Models) -> list[LabelledScan]:
-    """Labels of what a model measures; the recipe, if there is one, says which are doubtful by themselves."""
-    from bids_hypo.image.label_numbers import Wanted
-
-    bundle, recipe = models.catalog.structures[args.structure], _recipe_of(args)
-    return _find_labelled(
-        args, Wanted(args.structure, bundle.structure), bundle.suffixes, recipe.doubtful if recipe else None
-    )
-
-
-def _recipe_of(args: argparse.Namespace) -> Recipe | None:
-    """The recipe that was named, or a shipped one of the structure; None if there is none."""
-    from bids_hypo.train.recipe import RECIPES, load_recipe
-
-    if args.recipe or (RECIPES / f"{args.structure}.json").is_file():
-        return load_recipe(args.recipe or args.structure)
-    return None
-
-
-def _aside(args: argparse.Namespace, items: list[LabelledScan]) -> list[LabelledScan]:
-    """The people that the recipe sets aside."""
-    from bids_hypo.train.folds import set_aside
-
-    recipe = _recipe_of(args)
-    if recipe is None:
-        raise UsageError(
-            f"--structure {args.structure}: no shipped recipe says who is set aside for --part {args.part}. Name the "
-            "recipe that it was trained with (--recipe), or measure with --part folds."
-        )
-    return set_aside(items, recipe.aside(args.part))
-
-
-def _find_labelled(
-    args: argparse.Namespace, wanted: Wanted, suffixes: Sequence[str], doubtful: Doubtful | None
-) -> list[LabelledScan]:
-    need(args, "data")
-    from bids_hypo.train.labelled import find_labelled, label_weights
-
-    items = []
-    for bids_dir, labels_dir in args.data:
-        weights = label_weights(labels_dir, doubtful) if doubtful else None
-        items += find_labelled(
-            bids_dir, labels_dir, wanted, suffixes=suffixes, pattern=args.pattern, stratify=args.stratify,
-            weights=weights, level=args.label_certainty,
-        )  # fmt: skip
-    return items
-
-
 def _bundle(args: argparse.Namespace) -> None:
     from bids_hypo.train.recipe import load_recipe
     from bids_hypo.workflow.bundling import make_bundle
@@ -176,7 +121,7 @@ def _review(args: argparse.Namespace) -> None:
 
     check_new_folder(args.out, "--out")
     models = load_models(args.device, None, args.models, 16, (args.structure,))
-    items = _labelled_as_measured(args, models)
+    items = labelled_as_measured(args, models)
     table = review_labels(items, models, args.out, structure=args.structure, trusted=args.keep)
     say(table[table["doubts"].fillna("") != ""].to_string(index=False, float_format=lambda x: f"{x:.3f}"), table=True)
     logger.info("%s: %s", args.out, table["action"].value_counts().to_dict())
@@ -184,7 +129,7 @@ def _review(args: argparse.Namespace) -> None:
 
 def _measure(args: argparse.Namespace) -> None:
     from bids_hypo.execute.worker import load_models
-    from bids_hypo.workflow import accuracy, steadiness
+    from bids_hypo.workflow import accuracy, shrinking, steadiness
 
     maps = _maps(args)
     check_files(args.scans, "--scans")
@@ -200,17 +145,15 @@ def _measure(args: argparse.Namespace) -> None:
             maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast, varied_voxels=args.varied_voxels
         )
     elif args.what == "structure":
-        items = _labelled_as_measured(args, models)
+        items = labelled_as_measured(args, models)
         if args.part == "folds":
             table = accuracy.fold_accuracy(items, models, structure=structure)
         else:
-            aside = _aside(args, items)
-            table = accuracy.structure_accuracy(aside, models, structure=structure, fast=args.fast)
+            table = accuracy.structure_accuracy(aside(args, items), models, structure=structure, fast=args.fast)
         say(accuracy.volume_agreement(table), table=True)
     elif args.what == "shrinking":
-        aside = _aside(args, _labelled_as_measured(args, models))
-        table = accuracy.shrinking(aside, models, structure=structure)
-        say(f"slope {accuracy.slope(table['true_percent'], table['found_percent']):.3f}")
+        table = shrinking.shrinking(aside(args, labelled_as_measured(args, models)), models, structure=structure)
+        say(f"slope {shrinking.slope(table['true_percent'], table['found_percent']):.3f}")
     else:
         need(args, "scans")
         if args.what == "steadiness":

@@ -92,7 +92,7 @@ def structure_flags(
     touches_border : bool
         Whether it reaches the edge of its region.
     pose_residual_mm : float
-        See `bids_hypo.segment.pose.Pose`.
+        See `bids_hypo.segmentation.pose.Pose`.
     voxel_sizes_mm : (3,) float
 
     Returns

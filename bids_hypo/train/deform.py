@@ -81,7 +81,7 @@ def contract(volume: Volume, centre_mm: np.ndarray, factor: float, *, core_mm: f
     factor : float
         Of the volume inside the core; lengths change by its cube root.
     core_mm : float
-        Radius within which everything shrinks alike; 10 mm holds both halves of a hypothalamus and little else.
+        Radius within which everything shrinks alike.
 
     Returns
     -------

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_hypo.image.segmentation import open_labels
-from bids_hypo.segment.cleanup import largest_component
+from bids_hypo.segmentation.cleanup import largest_component
 from bids_hypo.train.deform import smooth_field
 
 # FreeSurfer numbers of each class of the anatomy network; what else lies inside the skull is "intracranial".

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage, special
 
 from bids_hypo.bids.columns import fold_categories, numbers_or_words
 from bids_hypo.bids.entities import T1_SUFFIXES, Scan
@@ -23,18 +22,17 @@ from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.tsv import TableError, read_table
 from bids_hypo.errors import NoInputError, ScanReadError, UsageError
 from bids_hypo.image.label_numbers import Labels, Wanted
-from bids_hypo.image.parts import THRESHOLD, Parts, common_grid
+from bids_hypo.image.parts import Parts, common_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.segmentation import DSEG, read_parts
 from bids_hypo.image.volume import Volume
 from bids_hypo.structures import BOTH
+from bids_hypo.train.levelling import levelled
 from bids_hypo.train.settings import Doubtful, Recipe
 
 logger = logging.getLogger(__name__)
 
 LABEL_TABLE = "labels.tsv"
-CORE_MM = 0.8  # further inside its outline than this, a soft label tells how sure it is, hardly how near its border is
-MASK_CERTAINTY = 0.999
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class LabelledScan:
     weight : float
         How often it is drawn in training.
     level : float or None
-        The certainty that soft labels are brought to, see `levelled`; None leaves them as they are.
+        The certainty that soft labels are brought to, see `bids_hypo.train.levelling.levelled`; None: as they are.
     """
 
     dataset: str
@@ -99,7 +97,7 @@ def find_labelled(
     weights : DataFrame, optional
         Columns ``participant_id`` and ``weight``.
     level : float, optional
-        See `levelled`.
+        See `bids_hypo.train.levelling.levelled`.
 
     Returns
     -------
@@ -220,43 +218,6 @@ def _without_parts(item: LabelledScan, recipe: Recipe, parts: Parts) -> ScanRead
         f"{'left and right' if parts.has_sides else 'one mask without sides'}{kinds}. Give the recipe 'label_numbers', "
         "or use one with fewer classes."
     )
-
-
-def certainty(parts: Parts) -> float:
-    """Mean probability further inside the 0.5 outline of each part than `CORE_MM`; NaN where there is nothing."""
-    core = np.concatenate([_core(volume) for volume in parts.of.values()])
-    return float(core.mean()) if core.size else np.nan
-
-
-def _core(volume: Volume) -> np.ndarray:
-    inside = np.pad(volume.data > THRESHOLD, 1)  # parts are cut to their boxes
-    depth_mm = ndimage.distance_transform_edt(inside, sampling=volume.grid.voxel_sizes_mm)[1:-1, 1:-1, 1:-1]
-    return volume.data[depth_mm > CORE_MM]
-
-
-def levelled(parts: Parts, level: float) -> Parts:
-    """Soft labels as they would be if the program that made them were as sure of this scan as of others.
-
-    A network that is less sure of a scan gives all of the structure lower probabilities, and so draws a smaller outline
-    at 0.5 around the same tissue. A constant is added to the logit of each probability, the same for all parts: the one
-    that takes the mean probability inside, where certainty counts and size hardly does, to ``level``.
-
-    Parameters
-    ----------
-    parts : Parts
-        Probabilities. Masks, which are sure of themselves everywhere, are left as they are.
-    level : float
-        The `certainty` of the average label of the same program.
-
-    Returns
-    -------
-    Parts
-    """
-    own = certainty(parts)
-    if not own < MASK_CERTAINTY:
-        return parts
-    shift = np.float32(special.logit(level) - special.logit(own))
-    return parts.changed(lambda v: Volume(special.expit(special.logit(v.data) + shift), v.affine))
 
 
 def _whole(parts: Parts) -> Volume:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bids_hypo.segment.pose import fit_pose
+from bids_hypo.segmentation.pose import fit_pose
 from bids_hypo.train.contrasts import DENTATE, RED_NUCLEUS, SUBSTANTIA_NIGRA
 from bids_hypo.train.headmaps import CLASS_NAMES, HeadMap, class_centroids
 from bids_hypo.train.pose_template import MNI_CENTRES_MM

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bids_hypo.segment.pose import fit_pose
+from bids_hypo.segmentation.pose import fit_pose
 from bids_hypo.train.headmaps import CLASS_NAMES, HeadMap, class_centroids
 
 # Rounded centres of structures in MNI152 coordinates (mm), right side; they only fix where the axes point (the AC-PC

@@ -13,7 +13,7 @@ from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.resample import resample
 from bids_hypo.image.slices import stack_neighbours, through_slices
 from bids_hypo.image.volume import Volume
-from bids_hypo.segment.pose import Pose
+from bids_hypo.segmentation.pose import Pose
 from bids_hypo.train.augment import augment_intensity, random_sampling
 from bids_hypo.train.fit import Batch, mixed_batches
 from bids_hypo.train.recipe import SCANS_PER_CHUNK

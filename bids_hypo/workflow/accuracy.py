@@ -13,34 +13,30 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
-from scipy import stats
 
 from bids_hypo.bids.entities import PLAIN_SUFFIX, Scan
 from bids_hypo.errors import SegmentationError, UsageError
 from bids_hypo.image.grid import Grid, as_shape, box_grid, with_voxels
 from bids_hypo.image.parts import Parts, common_grid, masks_on
 from bids_hypo.image.resample import resample
-from bids_hypo.image.volume import Volume, read_volume
+from bids_hypo.image.volume import read_volume
 from bids_hypo.measure.agreement import agreement
 from bids_hypo.measure.overlap import dice, volume_error_percent
 from bids_hypo.measure.surface_distance import surface_distance
-from bids_hypo.measure.volumes import whole_mm3
-from bids_hypo.segment.anatomy import find_anatomy, icv_threshold
-from bids_hypo.segment.icv import native_icv
+from bids_hypo.segmentation.anatomy import find_anatomy, icv_threshold
+from bids_hypo.segmentation.icv import native_icv
 from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT, WHOLE
 from bids_hypo.train.contrasts import MILD, T1W
-from bids_hypo.train.deform import contract
 from bids_hypo.train.folds import DIVISION, read_folds
 from bids_hypo.train.headmaps import load_head_map
-from bids_hypo.train.labelled import LabelledScan, certainty, read_label
-from bids_hypo.train.regions import label_centre_mm
+from bids_hypo.train.labelled import LabelledScan, read_label
+from bids_hypo.train.levelling import certainty
 from bids_hypo.train.synthesis import synthesise_scan
 from bids_hypo.workflow.scan import Found, Models, segment_volume
 
 logger = logging.getLogger(__name__)
 
 CONTRASTS = {"measured": T1W, "wide": MILD}
-SHRINK_PERCENT = (5, 10, 15)
 MIN_PEOPLE = 5  # for an agreement of its own
 VOXELS_MM = ((1.0, 1.0, 1.0), (0.8, 0.8, 0.8), (1.2, 1.2, 1.2), (1.0, 1.0, 1.6), (1.33, 1.0, 1.33))
 
@@ -178,7 +174,7 @@ def found_parts(found: Found, affine: np.ndarray) -> Parts:
 
 
 def _compare(scan: Scan, truth: Parts, models: Models, structure: str, *, fast: bool) -> dict[str, float]:
-    true_mm3, volume = truth.volumes_mm3(), read_volume(scan.path)
+    true_mm3, volume = truth.volumes_mm3(), read_volume(scan.path, signed=scan.is_signed)
     sides = {"dice_left": LEFT, "dice_right": RIGHT} if truth.has_sides else {}
     columns = ("found_mm3", "found_sd_mm3", "dice", *sides, "hausdorff95_mm")
     row = {"true_mm3": true_mm3[BOTH], **dict.fromkeys(columns, np.nan)}
@@ -189,7 +185,7 @@ def _compare(scan: Scan, truth: Parts, models: Models, structure: str, *, fast: 
         return row | {"volume_error_percent": np.nan}
     found = segmented.found[structure]
     whole = next(v for v in found.delineation.volumes if (v.part, v.hemisphere) == (WHOLE, BOTH))
-    ours, grid = found_parts(found, volume.affine), _widened(common_grid(truth))
+    ours, grid = found_parts(found, volume.affine), widened(common_grid(truth))
     ours_masks, true_masks = masks_on(ours, grid), masks_on(truth, grid)
     row["found_mm3"] = float(whole.volume_mm3 or 0.0)
     if whole.volume_sd_mm3 is not None:
@@ -207,7 +203,7 @@ def _compare_kinds(ours: Parts, truth: Parts) -> dict[str, float]:
     row: dict[str, float] = {}
     for kind in truth.kinds if set(truth.kinds) == set(ours.kinds) else ():
         true, found = truth.kind(kind), ours.kind(kind)
-        grid, column = _widened(common_grid(true)), kind.replace(" ", "_")
+        grid, column = widened(common_grid(true)), kind.replace(" ", "_")
         row[f"dice_{column}"] = dice(masks_on(found, grid)[BOTH], masks_on(true, grid)[BOTH])
         true_mm3 = true.volumes_mm3()[BOTH]
         percent = volume_error_percent(found.volumes_mm3()[BOTH], true_mm3) if true_mm3 else np.nan
@@ -215,7 +211,7 @@ def _compare_kinds(ours: Parts, truth: Parts) -> dict[str, float]:
     return row
 
 
-def _widened(grid: Grid) -> Grid:
+def widened(grid: Grid) -> Grid:
     """The same lattice with 20 voxels more on each side."""
     return box_grid(grid.centre_mm(), grid.axes, as_shape(np.add(grid.shape, 40)), grid.voxel_sizes_mm)
 
@@ -266,48 +262,3 @@ def icv_accuracy(
             )
             logger.info("%s", rows[-1])
     return pd.DataFrame(rows)
-
-
-def shrinking(items: Sequence[LabelledScan], models: Models, *, structure: str = HYPOTHALAMUS) -> pd.DataFrame:
-    """Whether a smaller structure is found smaller: scans are deformed so that it shrinks by 5, 10 and 15 %.
-
-    Parameters
-    ----------
-    items : sequence of LabelledScan
-        With labels, around whose centre the scan is contracted.
-    models : Models
-    structure : str
-
-    Returns
-    -------
-    DataFrame
-        One row a scan and size: change of the labels' volume under the same deformation, and of what is found.
-    """
-    rows = []
-    for item in items:
-        scan = read_volume(item.scan.path)
-        truth = list(read_label(item).of.values())
-        centre = label_centre_mm(truth)
-        before = _whole_mm3(scan, item.scan, models, structure)
-        grid = _widened(truth[0].grid)
-        labels = [resample(part, grid) for part in truth]
-        for percent in SHRINK_PERCENT:
-            factor = 1 - percent / 100
-            after = _whole_mm3(contract(scan, centre, factor), item.scan, models, structure)
-            smaller = sum(float(contract(part, centre, factor).data.sum()) for part in labels)
-            true_percent = volume_error_percent(smaller, sum(float(part.data.sum()) for part in labels))
-            found_percent = volume_error_percent(after, before)
-            row = {"dataset": item.dataset, "scan": item.scan.name, "true_percent": true_percent}
-            rows.append(row | {"found_percent": found_percent})
-            logger.info("%s", rows[-1])
-    return pd.DataFrame(rows)
-
-
-def _whole_mm3(volume: Volume, scan: Scan, models: Models, structure: str) -> float:
-    found = segment_volume(volume, models, suffix=scan.suffix, wanted=[structure], what=scan.name).found[structure]
-    return float(whole_mm3(found.delineation.volumes) or 0.0)
-
-
-def slope(true_percent: pd.Series, found_percent: pd.Series) -> float:
-    """Slope of what is found on what is true, by least squares."""
-    return float(stats.linregress(true_percent, found_percent).slope)

@@ -22,7 +22,8 @@ from bids_hypo.image.volume import Volume, read_volume, write_bytes, write_nifti
 from bids_hypo.report.html import png_bytes
 from bids_hypo.report.outline_figures import OutlineCase, outline_figure
 from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT
-from bids_hypo.train.labelled import LABEL_TABLE, LabelledScan, certainty, read_label
+from bids_hypo.train.labelled import LABEL_TABLE, LabelledScan, read_label
+from bids_hypo.train.levelling import certainty
 from bids_hypo.workflow.accuracy import found_parts, out_of_fold
 from bids_hypo.workflow.evaluation_scans import compare_parts
 from bids_hypo.workflow.scan import Models, segment_volume
@@ -147,7 +148,7 @@ def _reviews(items: Sequence[LabelledScan], models: Models, structure: str) -> I
         for item in held_out:
             label = read_label(item)
             row = _identity(item) | {"fold": fold} | _about(label)
-            scan = read_volume(item.scan.path)
+            scan = read_volume(item.scan.path, signed=item.scan.is_signed)
             try:
                 segmented = segment_volume(scan, network, suffix=item.scan.suffix, wanted=[structure], what=item.name)
             except SegmentationError as error:
@@ -286,4 +287,4 @@ def _case(review: Review) -> OutlineCase:
     title = f"{review.item.name}: {row['doubts']}"
     if review.found is not None:
         title += f"; label {row['label_mm3']:.0f}, found {row['found_mm3']:.0f} mm³, Dice {row['dice']:.2f}"
-    return OutlineCase(title, truth, other, read_volume(review.item.scan.path))
+    return OutlineCase(title, truth, other, read_volume(review.item.scan.path, signed=review.item.scan.is_signed))

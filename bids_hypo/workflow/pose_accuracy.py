@@ -17,8 +17,8 @@ from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.models.catalog import ANATOMY, find_bundle
 from bids_hypo.models.device import parse_device
-from bids_hypo.segment.anatomy import find_anatomy, pose_template
-from bids_hypo.segment.pose import Pose, fit_pose
+from bids_hypo.segmentation.anatomy import find_anatomy, pose_template
+from bids_hypo.segmentation.pose import Pose, fit_pose
 from bids_hypo.train.contrasts import SynthesisOptions
 from bids_hypo.train.headmaps import CLASS_NAMES, HeadMap, load_head_map
 from bids_hypo.train.nuclei import with_nuclei

@@ -23,11 +23,11 @@ from bids_hypo.measure.volumes import mask_volume_mm3
 from bids_hypo.models.batches import SharedNetwork
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.models.catalog import Catalog
-from bids_hypo.segment.anatomy import Anatomy, find_anatomy, icv_threshold, pose_template
-from bids_hypo.segment.delineate import region_grid, region_probabilities, structure_of
-from bids_hypo.segment.icv import check_possible, icv_by_own_model, native_icv
-from bids_hypo.segment.pose import Pose, fit_pose
-from bids_hypo.segment.structure import Delineation, delineate
+from bids_hypo.segmentation.anatomy import Anatomy, find_anatomy, icv_threshold, pose_template
+from bids_hypo.segmentation.delineate import region_grid, region_probabilities, structure_of
+from bids_hypo.segmentation.icv import check_possible, icv_by_own_model, native_icv
+from bids_hypo.segmentation.pose import Pose, fit_pose
+from bids_hypo.segmentation.structure import Delineation, delineate
 from bids_hypo.structures import Published, Structure
 from bids_hypo.workflow.stopwatch import Stopwatch
 

@@ -15,8 +15,8 @@ import numpy as np
 from bids_hypo.errors import UsageError
 from bids_hypo.image.volume import Volume, read_volume, write_bytes
 from bids_hypo.models.bundle import ModelBundle, load_bundle
-from bids_hypo.segment.anatomy import find_anatomy, pose_template
-from bids_hypo.segment.pose import Pose, fit_pose
+from bids_hypo.segmentation.anatomy import find_anatomy, pose_template
+from bids_hypo.segmentation.pose import Pose, fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, load_training_heads
 from bids_hypo.train.fit import fit
 from bids_hypo.train.folds import Division, Start, plan_folds, set_aside, write_division
@@ -182,7 +182,9 @@ def prepare_regions(
     """
     poses, centres = [], []
     for item in items:
-        pose = pose_of(read_volume(item.scan.path), *heads[item.scan.suffix], what=str(item.scan.path))
+        pose = pose_of(
+            read_volume(item.scan.path, signed=item.scan.is_signed), *heads[item.scan.suffix], what=str(item.scan.path)
+        )
         centre = label_centre_mm(read_classes(item, recipe))
         poses.append(pose)
         centres.append(pose.rotation.T @ (centre - pose.translation_mm) / pose.scale)
@@ -192,7 +194,7 @@ def prepare_regions(
     regions = {}
     for item, pose, own in zip(items, poses, centres, strict=True):
         grid = store_grid(pose.place(own if recipe.augmentation.deforms else mean), pose.rotation, recipe)
-        scan = read_volume(item.scan.path)
+        scan = read_volume(item.scan.path, signed=item.scan.is_signed)
         regions[item.name] = cut_region(item.name, scan, read_classes(item, recipe), pose, grid, weight=item.weight)
     return regions
 

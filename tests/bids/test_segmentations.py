@@ -168,3 +168,32 @@ def test_one_file_is_never_used_for_two_scans():
 
 def test_name_of_a_scan():
     assert scan_name({"ses": "1", "sub": "01"}) == "sub-01_ses-1"
+
+
+def test_other_structures_are_found_by_their_name(folder):
+    root = folder(
+        "sub-01/anat/sub-01_space-orig_seg-hypothalamus_dseg.nii.gz",
+        "sub-01/anat/sub-01_space-orig_seg-thalamus_dseg.nii.gz",
+        "sub-01/anat/sub-01_space-FLAIR_seg-thalamus_dseg.nii.gz",
+        "sub-01/anat/sub-01_space-orig_label-ICV_mask.nii.gz",
+        "sub-02/anat/sub-02_space-FLAIR_seg-thalamus_dseg.nii.gz",
+        "sub-02/anat/sub-02_space-MNI152_seg-thalamus_dseg.nii.gz",
+        "sub-02/anat/sub-02_space-x+Chimap_seg-dentate_dseg.nii.gz",
+    )
+    assert _names(find_segmentations(root, Wanted("thalamus"))) == {
+        "sub-01": ("dseg", {"B": "sub-01_space-orig_seg-thalamus_dseg.nii.gz"}),
+        "sub-02": ("dseg", {"B": "sub-02_space-FLAIR_seg-thalamus_dseg.nii.gz"}),
+    }
+    (dentate,) = find_segmentations(root, Wanted("dentate"))
+    assert dentate.paths["B"].name == "sub-02_space-x+Chimap_seg-dentate_dseg.nii.gz"
+    assert [f.name for f in find_segmentations(root, HYPO)] == ["sub-01"]
+    with pytest.raises(NoInputError, match=r"no segmentation of the trident: .*\*_label-trident_mask\. Say"):
+        find_segmentations(root, Wanted("trident"))
+
+
+def test_programs_have_their_places_for_each_structure(folder):
+    root = folder("bert/mri/aseg.mgz", "ernie/mri/aseg.mgz")
+    found = find_segmentations(root, Wanted("thalamus"))
+    assert [(f.name, f.tool) for f in found] == [("sub-bert", "freesurfer"), ("sub-ernie", "freesurfer")]
+    with pytest.raises(NoInputError, match="hypothalamic_subunits_seg"):
+        find_segmentations(root, HYPO)

@@ -15,7 +15,7 @@ from bids_hypo.measure.quality import (
     tissue_outside,
 )
 from bids_hypo.measure.volumes import PartVolume, icv_volume, mask_volume_mm3, part_volumes, volume_table
-from bids_hypo.segment.icv import check_possible
+from bids_hypo.segmentation.icv import check_possible
 from tests.finished import TRIDENT, structure_named
 
 GRID = box_grid(np.zeros(3), np.eye(3), (90, 100, 90), np.full(3, 2.0))

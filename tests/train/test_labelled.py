@@ -15,7 +15,8 @@ from bids_hypo.image.label_numbers import Wanted
 from bids_hypo.image.parts import Parts, cropped
 from bids_hypo.image.segmentation import read_parts
 from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT
-from bids_hypo.train.labelled import certainty, find_labelled, label_weights, levelled, read_classes, read_label
+from bids_hypo.train.labelled import find_labelled, label_weights, read_classes, read_label
+from bids_hypo.train.levelling import certainty, levelled
 from bids_hypo.train.recipe import load_recipe
 from tests.finished import TRIDENT, structure_named
 from tests.train.conftest import save_image
@@ -175,9 +176,8 @@ def test_each_class_is_a_part_of_the_structure(dataset, tmp_path):
     save_image(tmp_path / "soft" / "sub-02_label-trident_probseg.nii.gz", 0.9 * frames)
     (soft,) = find_labelled(raw, tmp_path / "soft", recipe.wanted)
     assert [(image.data > 0.5).sum() for image in read_classes(soft, recipe)] == [16, 32, 4]
-    save_image(
-        tmp_path / "sides" / "sub-02_seg-trident_dseg.nii.gz", np.where((labels == 31) | (labels == 32), labels - 30, 0)
-    )
+    sides = np.where((labels == 31) | (labels == 32), labels - 30, 0)
+    save_image(tmp_path / "sides" / "sub-02_seg-trident_dseg.nii.gz", sides)
     (two,) = find_labelled(raw, tmp_path / "sides", recipe.wanted)
     with pytest.raises(ScanReadError, match="3 foreground classes"):
         read_classes(two, recipe)

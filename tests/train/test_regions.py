@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from bids_hypo.image.grid import box_grid
 from bids_hypo.image.volume import Volume
-from bids_hypo.segment.pose import Pose
+from bids_hypo.segmentation.pose import Pose
 from bids_hypo.train.augment import augment_intensity
 from bids_hypo.train.recipe import resolved_schedule
 from bids_hypo.train.regions import (

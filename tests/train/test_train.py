@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from bids_hypo.image.volume import Volume
-from bids_hypo.segment.pose import fit_pose
+from bids_hypo.segmentation.pose import fit_pose
 from bids_hypo.train.anatomy import AnatomyBatches, soft_targets
 from bids_hypo.train.contrasts import T1W, tissue_means
 from bids_hypo.train.deform import contract, random_affine, smooth_field, spline_basis

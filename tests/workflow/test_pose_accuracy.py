@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from bids_hypo.errors import SegmentationError
 from bids_hypo.image.volume import Volume
-from bids_hypo.segment.pose import Pose, fit_pose
+from bids_hypo.segmentation.pose import Pose, fit_pose
 from bids_hypo.train.contrasts import SynthesisOptions
 from bids_hypo.train.headmaps import load_head_map
 from bids_hypo.workflow import pose_accuracy

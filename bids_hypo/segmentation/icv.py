@@ -14,8 +14,8 @@ from bids_hypo.image.resample import resample, resample_probability
 from bids_hypo.image.slices import stack_neighbours, through
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.segment.cleanup import fill_holes, largest_component
-from bids_hypo.segment.pose import Pose
+from bids_hypo.segmentation.cleanup import fill_holes, largest_component
+from bids_hypo.segmentation.pose import Pose
 
 POSSIBLE_MM3 = (0.5e6, 3.5e6)
 SLAB = 32  # slices in memory at a time: such models work on fine grids of the whole head
@@ -32,7 +32,7 @@ def native_icv(probability: np.ndarray, grid: Grid, native: Grid, *, threshold: 
     grid, native : Grid
         Of the probability, and of the scan.
     threshold : float
-        Probability above which a voxel may be inside; see `bids_hypo.segment.anatomy.icv_threshold`.
+        Probability above which a voxel may be inside; see `bids_hypo.segmentation.anatomy.icv_threshold`.
 
     Returns
     -------

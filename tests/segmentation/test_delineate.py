@@ -11,10 +11,10 @@ from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle, Preprocessing
-from bids_hypo.segment.cleanup import fill_holes, label_parts, largest_component
-from bids_hypo.segment.delineate import region_grid, region_probabilities
-from bids_hypo.segment.pose import Pose
-from bids_hypo.segment.structure import delineate
+from bids_hypo.segmentation.cleanup import fill_holes, label_parts, largest_component
+from bids_hypo.segmentation.delineate import region_grid, region_probabilities
+from bids_hypo.segmentation.pose import Pose
+from bids_hypo.segmentation.structure import delineate
 from tests.finished import TRIDENT, structure_named
 
 HYPO = structure_named("hypothalamus")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from bids_hypo.errors import SegmentationError
-from bids_hypo.segment.pose import fit_pose
+from bids_hypo.segmentation.pose import fit_pose
 
 TEMPLATE = {
     name: np.array(point, float)

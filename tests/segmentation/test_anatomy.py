@@ -12,8 +12,8 @@ from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle, Preprocessing
-from bids_hypo.segment.anatomy import find_anatomy, head_grid, icv_threshold, run_anatomy, without_leaks
-from bids_hypo.segment.icv import native_icv
+from bids_hypo.segmentation.anatomy import find_anatomy, head_grid, icv_threshold, run_anatomy, without_leaks
+from bids_hypo.segmentation.icv import native_icv
 
 LABELS = ("background", "intracranial", "left thalamus", "right thalamus")
 PRE = Preprocessing((2.0, 2.0, 2.0), (96, 112, 128), "coronal", (0,), "foreground")

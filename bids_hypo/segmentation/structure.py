@@ -12,7 +12,7 @@ from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import Grid
 from bids_hypo.image.resample import resample_probability
 from bids_hypo.measure.volumes import PartVolume, part_volumes
-from bids_hypo.segment.cleanup import label_parts, largest_component
+from bids_hypo.segmentation.cleanup import label_parts, largest_component
 from bids_hypo.structures import SIDE_WORDS, Structure
 
 

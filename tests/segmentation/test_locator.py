@@ -14,8 +14,8 @@ from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.catalog import find_bundle
 from bids_hypo.models.inference import load_network
-from bids_hypo.segment.anatomy import find_anatomy, pose_template
-from bids_hypo.segment.pose import Pose, fit_pose
+from bids_hypo.segmentation.anatomy import find_anatomy, pose_template
+from bids_hypo.segmentation.pose import Pose, fit_pose
 
 # The template of the pose was turned to MNI152 coordinates, but for its size: these are near the same places there
 PLACES_MM = {"hypothalamus": (0, -4, -10), "thalamus": (-12, -18, 7), "dentate": (14, -56, -36)}

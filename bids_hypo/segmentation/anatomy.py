@@ -16,7 +16,7 @@ from bids_hypo.image.resample import resample
 from bids_hypo.image.slices import stack_neighbours
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.segment.cleanup import largest_component
+from bids_hypo.segmentation.cleanup import largest_component
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from bids_hypo.image.resample import resample
 from bids_hypo.image.slices import SLICE_AXES, stack_neighbours, through, through_slices, unstack
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.segment.pose import Pose
+from bids_hypo.segmentation.pose import Pose
 from bids_hypo.structures import LEFT, Structure
 
 SEEN = 0.05  # probability
