@@ -14,9 +14,9 @@ from bids_hypo.bids.entities import split_name
 from bids_hypo.bids.names import OutputNames
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import html, results
+from bids_hypo.gui.common import JOB, LIGHT, ZIP_NAME, note_uploads, session_of, structure_choice
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage, Tell
 from bids_hypo.gui.sessions import Session
-from bids_hypo.gui.tab_single import JOB, LIGHT, ZIP_NAME, note_uploads, session_of, structure_choice
 from bids_hypo.gui.texts import all_texts, text
 from bids_hypo.gui.uploads import Upload, in_words, receive
 from bids_hypo.report.flag_texts import describe_flags

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ import gradio as gr
 
 from bids_hypo.bids.entities import PLAIN_SUFFIX, T1_SUFFIXES
 from bids_hypo.bids.names import OutputNames
-from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import html, results, views
+from bids_hypo.gui.common import JOB, LIGHT, ZIP_NAME, note_uploads, session_of, structure_choice
 from bids_hypo.gui.datasets import choose_folder
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage, Tell
 from bids_hypo.gui.sessions import Session
@@ -23,37 +23,7 @@ from bids_hypo.gui.uploads import SINGLE_LABEL, in_words, receive
 from bids_hypo.structures import DEFAULT_STRUCTURES
 from bids_hypo.workflow.result import Status
 
-ZIP_NAME = "bids_hypo_results.zip"
-JOB: dict[str, Any] = {
-    "concurrency_id": "job", "concurrency_limit": 1, "api_visibility": "private", "show_progress": "minimal",
-}  # fmt: skip
-LIGHT: dict[str, Any] = {
-    "queue": False, "api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last",
-}  # fmt: skip
 _PLANE_ORDER = (1, 0, 2)  # coronal first: the plane that structures are delineated in
-
-
-def session_of(runner: Runner, request: gr.Request, files: Sequence[str] = ()) -> Session | str:
-    """The session of a page, which holds the files from now on; a piece of the page if it can have none."""
-    try:
-        return runner.sessions.hold(str(request.session_hash), [Path(file) for file in files])
-    except BidsHypoError as error:
-        return html.alert([str(error)])
-
-
-def note_uploads(runner: Runner, request: gr.Request, files: Sequence[str]) -> Any:
-    """Note whose uploads files are, so that they are deleted with the session; a status changes if that fails."""
-    session = session_of(runner, request, files)
-    return session if isinstance(session, str) else gr.skip()
-
-
-def structure_choice(runner: Runner, elem_id: str) -> gr.CheckboxGroup:
-    """What to measure, where there is more than one structure."""
-    choices = [(bundle.structure.title, name) for name, bundle in runner.structures().items() if bundle.structure]
-    label = text("single.structures")
-    return gr.CheckboxGroup(
-        choices, value=list(DEFAULT_STRUCTURES), label=label, elem_id=elem_id, visible=len(choices) > 1
-    )
 
 
 @dataclass(frozen=True)
@@ -147,7 +117,8 @@ class SingleTab:
         ran = [self.status, self.found, self.which, self.download]
         after: dict[str, Any] = {
             "fn": self.show, "inputs": [self.which, self.range, self.outlines, self.radiological, self.reference],
-            "outputs": [self.table, self.range, self.legend, self.surface, *self.sliders.values(), *self.pictures.values()],
+            "outputs": [self.table, self.range, self.legend, self.surface, *self.sliders.values(),
+                        *self.pictures.values()],
         }  # fmt: skip
         own: dict[str, Any] = {"show_progress_on": [self.status], **JOB}
         self.start.click(self.run, [self.file, self.folder, self.structures, self.kind], ran, **own).success(

@@ -19,9 +19,10 @@ from bids_hypo.gui.texts import text
 from bids_hypo.image.grid import Grid, box_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.report.cutting import FULL, grey_levels, grey_window, near_spline, sample_spline
+from bids_hypo.report.drawn import ICV_KEY, ICV_NAME, DrawnPart, drawn_icv, drawn_parts, voxels_mm
 from bids_hypo.report.figures import jpeg_bytes, path_data
 from bids_hypo.report.html import data_uri
-from bids_hypo.report.mosaic import ICV_KEY, ICV_NAME, DrawnPart, drawn_icv, drawn_parts, outlines_of, voxels_mm
+from bids_hypo.report.mosaic import outlines_of
 from bids_hypo.workflow.edited import read_counted
 
 FAR = "far"  # the whole head; the other cubes are called like their structure

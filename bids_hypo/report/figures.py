@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 
+from bids_hypo.report.drawn import DrawnPart
 from bids_hypo.report.html import data_uri
-from bids_hypo.report.mosaic import SAGITTAL, DrawnPart, Mosaic, Tile
+from bids_hypo.report.mosaic import SAGITTAL, Mosaic, Tile
 
 N_COLUMNS = 4
 JPEG_QUALITY = 88

@@ -12,9 +12,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bids_hypo.report.drawn import ICV_COLOUR, ICV_NAME
 from bids_hypo.report.flag_texts import describe_flags
 from bids_hypo.report.html import enumerated, write_page
-from bids_hypo.report.mosaic import ICV_COLOUR, ICV_NAME
 from bids_hypo.report.norms import Place
 from bids_hypo.report.safe_svg import safe_svg
 from bids_hypo.report.surface import viewer_script

@@ -19,8 +19,9 @@ from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import FIGURES_RECORD, HEAD_FIGURES, STRUCTURE_FIGURES, OutputNames
 from bids_hypo.bids.sidecars import read_record, write_json
 from bids_hypo.image.volume import Volume, write_bytes
+from bids_hypo.report.drawn import DrawnPart, drawn_icv, drawn_parts
 from bids_hypo.report.figures import mosaic_svg, overview_png, thumbnail_jpeg
-from bids_hypo.report.mosaic import DrawnPart, Mosaic, drawn_icv, drawn_parts, head_mosaic, structure_mosaics
+from bids_hypo.report.mosaic import Mosaic, head_mosaic, structure_mosaics
 from bids_hypo.report.surface import make_meshes, pack_meshes
 from bids_hypo.structures import Structure
 from bids_hypo.workflow.edited import Counted

@@ -9,8 +9,9 @@ import pytest
 from matplotlib.image import imread
 
 from bids_hypo.image.volume import Volume
+from bids_hypo.report.drawn import drawn_icv, drawn_parts
 from bids_hypo.report.figures import jpeg_bytes, mosaic_svg, overview_png, thumbnail_jpeg
-from bids_hypo.report.mosaic import drawn_icv, drawn_parts, head_mosaic, structure_mosaics
+from bids_hypo.report.mosaic import head_mosaic, structure_mosaics
 from tests.finished import SIDES_MM, TRIDENT, masks_of, structure_named, trident_of
 from tests.phantoms import affine_for, inside_ellipsoid, phantom_head, world_mm
 
