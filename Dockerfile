@@ -1,7 +1,7 @@
 # bids_hypo as a container image.
 #
-#   docker build -t bids_hypo:0.1.0 .                      gpu: TensorFlow with its CUDA libraries; runs without a GPU too
-#   docker build --target cpu -t bids_hypo:0.1.0-cpu .     cpu: less than half the size
+#   docker build -t bids_hypo:0.2.0 .                      gpu: TensorFlow with its CUDA libraries; runs without a GPU too
+#   docker build --target cpu -t bids_hypo:0.2.0-cpu .     cpu: less than half the size
 #
 # How to run it: docs/container.md.
 
@@ -26,7 +26,7 @@ COPY container/sbom.py container/
 RUN sh container/install.sh sbom /sbom
 
 FROM ${PYTHON_IMAGE} AS runtime
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 ARG CREATED=unknown
 RUN python3 -m pip uninstall --yes --quiet pip setuptools wheel \

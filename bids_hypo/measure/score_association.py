@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pingouin
 
-from bids_hypo.measure.agreement import Estimate, unrounded
+from bids_hypo.measure.agreement import Estimate
+from bids_hypo.measure.inference import PEARSON, SPEARMAN, correlation
 
 MIN_PERSONS = 5
 
@@ -60,20 +60,6 @@ def associate(table: pd.DataFrame, volume: str, score: str, covariates: Sequence
     flat = len(known) < MIN_PERSONS + len(adjust) or known[volume].nunique() == 1 or known[score].nunique() == 1
     if flat:
         return Association(len(known), Estimate(), np.nan, np.nan, np.nan)
-    r, low, high, p = _correlation(known, volume, score, adjust, "pearson")
-    rho, _, _, rho_p = _correlation(known, volume, score, adjust, "spearman")
+    r, low, high, p = correlation(known, volume, score, adjust, PEARSON)
+    rho, _, _, rho_p = correlation(known, volume, score, adjust, SPEARMAN)
     return Association(len(known), Estimate(r, low, high), p, rho, rho_p)
-
-
-def _correlation(
-    table: pd.DataFrame, volume: str, score: str, covariates: list[str], method: str
-) -> tuple[float, float, float, float]:
-    with unrounded():
-        if covariates:
-            result = pingouin.partial_corr(table, x=volume, y=score, covar=covariates, method=method)
-        else:
-            result = pingouin.corr(table[volume], table[score], method=method)
-    # the names of these columns have changed between releases of pingouin
-    interval = result[next(c for c in result.columns if str(c).startswith("CI95"))].iloc[0]
-    p = result[next(c for c in result.columns if str(c) in ("p_val", "p-val", "pval"))].iloc[0]
-    return float(result["r"].iloc[0]), float(interval[0]), float(interval[1]), float(p)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import pingouin
 
+from bids_hypo.measure import inference
+from bids_hypo.measure.inference import ALPHA, correlation, normality_p
 from bids_hypo.stats.ancova import held
-from bids_hypo.stats.compare import normality_p
-from bids_hypo.stats.results import ALPHA, CONFIDENCE, TestResult
+from bids_hypo.stats.results import TestResult
 from bids_hypo.stats.table import design_matrix
 
 PEARSON, SPEARMAN = "partial Pearson correlation", "partial Spearman correlation"
@@ -51,8 +49,8 @@ def associate(table: pd.DataFrame, measure: str, score: str, group: str, covaria
     normal = not any(p < ALPHA for p in p_normal)
     reason = f"Shapiro-Wilk p = {p_normal[0]:.3g} ({measure}), {p_normal[1]:.3g} ({score})"
     rows = []
-    for test, method in ((PEARSON, "pearson"), (SPEARMAN, "spearman")):
-        r, low, high, p = _partial(numbers, method)
+    for test, method in ((PEARSON, inference.PEARSON), (SPEARMAN, inference.SPEARMAN)):
+        r, low, high, p = correlation(numbers, "x", "y", list(numbers.columns[2:]), method)
         chosen = (test == PEARSON) == normal
         rows.append(TestResult(
             "association", measure, test, chosen=chosen, reason=reason if chosen else None, estimate=r,
@@ -69,20 +67,3 @@ def _problem(data: pd.DataFrame, measure: str, score: str, n_covariates: int) ->
         if data[name].nunique() < 3:
             return f"{name} has fewer than three different values"
     return None
-
-
-def _partial(numbers: pd.DataFrame, method: str) -> tuple[float, float, float, float]:
-    """r, its interval, and p."""
-    covariates = [c for c in numbers if str(c).startswith("c")]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if covariates:
-            found = pingouin.partial_corr(numbers, "x", "y", covariates, method=method)
-        else:
-            found = pingouin.corr(numbers["x"], numbers["y"], method=method)
-    # By place: the names of pingouin's columns have changed between versions, their order has not.
-    r = float(found.iloc[0, 1])
-    p = float(found.iloc[0, 3])
-    n = len(numbers) - len(covariates)
-    low, high = pingouin.compute_esci(r, n, n, eftype="r", confidence=CONFIDENCE, decimals=6)
-    return r, float(np.clip(low, -1, 1)), float(np.clip(high, -1, 1)), p

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.oneway import anova_oneway
 
+from bids_hypo.measure.inference import ALPHA, CONFIDENCE, PAIRED_T, WILCOXON, choose_paired, normality_p
 from bids_hypo.stats.effects import (
     UNKNOWN,
     Interval,
@@ -19,18 +20,10 @@ from bids_hypo.stats.effects import (
     inverted_interval,
     needed_per_group,
 )
-from bids_hypo.stats.results import ALPHA, CONFIDENCE, TestResult
+from bids_hypo.stats.results import TestResult
 
 STUDENT, WELCH, MANN_WHITNEY = "Student t", "Welch t", "Mann-Whitney U"
 ANOVA, WELCH_ANOVA, KRUSKAL = "ANOVA", "Welch ANOVA", "Kruskal-Wallis H"
-PAIRED_T, WILCOXON = "paired t", "Wilcoxon signed-rank"
-
-
-def normality_p(values: np.ndarray) -> float:
-    """Return p of the Shapiro-Wilk test; NaN with fewer than three values or none that differ."""
-    if len(values) < 3 or np.ptp(values) == 0:
-        return math.nan
-    return float(stats.shapiro(values).pvalue)
 
 
 def equal_variance_p(groups: Sequence[np.ndarray]) -> float:
@@ -212,8 +205,7 @@ def left_against_right(left: np.ndarray, right: np.ndarray, group: str) -> list[
     difference = left - right
     if np.ptp(difference) == 0:
         return []
-    p_normal = normality_p(difference)
-    chosen = WILCOXON if p_normal < ALPHA else PAIRED_T
+    chosen, p_normal = choose_paired(difference)
     verdict = "not normal" if p_normal < ALPHA else "too few to test" if math.isnan(p_normal) else "normal"
     reason = f"differences {verdict} (Shapiro-Wilk p = {p_normal:.3g})"
     common = TestResult(

@@ -247,7 +247,7 @@ def _find_images(options: EvaluateOptions, truths: Iterable[SegmentationFiles]) 
             if match.index is None:
                 logger.warning("%s: no T1w image to draw for %s (%s).", options.images, truth.name, match.reason)
             else:
-                found[truth.name] = read_volume(scans[match.index].path)
+                found[truth.name] = read_volume(scans[match.index].path, signed=scans[match.index].is_signed)
         except ScanReadError as error:
             logger.warning("%s", error)
     return found

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bids_hypo.bids.scores import Scores
-from bids_hypo.measure.ranking import holm
+from bids_hypo.measure.inference import HOLM, corrected_p
 from bids_hypo.measure.score_association import associate
 from bids_hypo.stats.table import natural
 from bids_hypo.workflow.evaluation_sessions import Days, in_order
@@ -45,7 +45,7 @@ def associations_table(
         persons = [(CROSS_SECTIONAL, _first_session(volumes, scores, days)), *_changes(volumes, scores, days)]
         for analysis, table in persons:
             found = [(name, associate(table, "volume", name, covariates)) for name in scores.names]
-            corrected = holm([a.pearson_p for _, a in found])
+            corrected = corrected_p([a.pearson_p for _, a in found], HOLM)
             rows += [
                 {
                     "analysis": analysis, "method": method, "hemisphere": hemisphere, "score": name,

@@ -15,7 +15,7 @@ import pytest
 from bids_hypo import __version__
 from bids_hypo.cli.arguments import build_parser
 from bids_hypo.errors import ExitCode
-from bids_hypo.models.catalog import find_bundles
+from bids_hypo.models.catalog import find_models
 
 NIPOPPY = f"descriptors/nipoppy/bids_hypo-{__version__}"
 
@@ -150,7 +150,7 @@ def test_only_what_the_image_needs_goes_to_the_builder(repository):
 
 
 def test_the_weights_lie_inside_the_package(repository):
-    for bundle in find_bundles(None).values():
+    for bundle in find_models(None).used:
         assert repository / "bids_hypo" in bundle.folder.parents
 
 

@@ -37,7 +37,7 @@ def test_every_file_is_there_and_valid(demo, segmented):
     assert len(names) == 3
     for n in names:
         assert all(f.is_file() and f.stat().st_size for f in n.files)
-        assert n.figure("hypothalamus", ".png").is_file()
+        assert n.figure("overview", ".png", "hypothalamus").is_file()
     assert bids_errors(segmented) == []
 
 
@@ -103,14 +103,14 @@ def test_a_second_run_does_nothing_and_a_damaged_scan_is_done_again(demo, segmen
     assert _times(out) == before
     assert "3 kept" in capsys.readouterr().out
     victim = _all_names(demo, out)[0]
-    victim.dseg.unlink()
-    original = (segmented / victim.dseg.relative_to(out)).read_bytes()
+    paths_of(victim).dseg.unlink()
+    original = (segmented / paths_of(victim).dseg.relative_to(out)).read_bytes()
     assert main([str(demo), str(out), "participant", "--device", "cpu"]) == 0
     after = _times(out)
     changed = {p for p in after if before.get(p) != after[p]}
     assert changed
     assert all(Path(p).name.startswith(f"sub-{victim.scan.subject}_") for p in changed)
-    assert victim.dseg.read_bytes() == original  # two runs of the same input give the same bytes
+    assert paths_of(victim).dseg.read_bytes() == original  # two runs of the same input give the same bytes
 
 
 def test_other_settings_are_not_complete(demo, segmented, capsys):
@@ -135,7 +135,7 @@ def test_dry_run_writes_nothing(demo, tmp_path, capsys):
 def test_reports_are_drawn_again_without_a_network(demo, segmented, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(segmented, out)
-    figures = [n.figure("hypothalamus", ".png") for n in _all_names(demo, out)]
+    figures = [n.figure("overview", ".png", "hypothalamus") for n in _all_names(demo, out)]
     for figure in figures:
         figure.unlink()
     before = _times(out)

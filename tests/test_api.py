@@ -1,0 +1,73 @@
+"""The public API: the examples of the docs, and what it gives back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nilearn.datasets import load_mni152_template
+
+import bids_hypo
+from bids_hypo.errors import ScanReadError, UsageError
+
+PAGE = Path(__file__).parents[1] / "docs" / "python.md"
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    path = tmp_path_factory.mktemp("api") / "sub-01_T1w.nii.gz"
+    nib.save(load_mni152_template(resolution=2), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def models():
+    return bids_hypo.load_models(device="cpu")
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_docs_run(scan, models, monkeypatch):
+    if not PAGE.exists():
+        pytest.skip("the docs are not beside the tests")
+    monkeypatch.chdir(scan.parent)
+    examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+    assert len(examples) == 3
+    names: dict[str, object] = {}
+    exec("\n".join(examples), names)
+    result = names["result"]
+    assert isinstance(result, bids_hypo.Segmented)
+    volumes = names["volumes"]["hypothalamus"]  # type: ignore[index]
+    assert volumes["whole", "B"] == pytest.approx(volumes["whole", "L"] + volumes["whole", "R"], abs=0.2)
+    labels = nib.load(scan.parent / "labels.nii.gz")
+    assert labels.shape == nib.load(scan).shape
+    assert set(np.unique(np.asarray(labels.dataobj))) == {0, 1, 2}
+    assert (np.linalg.norm(labels.affine - nib.load(scan).affine)) < 1e-3
+
+
+def test_the_function_keeps_its_name(models):
+    import bids_hypo.segmentation
+
+    assert callable(bids_hypo.segment)
+    assert set(bids_hypo.__all__) <= {*dir(bids_hypo), "Segmented", "load_models", "segment"}
+
+
+def test_a_structure_that_is_not_loaded_is_refused_by_its_name(scan, models):
+    with pytest.raises(UsageError, match=r"thalamus.*not among the models"):
+        bids_hypo.segment(scan, ["thalamus"], models=models)
+    with pytest.raises(UsageError, match=r"thalamus"):
+        bids_hypo.load_models(["thalamus"], device="cpu")
+
+
+def test_an_image_of_another_kind_is_refused(scan, models):
+    with pytest.raises(UsageError, match=r"FLAIR: nothing is measured .* hypothalamus on T1w"):
+        bids_hypo.segment(scan, models=models, suffix="FLAIR")
+
+
+def test_what_is_no_image_is_an_error_that_names_the_file(tmp_path, models):
+    path = tmp_path / "scan.nii"
+    path.write_bytes(b"not an image")
+    with pytest.raises(ScanReadError, match=r"scan\.nii"):
+        bids_hypo.segment(path, models=models)
