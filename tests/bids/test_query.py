@@ -428,9 +428,9 @@ def test_maps_lie_in_datasets_of_their_own(make_dataset, caplog: pytest.LogCaptu
     maps = _derivatives(make_dataset, "maps", files)
     scans, missing = find_scans(raw, Selection(), suffixes=("T1w", "Chimap"), maps=[maps])
     assert missing == []
-    assert names(scans) == [files[0], "sub-01_T1w.nii.gz", files[2], "sub-02_T1w.nii.gz"]
+    assert names(scans) == [files[0], "sub-01_T1w.nii.gz", "sub-02_T1w.nii.gz", files[2]]
     assert {s.dataset_root for s in scans} == {raw, maps}
-    assert len({s.link for s in scans}) == 2 and scans[1].link == "raw"
+    assert len({s.link for s in scans}) == 2 and scans[1].link == scans[2].link == "raw"
     assert "MNI152NLin2009cAsym" in caplog.text  # each is measured on its own grid, not on a template's
 
 
