@@ -21,7 +21,7 @@ from bids_hypo.bids.entities import (
 )
 from bids_hypo.bids.folders import GET_CONTENT, LOST, inside, tell_folders
 from bids_hypo.bids.ignored import IGNORE_FILE, read_bidsignore, split_ignored
-from bids_hypo.bids.index import image_paths
+from bids_hypo.bids.image_files import image_paths
 from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
 from bids_hypo.bids.subjects import check_dataset, is_derivative, select_subjects, subjects_in
 from bids_hypo.bids.unmatched import near_labels, unmatched
