@@ -62,7 +62,7 @@ def test_a_structure_that_is_not_loaded_is_refused_by_its_name(scan, models):
 
 
 def test_an_image_of_another_kind_is_refused(scan, models):
-    with pytest.raises(UsageError, match=r"FLAIR: nothing is measured .* hypothalamus on T1w"):
+    with pytest.raises(UsageError, match=r"FLAIR: hypothalamus cannot be measured .* hypothalamus on T1w"):
         bids_hypo.segment(scan, models=models, suffix="FLAIR")
 
 

@@ -86,9 +86,10 @@ def prepare_output(
     description = describe_dataset(output, source, command_version=command_version, maps=maps or {})
     old_links = previous.get("DatasetLinks", {})
     description["DatasetLinks"] = {**old_links, **description["DatasetLinks"]}  # of maps given to an earlier run
-    old_raw = old_links.get(RAW_LINK)
-    if old_raw not in (None, description["DatasetLinks"][RAW_LINK]):
-        _log.warning("%s: was made from %s, now from %s; do not mix datasets in one output.", output, old_raw, source)
+    for key, place in ((RAW_LINK, source), *(maps or {}).items()):
+        if old_links.get(key) not in (None, description["DatasetLinks"][key]):
+            _log.warning("%s: was made from %s, now from %s; do not mix datasets in one output.", output,
+                         old_links[key], place)  # fmt: skip
     try:
         _write_if_different(output / "dataset_description.json", _json_text(description))
         _write_if_different(output / "dseg.tsv", table_text(_label_table(output / "dseg.tsv", parts)))
@@ -174,6 +175,11 @@ def _label_table(path: Path, parts: Iterable[Part]) -> pd.DataFrame:
         listed = read_table(path, columns)[columns].astype({"index": int, "mapping": int})
     except (TableError, ValueError, TypeError):  # not a table of ours any more
         return ours
+    before = dict(zip(listed["index"], listed["name"], strict=True))
+    for row in rows:
+        if before.get(row["index"], row["name"]) != row["name"]:
+            _log.warning("%s: the number %d was %s, it is %s now; images that are not measured again mean the former.",
+                         path, row["index"], before[row["index"]], row["name"])  # fmt: skip
     others = listed[~listed["index"].isin(ours["index"]) & ~listed["name"].isin(ours["name"])]
     return pd.concat([ours, others]).sort_values("index", kind="stable") if len(others) else ours
 
