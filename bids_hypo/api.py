@@ -156,6 +156,8 @@ def _listed(structures: str | Collection[str]) -> tuple[str, ...]:
 def _names(structures: str | Collection[str] | None, models: Models, suffix: str) -> list[str]:
     known, asked = models.catalog.structures, _listed("all" if structures is None else structures)
     names = list(known) if "all" in asked else list(asked)
+    if not names:
+        raise UsageError(f"structures: none is named; expected one at least, of {', '.join(known)}.")
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"{', '.join(unknown)}: not among the models that are loaded ({', '.join(known)}).")

@@ -148,8 +148,9 @@ def _check_kinds(entries: Entries, structure: Structure) -> None:
 
 def _check_published(entries: Entries, structure: Structure) -> None:
     """Refuse published values of what is not measured."""
-    known = {(part.kind, part.hemisphere) for part in structure.parts} | {(WHOLE, BOTH)}
-    known |= {(kind, BOTH) for kind in structure.kinds} | {(WHOLE, side) for side in structure.sides if side}
+    kinds = structure.kinds
+    known = {(WHOLE, BOTH)} | {(WHOLE, side) for side in (LEFT, RIGHT) if structure.is_paired}
+    known |= {(part.kind, part.hemisphere or BOTH) for part in structure.parts if kinds} | {(k, BOTH) for k in kinds}
     if not structure.published:
         return
     for entry, one in zip(entries.objects("published"), structure.published, strict=True):
