@@ -147,6 +147,12 @@ def find_link_out(names: OutputNames) -> Doubt | None:
     )
 
 
+def lost_by_taking_over(former: OutputNames, names: OutputNames) -> list[str]:
+    """What is on record in `names` and not in `former`, whose record would stand in its place."""
+    there = recorded_items(record_or_none(sidecar(former.morph)) or {})
+    return [item for item in recorded_items(record_or_none(sidecar(names.morph)) or {}) if item not in there]
+
+
 def corrected_files(names: OutputNames) -> list[Path]:
     """Where corrected masks of everything wanted, and of everything else on record, are looked for."""
     recorded = recorded_items(record_or_none(sidecar(names.morph)) or {})
