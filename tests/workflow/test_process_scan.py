@@ -107,10 +107,10 @@ def test_a_scan_that_is_replaced_while_it_is_read_leaves_no_wrong_record(scan_an
     names, process = scan_and_models
     path, read = names.scan.path, processing.read_volume
 
-    def replacing(source):
-        volume = read(source) if moment == "after" else None
+    def replacing(source, **told):
+        volume = read(source, **told) if moment == "after" else None
         path.write_bytes(path.read_bytes() + b"a note after the image")
-        return volume or read(source)
+        return volume or read(source, **told)
 
     monkeypatch.setattr(processing, "read_volume", replacing)
     with pytest.raises(ScanReadError, match="while it was being read"):
