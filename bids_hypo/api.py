@@ -18,7 +18,7 @@ from bids_hypo.errors import UsageError
 from bids_hypo.execute.worker import load_models as _load_models
 from bids_hypo.image.volume import Volume, read_volume
 from bids_hypo.measure.volumes import icv_volume, volume_table
-from bids_hypo.structures import DEFAULT_STRUCTURES, ICV
+from bids_hypo.structures import ALL, DEFAULT_STRUCTURES, ICV
 from bids_hypo.workflow.scan import Models, Segmentation, segment_volume
 
 __all__ = ["Models", "Segmented", "load_models", "segment"]
@@ -154,15 +154,15 @@ def _listed(structures: str | Collection[str]) -> tuple[str, ...]:
 
 
 def _names(structures: str | Collection[str] | None, models: Models, suffix: str) -> list[str]:
-    known, asked = models.catalog.structures, _listed("all" if structures is None else structures)
-    names = list(known) if "all" in asked else list(asked)
+    known, asked = models.catalog.structures, _listed(ALL if structures is None else structures)
+    names = list(known) if ALL in asked else list(asked)
     if not names:
         raise UsageError(f"structures: none is named; expected one at least, of {', '.join(known)}.")
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"{', '.join(unknown)}: not among the models that are loaded ({', '.join(known)}).")
     fitting = [name for name in names if suffix in known[name].suffixes]
-    if not fitting or ("all" not in asked and fitting != names):
+    if not fitting or (ALL not in asked and fitting != names):
         out = [name for name in names if name not in fitting]
         wanted = "; ".join(f"{name} on {', '.join(known[name].suffixes)}" for name in out)
         raise UsageError(f"{suffix}: {', '.join(out)} cannot be measured on such an image. Expected {wanted}.")

@@ -19,6 +19,7 @@ WHOLE = "whole"  # the part that is the sum of the others
 ICV = "ICV"  # the intracranial volume, in tables and names of files
 HYPOTHALAMUS = "hypothalamus"  # what is measured unless asked otherwise
 DEFAULT_STRUCTURES = (HYPOTHALAMUS,)
+ALL = "all"  # asks for every structure that there is
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,11 @@ class Structure:
         swapped = {LEFT: RIGHT, RIGHT: LEFT}
         at = {(part.kind, part.hemisphere): n for n, part in enumerate(self.parts)}
         return tuple(at[p.kind, swapped.get(p.hemisphere or "", p.hemisphere)] for p in self.parts)
+
+
+def capitalised(text: str) -> str:
+    """A title at the beginning of a sentence; the rest of it as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def clashes(structures: Iterable[Structure]) -> list[str]:

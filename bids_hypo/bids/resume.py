@@ -111,7 +111,7 @@ def _doubt_of_item(
     if item not in recorded_items(closing):
         return Doubt(NOT_DONE, f"{name} does not tell of {item}")
     for image in names.images_of(item):
-        doubt = _doubt_of_sidecar(sidecar(image), names, wanted, settings) or _doubt_of_source(sidecar(image), closing)
+        doubt = _doubt_of_sidecar(sidecar(image), names, closing, wanted, settings)
         if doubt:
             return doubt
     return doubt_of_files(names, closing, files_of(names, item))
@@ -190,7 +190,7 @@ def _doubt_of_file(path: Path, digest: str | None) -> Doubt | None:
 
 
 def _doubt_of_sidecar(
-    path: Path, names: OutputNames, wanted: set[str], settings: Mapping[str, Any] | None
+    path: Path, names: OutputNames, closing: Mapping[str, Any], wanted: set[str], settings: Mapping[str, Any] | None
 ) -> Doubt | None:
     content = record_or_none(path)
     if content is None:
@@ -203,15 +203,9 @@ def _doubt_of_sidecar(
         return Doubt(SOURCE, f"{path.name} names another source")
     if settings is not None and content.get("Settings") != json.loads(json.dumps(dict(settings))):
         return Doubt(SETTINGS, f"{path.name} was made with other settings")
+    if content.get("SourceSHA256") != closing.get("SourceSHA256"):  # it stayed while others were done again
+        return Doubt(SOURCE, f"{path.name} is of another content of the scan than the rest")
     return None
-
-
-def _doubt_of_source(path: Path, closing: Mapping[str, Any]) -> Doubt | None:
-    """Whether an image was measured in other bytes than the record tells of: it stayed while others were done again."""
-    digest = (record_or_none(path) or {}).get("SourceSHA256")
-    if digest == closing.get("SourceSHA256"):
-        return None
-    return Doubt(SOURCE, f"{path.name} is of another content of the scan than the rest")
 
 
 def source_change(names: OutputNames, closing: Mapping[str, Any]) -> str | None:

@@ -16,7 +16,7 @@ from bids_hypo.bids.entities import Scan
 from bids_hypo.bids.names import bids_uri
 from bids_hypo.files import read_json
 from bids_hypo.image.volume import write_bytes
-from bids_hypo.structures import Part, Plausible, Published, Structure
+from bids_hypo.structures import Part, Plausible, Published, Structure, capitalised
 
 SOFTWARE_NAME = "bids_hypo"
 MORPH_COLUMNS: tuple[str, ...] = ("structure", "part", "hemisphere", "volume_mm3", "volume_sd_mm3", "flags")
@@ -74,7 +74,8 @@ def _image(scan: Scan, provenance: Provenance, description: str) -> dict[str, An
 def dseg_sidecar(scan: Scan, provenance: Provenance, structure: Structure) -> dict[str, Any]:
     """JSON of the parts of a structure as labels (the table of labels is dseg.tsv)."""
     numbers = ", ".join(f"{part.index} {part.name}" for part in structure.parts)
-    text = f"{_title(structure)} on the grid of the scan: 0 outside, {numbers} (left and right are the subject's)."
+    title = capitalised(structure.title)
+    text = f"{title} on the grid of the scan: 0 outside, {numbers} (left and right are the subject's)."
     return _image(scan, provenance, text)
 
 
@@ -82,7 +83,7 @@ def mask_sidecar(scan: Scan, provenance: Provenance, structure: Structure) -> di
     """JSON of the mask of a whole structure."""
     out = [part.name for part in structure.parts if not part.in_whole]
     without = f", without {', '.join(out)}" if out else ""
-    text = f"{_title(structure)}, all of it{without}, on the grid of the scan."
+    text = f"{capitalised(structure.title)}, all of it{without}, on the grid of the scan."
     return {**_image(scan, provenance, text), "Type": "ROI"}
 
 
@@ -94,10 +95,6 @@ def probseg_sidecar(scan: Scan, provenance: Provenance, structure: Structure) ->
     frames = ", ".join(part.name for part in structure.parts)
     text = f"Probability of the {structure.title} on the grid of the scan; frames: {frames} (the subject's sides)."
     return {**_image(scan, provenance, text), "LabelMap": [part.abbreviation for part in structure.parts]}
-
-
-def _title(structure: Structure) -> str:
-    return structure.title[:1].upper() + structure.title[1:]
 
 
 def structure_record(structure: Structure, model: Mapping[str, Any], quality: Mapping[str, float]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The volumes of a derivative dataset, and ratings of its scans."""
+"""The volumes of a derivative dataset."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 import pandas as pd
 
 from bids_hypo.bids.checksums import table_flags
-from bids_hypo.bids.columns import fold, is_missing
-from bids_hypo.bids.entities import PLAIN_SUFFIX, RAW_LINK, Scan, image_name, shorten
+from bids_hypo.bids.entities import PLAIN_SUFFIX, RAW_LINK, Scan, shorten
 from bids_hypo.bids.folders import closed_folders
 from bids_hypo.bids.names import TABLE_DESC, output_names, sidecar
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import MORPH_COLUMNS
-from bids_hypo.bids.tsv import TableError, brief, lines_of_rows, read_rows, read_table
+from bids_hypo.bids.tsv import TableError, brief, read_rows
 from bids_hypo.bids.unmatched import unmatched
 from bids_hypo.bids.written import scan_of_table
 from bids_hypo.errors import NoInputError, NothingSelectedError
@@ -26,10 +25,8 @@ from bids_hypo.structures import BOTH, ICV, LEFT, RIGHT, WHOLE
 GROUP_VOLUMES = "group_volumes.tsv"
 GROUP_STATISTICS = "group_statistics.tsv"
 GROUP_REPORT = "group_report.html"
-RATINGS = ("good", "doubtful", "bad")
-_RATING_COLUMNS = ("source_file", "rating", "note")
 _NUMBERS = ("volume_mm3", "volume_sd_mm3")
-_SIDES = {LEFT: "left_mm3", RIGHT: "right_mm3"}
+SIDE_COLUMNS = {LEFT: "left_mm3", RIGHT: "right_mm3"}
 Rows = list[dict[str, Any]]
 
 
@@ -216,8 +213,8 @@ def _volumes_of(table: pd.DataFrame, path: Path) -> Rows:
         rows = table[table["part"] == part]
         values = {row["hemisphere"]: _checked(row, path) for row in rows.to_dict("records")}
         spread = dict(zip(rows["hemisphere"], rows["volume_sd_mm3"], strict=True))
-        sides = {column: values.get(side) for side, column in _SIDES.items()}
-        alone = BOTH if part == WHOLE else next((s for s in values if s not in _SIDES), None)
+        sides = {column: values.get(side) for side, column in SIDE_COLUMNS.items()}
+        alone = BOTH if part == WHOLE else next((s for s in values if s not in SIDE_COLUMNS), None)
         volume = values.get(alone) if alone in values else _sum(sides.values())
         missing = [column for column, value in {**sides, "volume_mm3": volume}.items() if value is None]
         one_sided = len(missing) == 1 and missing[0] in sides
@@ -263,50 +260,6 @@ def _number(text: str | None, column: str, path: Path) -> float:
         return float("nan") if text is None else float(text)
     except ValueError as error:
         raise TableError(f"{path}: column {column} holds '{brief(text)}'; expected a number.") from error
-
-
-def read_ratings(path: Path) -> pd.DataFrame:
-    """Read ratings made on the report pages.
-
-    Parameters
-    ----------
-    path : Path
-        Columns source_file (path of the image in its dataset), rating (good, doubtful, bad), note.
-
-    Returns
-    -------
-    DataFrame
-        source_file, rating, note and ``image``, the name of the image, for the form of its path may differ.
-
-    Raises
-    ------
-    NoInputError
-        If there is no such file.
-    TableError
-        If a column is missing, a rating is unknown or has no image, or a scan has two different ones.
-    """
-    if not path.is_file():
-        raise NoInputError(f"{path}: there is no such file; expected ratings ({', '.join(_RATING_COLUMNS)}).")
-    table = read_table(path, _RATING_COLUMNS[:2])
-    table = table.assign(note=table.get("note")).loc[:, list(_RATING_COLUMNS)]
-    table = table[~table["rating"].map(is_missing)]
-    nameless = table.index[table["source_file"].map(is_missing)]
-    if len(nameless):
-        where = lines_of_rows(path, nameless)
-        raise TableError(
-            f"{path}: line {where} has a rating and no source_file; expected the path of an image. Add it, or remove "
-            "the line."
-        )
-    table["image"] = table["source_file"].map(image_name)
-    table["rating"] = table["rating"].map(fold)
-    unknown = set(table["rating"]) - set(RATINGS)
-    if unknown:
-        raise TableError(f"{path}: unknown rating {shorten(unknown)}; expected {', '.join(RATINGS)}.")
-    table = table.drop_duplicates(["image", "rating"], keep="last")
-    twice = table.loc[table.duplicated("image"), "image"]
-    if len(twice):
-        raise TableError(f"{path}: two different ratings of {shorten(twice)}; expected one a scan. Remove one.")
-    return table
 
 
 def dataset_name(folder: Path) -> str:

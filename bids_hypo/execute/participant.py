@@ -93,7 +93,7 @@ def run_participant(options: RunOptions, *, tell: Tell | None = None) -> tuple[E
     parse_device(options.device)
     check_dataset(options.bids_dir, validate=not options.skip_bids_validation)
     catalog = find_models(options.models_dir, options.structures)
-    known = find_structures(options.models_dir) | catalog.structures
+    known = find_structures(options.models_dir, checked=catalog.structures.values())
     scans, missing = find_scans(
         options.bids_dir, options.selection, suffixes=catalog.suffixes, maps=options.maps,
         database_dir=options.database_dir, keep_index=not options.dry_run,
@@ -165,11 +165,10 @@ def _complete_elsewhere(scan: Scan, catalog: Catalog, options: RunOptions) -> Ou
         place = names_for(scan, folder, catalog)
         doubt = find_link_out(place)
         found = [doubt] if doubt else list(what_to_do(place, catalog, options).values())
-        if not found and not lost_by_taking_over(place, names_for(scan, options.output_dir, catalog)):
-            return place
         if not found:
-            continue
-        if found[0].kind != NOT_DONE:
+            if not lost_by_taking_over(place, names_for(scan, options.output_dir, catalog)):
+                return place
+        elif found[0].kind != NOT_DONE:
             logger.warning("%s: not taken over from %s: %s.", scan.name, folder, found[0].text)
     return None
 

@@ -40,7 +40,7 @@ def note_uploads(runner: Runner, request: gr.Request, files: Sequence[str]) -> A
 
 def structure_choice(runner: Runner, elem_id: str) -> gr.CheckboxGroup:
     """What to measure, where there is more than one structure."""
-    choices = [(bundle.structure.title, name) for name, bundle in runner.structures().items() if bundle.structure]
+    choices = [(bundle.structure.title, name) for name, bundle in runner.structures.items() if bundle.structure]
     label = text("single.structures")
     return gr.CheckboxGroup(
         choices, value=list(DEFAULT_STRUCTURES), label=label, elem_id=elem_id, visible=len(choices) > 1

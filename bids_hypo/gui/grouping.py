@@ -14,14 +14,14 @@ from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.entities import RAW_LINK, Scan, split_name
 from bids_hypo.bids.names import TABLE_DESC, output_names, sidecar
 from bids_hypo.bids.sidecars import write_json
-from bids_hypo.bids.tables import morph_numbers
+from bids_hypo.bids.tables import SIDE_COLUMNS, morph_numbers
 from bids_hypo.bids.tsv import MISSING, TableError, read_table
 from bids_hypo.gui.archives import unpack
 from bids_hypo.gui.options import Limits
 from bids_hypo.gui.texts import text
 from bids_hypo.measure.quality import ICV_NOT_MEASURABLE
 from bids_hypo.measure.volumes import PartVolume, icv_volume, volume_table
-from bids_hypo.structures import BOTH, HYPOTHALAMUS, ICV, LEFT, RIGHT, WHOLE
+from bids_hypo.structures import BOTH, HYPOTHALAMUS, ICV, WHOLE
 
 NEEDED = ("scan", "source_file", "left_mm3", "right_mm3", "volume_mm3", "icv_mm3")
 _OF_0_1 = {"hypothalamus_mm3": "volume_mm3", "hypothalamus_sd_mm3": "volume_sd_mm3"}
@@ -143,7 +143,7 @@ def _volumes_of(row: dict[str, Any], table: str) -> list[PartVolume]:
     """The volumes that a row of a table gives: sides where there are any, and all together."""
     part = str(row["part"])
     spread = None if row.get("volume_sd_mm3") is None else _number(row, "volume_sd_mm3", table)
-    sides = [(side, column) for side, column in ((LEFT, "left_mm3"), (RIGHT, "right_mm3")) if row[column] is not None]
+    sides = [(side, column) for side, column in SIDE_COLUMNS.items() if row[column] is not None]
     found = [PartVolume(part, side, _number(row, column, table)) for side, column in sides]
     if part == WHOLE or not sides:
         together = BOTH if part == WHOLE else None

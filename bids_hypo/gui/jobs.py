@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from bids_hypo.bids.entities import PLAIN_SUFFIX
@@ -102,6 +103,7 @@ class Runner:
     def _load(self) -> None:
         models_for(self._run_options(Path(), Path()))
 
+    @cached_property
     def structures(self) -> dict[str, ModelBundle]:
         """What can be measured, by name."""
         return find_structures(self.options.models_dir)
@@ -109,7 +111,7 @@ class Runner:
     @property
     def suffixes(self) -> tuple[str, ...]:
         """The kinds of image that something is measured on, by their BIDS suffixes; T1w first."""
-        every = (suffix for bundle in self.structures().values() for suffix in bundle.suffixes)
+        every = (suffix for bundle in self.structures.values() for suffix in bundle.suffixes)
         return tuple(dict.fromkeys((PLAIN_SUFFIX, *every)))
 
     def _run_options(

@@ -31,10 +31,7 @@ def foreground_scale(data: np.ndarray) -> np.ndarray:
     """
     data = np.asarray(data, dtype=np.float32)
     shifted = data - np.float32(np.percentile(data, 1))
-    bright = shifted[shifted > shifted.mean()]
-    if bright.size == 0:
-        return np.zeros_like(shifted)
-    return np.clip(shifted / bright.mean(), 0, CLIP_FOREGROUND)
+    return _by_what_stands_out(shifted, shifted, 0)
 
 
 def zscore(data: np.ndarray) -> np.ndarray:
@@ -103,11 +100,15 @@ def signed_scale(data: np.ndarray) -> np.ndarray:
     """
     data = np.asarray(data, dtype=np.float32)
     shifted = data - np.float32(max(np.percentile(data, 1), 0.0))
-    size = np.abs(shifted)
+    return _by_what_stands_out(shifted, np.abs(shifted), -CLIP_FOREGROUND)
+
+
+def _by_what_stands_out(shifted: np.ndarray, size: np.ndarray, lowest: float) -> np.ndarray:
+    """Divide by the mean size of what is larger than the mean; all 0 where nothing is."""
     out = size[size > size.mean()]
     if out.size == 0:
         return np.zeros_like(shifted)
-    return np.clip(shifted / out.mean(), -CLIP_FOREGROUND, CLIP_FOREGROUND)
+    return np.clip(shifted / out.mean(), lowest, CLIP_FOREGROUND)
 
 
 INTENSITY_RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -18,12 +18,11 @@ from bids_hypo.models.bundle import (
     describe_bundle,
     load_bundle,
 )
-from bids_hypo.structures import DEFAULT_STRUCTURES, ICV, clashes
+from bids_hypo.structures import ALL, DEFAULT_STRUCTURES, ICV, clashes
 
 ANATOMY = "anatomy"  # the head bundle that also measures the ICV
 LOCATOR = "locator"  # the head bundle for images of any contrast
 _ICV_FOLDER = "icv"
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,9 @@ def find_models(models_dir: Path | None = None, wanted: Collection[str] = DEFAUL
     return Catalog(tuple(heads), icv, structures)
 
 
-def find_structures(models_dir: Path | None = None, wanted: Collection[str] = (ALL,)) -> dict[str, ModelBundle]:
+def find_structures(
+    models_dir: Path | None = None, wanted: Collection[str] = (ALL,), *, checked: Collection[ModelBundle] = ()
+) -> dict[str, ModelBundle]:
     """The structures that can be measured, the only list of them.
 
     Parameters
@@ -125,6 +126,8 @@ def find_structures(models_dir: Path | None = None, wanted: Collection[str] = (A
         A folder of bundle folders. A structure of it takes the place of ours of the same name.
     wanted : collection of str
         Names of structures, or ``all``.
+    checked : collection of ModelBundle
+        Bundles whose weights need not be read again.
 
     Returns
     -------
@@ -161,7 +164,7 @@ def find_structures(models_dir: Path | None = None, wanted: Collection[str] = (A
             f"--structures: there is no model for {', '.join(unknown)}; there are {', '.join(sorted(found))}. Add its "
             "folder to the one given with --models."
         )
-    chosen = {name: check_weights(found[name]) for name in names}
+    chosen = {name: found[name] if found[name] in checked else check_weights(found[name]) for name in names}
     shared = clashes(bundle.structure for bundle in chosen.values() if bundle.structure)
     if shared:
         where = " and ".join(str(bundle.folder / DESCRIPTION) for bundle in chosen.values())

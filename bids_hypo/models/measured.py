@@ -6,6 +6,7 @@ import re
 
 from bids_hypo.models.entries import Entries
 from bids_hypo.structures import (
+    ALL,
     BOTH,
     HEMISPHERES,
     ICV,
@@ -44,7 +45,7 @@ def read_structure(entries: Entries, labels: tuple[str, ...]) -> Structure:
         If an entry is missing or cannot be; it is named.
     """
     name = entries.text("structure")
-    if not _NAME.fullmatch(name) or name.lower() in (ICV.lower(), WHOLE, "all"):
+    if not _NAME.fullmatch(name) or name.lower() in (ICV.lower(), WHOLE, ALL):
         entries.refuse("structure", "a name of letters and digits, which begins with a letter, such as thalamus")
     parts = tuple(_part(entry) for entry in entries.objects("parts"))
     structure = Structure(

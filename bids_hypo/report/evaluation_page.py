@@ -38,7 +38,7 @@ from bids_hypo.report.evaluation_rows import (
 )
 from bids_hypo.report.html import NO_FORMULAS, data_uri, png_bytes, write_page
 from bids_hypo.report.outline_figures import FOUND_COLOUR, TRUTH_COLOUR, OutlineCase, outline_figure
-from bids_hypo.structures import BOTH, LEFT, RIGHT, WHOLE
+from bids_hypo.structures import BOTH, LEFT, RIGHT, WHOLE, capitalised
 
 _LIBRARIES = ("scipy", "statsmodels", "pingouin", "nibabel", "numpy")
 
@@ -162,7 +162,7 @@ def _section(page: EvaluationPage, part: str) -> dict[str, Any]:
     return {
         "part": part,
         "is_whole": part == WHOLE,
-        "title": f"Whole {page.title}" if part == WHOLE else part[:1].upper() + part[1:],
+        "title": f"Whole {page.title}" if part == WHOLE else capitalised(part),
         "sides": page.sides,
         "summary": {side: summary_rows(page, side) for side in page.sides},
         "ranking": ranking_rows(page),

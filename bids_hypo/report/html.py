@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from bids_hypo import __version__
 from bids_hypo.image.volume import write_bytes
+from bids_hypo.structures import capitalised
 
 NO_FORMULAS: Any = {"text.parse_math": False}  # for matplotlib: a $ in a name is a $
 _POLICY_HERE = "policy-of-this-page"  # replaced when all scripts of the page are known
@@ -99,7 +100,7 @@ def data_uri(payload: bytes, mime_type: str) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bids_hypo.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -107,3 +108,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["capitalised"] = capitalised
+    return environment

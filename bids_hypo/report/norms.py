@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from bids_hypo.structures import BOTH, ICV, LEFT, MIDLINE, RIGHT, WHOLE, Published
+from bids_hypo.structures import BOTH, ICV, LEFT, SIDE_WORDS, WHOLE, Published, capitalised
 
 MIN_SCANS = 5  # below that, a rank says nothing
 _MAX_TICKS = 200
@@ -46,7 +46,6 @@ class Measure:
 
 
 ICV_MEASURE = Measure((ICV, WHOLE, BOTH), "Intracranial volume", "cm³", 1000.0, 0, None)
-_SIDES = {LEFT: "left", RIGHT: "right", MIDLINE: "midline"}
 
 
 def measures_of(
@@ -63,7 +62,7 @@ def measures_of(
     """
     norms = {(one.part, one.hemisphere): Norm(one.mean_mm3, one.sd_mm3) for one in published}
     ordered = sorted(dict.fromkeys(rows), key=lambda row: (row[0] != WHOLE, row[1] != BOTH))
-    name = title[:1].upper() + title[1:]
+    name = capitalised(title)
     several = (WHOLE, LEFT) in ordered
     return [
         Measure((structure, part, side), _title(name, part, side, several=several), "mm³", 1.0, 1,
@@ -76,8 +75,8 @@ def _title(name: str, part: str, side: str | None, *, several: bool) -> str:
     if part == WHOLE and side == BOTH:
         return f"{name}, both" if several else name
     if part == WHOLE:
-        return f"{_SIDES.get(side or '', '').capitalize()} {name[0].lower()}{name[1:]}"
-    return f"{part[:1].upper()}{part[1:]}{f', {_SIDES[side]}' if side in _SIDES else ''}"
+        return f"{SIDE_WORDS.get(side or '', '').capitalize()} {name[0].lower()}{name[1:]}"
+    return f"{capitalised(part)}{f', {SIDE_WORDS[side]}' if side in SIDE_WORDS else ''}"
 
 
 def icv_measure(published: Iterable[Published]) -> Measure:

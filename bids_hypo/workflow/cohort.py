@@ -15,11 +15,12 @@ from bids_hypo.bids.columns import category_key, fold, fold_categories, numbers_
 from bids_hypo.bids.entities import image_name, shorten
 from bids_hypo.bids.people import kept_spellings, read_levels, read_participants, read_sessions, usual_names
 from bids_hypo.bids.plausible import check_numbers, is_age_column
+from bids_hypo.bids.ratings import BAD, read_ratings
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.tables import read_ratings, read_volumes
+from bids_hypo.bids.tables import read_volumes
 from bids_hypo.bids.tsv import TableError, brief
 from bids_hypo.errors import UsageError, comma_hint
-from bids_hypo.structures import WHOLE
+from bids_hypo.structures import ALL, WHOLE
 from bids_hypo.workflow.joining import SESSIONS, join_people
 from bids_hypo.workflow.session_times import add_years
 
@@ -166,13 +167,13 @@ def _chosen(volumes: pd.DataFrame, options: GroupOptions) -> pd.DataFrame:
         If a structure was not measured.
     """
     there = list(dict.fromkeys(volumes["structure"]))
-    unknown = [name for name in options.structures if name not in (*there, "all")]
+    unknown = [name for name in options.structures if name not in (*there, ALL)]
     if unknown:
         raise UsageError(
             f"--structures {' '.join(unknown)}: not measured in {options.output_dir}; there are {', '.join(there)}. "
             "Run the participant level with --structures first."
         )
-    wanted = there if not options.structures or "all" in options.structures else options.structures
+    wanted = there if not options.structures or ALL in options.structures else options.structures
     kept = volumes[volumes["structure"].isin(wanted)]
     return kept if options.parts else kept[kept["part"] == WHOLE]
 
@@ -268,7 +269,7 @@ def _rate(table: pd.DataFrame, options: GroupOptions) -> tuple[pd.DataFrame, lis
         raise TableError(f"{path}: none of its ratings counts: {told} Expected images such as {expected}.")
     table["rating"] = images.map(ratings["rating"])
     table["rating_note"] = images.map(ratings["note"])
-    bad = table["rating"] == "bad"
+    bad = table["rating"] == BAD
     table.loc[bad & table["not_tested"].isna(), "not_tested"] = "rated bad"
     remarks = [told] if len(unknown) else []
     unrated = int(table["rating"].isna().sum())

@@ -12,6 +12,7 @@ import pandas as pd
 from bids_hypo.bids.dataset import write_described_tsv
 from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import FIGURES_FOLDER
+from bids_hypo.bids.ratings import BAD
 from bids_hypo.bids.tables import (
     GROUP_REPORT,
     GROUP_STATISTICS,
@@ -149,7 +150,7 @@ def prepare_table(table: pd.DataFrame, groups: Groups, options: GroupOptions) ->
         Of the tested controls.
     """
     table = table.copy()
-    kept = table[table["rating"] != "bad"]
+    kept = table[table["rating"] != BAD]
     table["icv_doubtful"] = icv_doubtful(kept).reindex(table.index, fill_value=False)
     table["flagged"] = table["icv_doubtful"] | (table["flags"].map(len) > 0)
     free = table["not_tested"].isna()

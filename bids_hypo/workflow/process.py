@@ -34,8 +34,8 @@ def process_scan(
         Of the scan.
     models : Models
     items : collection of str, optional
-        What to measure: structures, the ICV. The results of everything else on record stay. All of `names`, and nothing
-        else stays, if not given.
+        What to measure: structures, the ICV; all of `names` if not given. The results of everything else on record
+        stay.
     fast : bool
         One network of each structure, on the image as it is.
     settings : dict, optional
@@ -54,7 +54,7 @@ def process_scan(
     """
     scan, watch = names.scan, Stopwatch(tell)
     wanted = names.items if items is None else tuple(items)
-    kept = Kept() if items is None else read_kept(names, wanted)
+    kept = read_kept(names, wanted)
     with undone_at_end(partial(remove_unfinished, names, wanted)):
         try:
             with watch.stage("read"):

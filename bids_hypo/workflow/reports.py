@@ -16,7 +16,7 @@ from bids_hypo.bids.names import FIGURES_RECORD, OutputNames, citation_file, ind
 from bids_hypo.bids.query import Scan
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import read_published, read_record, read_structures
-from bids_hypo.bids.tables import all_flags, morph_numbers, read_volumes
+from bids_hypo.bids.tables import SIDE_COLUMNS, all_flags, morph_numbers, read_volumes
 from bids_hypo.bids.written import closing_files, find_written
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.files import DAMAGED, read_json
@@ -25,7 +25,7 @@ from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.report.methods import Recorded, citation_texts
 from bids_hypo.report.norms import Measure, Place, icv_measure, measures_of, place_value, sources_of
 from bids_hypo.report.scan_page import MOSAICS, ScanView, StructureView, write_scan_page
-from bids_hypo.structures import BOTH, ICV, LEFT, RIGHT, Structure
+from bids_hypo.structures import BOTH, ICV, Structure
 from bids_hypo.workflow.drawing import draw_figures, drawn_figures, figure_paths
 from bids_hypo.workflow.edited import read_counted
 from bids_hypo.workflow.listing import Rows, write_index
@@ -216,7 +216,7 @@ def _value(rows: list[dict[str, Any]], measure: Measure) -> float | None:
     structure, part, side = measure.row
     if structure == ICV:
         return rows[0]["icv_mm3"]
-    column = {LEFT: "left_mm3", RIGHT: "right_mm3"}.get(side or BOTH, "volume_mm3")
+    column = SIDE_COLUMNS.get(side or BOTH, "volume_mm3")
     return next((row[column] for row in rows if (row["structure"], row["part"]) == (structure, part)), None)
 
 

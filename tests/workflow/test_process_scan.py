@@ -157,13 +157,7 @@ def test_a_further_structure_leaves_what_was_measured_before(scan_and_models, mo
     before = {path: path.read_bytes() for path in names.files[:-2]}
     both = output_names(names.scan, names.output_dir, (HYPOTHALAMUS, TRIDENT.name))
 
-    def found(volume, _models, *, wanted, **_kwargs):
-        whole = segmentation_of(volume, both)
-        return replace(whole, found={name: one for name, one in whole.found.items() if name in wanted})
-
-    monkeypatch.setattr(processing, "segment_volume", found)
-    monkeypatch.setattr(processing, "provenance", _named)
-    processing.process_scan(both, _Both, items=[TRIDENT.name], settings={"Fast": False})
+    _measure_trident(both, monkeypatch)
     assert before == {path: path.read_bytes() for path in before}
     table = morph_numbers(names.morph)
     assert list(dict.fromkeys(table["structure"])) == [HYPOTHALAMUS, TRIDENT.name, ICV]
@@ -187,6 +181,14 @@ def test_what_was_measured_in_another_image_of_the_name_does_not_stay(scan_and_m
     image = nib.load(names.scan.path)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + 1, image.affine, image.header), names.scan.path)
 
+    _measure_trident(both, monkeypatch)
+    assert set(morph_numbers(names.morph)["structure"]) == {TRIDENT.name}
+    assert not any(path.exists() for path in (*names.structures[HYPOTHALAMUS].images, names.icv_mask))
+
+
+def _measure_trident(both, monkeypatch):
+    """Measure the second structure alone."""
+
     def found(volume, _models, *, wanted, **_kwargs):
         whole = segmentation_of(volume, both)
         return replace(whole, found={name: one for name, one in whole.found.items() if name in wanted})
@@ -194,8 +196,6 @@ def test_what_was_measured_in_another_image_of_the_name_does_not_stay(scan_and_m
     monkeypatch.setattr(processing, "segment_volume", found)
     monkeypatch.setattr(processing, "provenance", _named)
     processing.process_scan(both, _Both, items=[TRIDENT.name], settings={"Fast": False})
-    assert set(morph_numbers(names.morph)["structure"]) == {TRIDENT.name}
-    assert not any(path.exists() for path in (*names.structures[HYPOTHALAMUS].images, names.icv_mask))
 
 
 def _named(bundles, models, watch, settings, source):
