@@ -13,10 +13,9 @@ import pingouin
 import statsmodels.api as sm
 from scipy import stats
 
-CONFIDENCE = 0.95
-ALPHA = 0.05
+from bids_hypo.measure.inference import CONFIDENCE, NO_TEST, PAIRED_T, paired_tests
+
 LIMITS_SD = 1.96
-PAIRED_T, WILCOXON, NO_TEST = "paired t", "Wilcoxon signed-rank", "none"
 
 
 @dataclass(frozen=True)
@@ -232,9 +231,6 @@ def paired_test(a: np.ndarray, b: np.ndarray) -> PairedTest:
     difference = a - b
     if len(a) < 3 or np.ptp(difference) <= 1e-12 * max(float(np.abs(a).max()), 1e-300):
         return PairedTest(len(a), np.nan, NO_TEST, np.nan, np.nan)
-    shapiro_p = float(stats.shapiro(difference).pvalue)
-    if shapiro_p >= ALPHA:
-        result, name = stats.ttest_rel(a, b), PAIRED_T
-    else:
-        result, name = stats.wilcoxon(a, b), WILCOXON
-    return PairedTest(len(a), shapiro_p, name, float(result.statistic), float(result.pvalue))
+    tests = paired_tests(a, b)
+    outcome = tests.t if tests.chosen == PAIRED_T else tests.ranks
+    return PairedTest(len(a), tests.shapiro_p, tests.chosen, outcome.statistic, outcome.p)

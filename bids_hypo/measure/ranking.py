@@ -8,11 +8,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
-from bids_hypo.measure.agreement import NO_TEST, Estimate, PairedTest, paired_test
-
-CORRECTION = "holm"
+from bids_hypo.measure.agreement import Estimate, PairedTest, paired_test
+from bids_hypo.measure.inference import HOLM, corrected_p
 
 
 @dataclass(frozen=True)
@@ -95,21 +93,11 @@ def compare_methods(values: pd.DataFrame) -> list[Comparison]:
     """
     pairs = list(combinations(values.columns, 2))
     tests = [paired_test(values[a].to_numpy(float), values[b].to_numpy(float)) for a, b in pairs]
-    corrected = holm([t.p for t in tests])
+    after_holm = corrected_p([t.p for t in tests], HOLM)
     return [
         Comparison(str(a), str(b), _mean_difference(values[a] - values[b]), test, p)
-        for (a, b), test, p in zip(pairs, tests, corrected, strict=True)
+        for (a, b), test, p in zip(pairs, tests, after_holm, strict=True)
     ]
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """Holm-corrected p values; NaN stay and do not count."""
-    p = np.asarray(p_values, dtype=float)
-    out = np.full(p.shape, np.nan)
-    known = np.isfinite(p)
-    if known.any():
-        out[known] = multipletests(p[known], method=CORRECTION)[1]
-    return [float(x) for x in out]
 
 
 def _mean_difference(difference: pd.Series) -> Estimate:
@@ -118,6 +106,3 @@ def _mean_difference(difference: pd.Series) -> Estimate:
         return Estimate(float(known.mean()) if len(known) else np.nan)
     low, high = stats.ttest_1samp(known, 0).confidence_interval() if np.ptp(known) else (known[0], known[0])
     return Estimate(float(known.mean()), float(low), float(high))
-
-
-__all__ = ["CORRECTION", "NO_TEST", "Comparison", "Ranking", "compare_methods", "holm", "rank_methods"]

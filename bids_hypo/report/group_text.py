@@ -8,10 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from bids_hypo import __version__
 from bids_hypo.bids.entities import PLAIN_SUFFIX
+from bids_hypo.measure.inference import ALPHA
 from bids_hypo.report.group_study import GroupStudy, interval, known, number, p_phrase, unit_of
 from bids_hypo.report.references import REFERENCES, listed
 from bids_hypo.stats.compare import MANN_WHITNEY
-from bids_hypo.stats.results import ALPHA
 
 _FIRST = "that of the first session; within a session scans without quality flags and the lowest run came first"
 LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "pingouin", "plotly", "matplotlib")

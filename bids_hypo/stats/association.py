@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import pingouin
 
+from bids_hypo.measure.inference import ALPHA, design_matrix, normality_p, partial_correlation
 from bids_hypo.stats.ancova import held
-from bids_hypo.stats.compare import normality_p
-from bids_hypo.stats.results import ALPHA, CONFIDENCE, TestResult
-from bids_hypo.stats.table import design_matrix
+from bids_hypo.stats.results import TestResult
 
 PEARSON, SPEARMAN = "partial Pearson correlation", "partial Spearman correlation"
 
@@ -45,14 +41,13 @@ def associate(table: pd.DataFrame, measure: str, score: str, group: str, covaria
     if problem:
         return [TestResult("association", measure, PEARSON, note=problem, **common)]
     common["adjusted_for"] = "; ".join(held(covariates, design)) or None
-    numbers = pd.concat([data[[measure, score]].set_axis(["y", "x"], axis=1),
-                         design.set_axis([f"c{k}" for k in range(design.shape[1])], axis=1)], axis=1)  # fmt: skip
-    p_normal = (normality_p(numbers["y"].to_numpy(float)), normality_p(numbers["x"].to_numpy(float)))
+    x, y = data[score].to_numpy(float), data[measure].to_numpy(float)
+    p_normal = (normality_p(y), normality_p(x))
     normal = not any(p < ALPHA for p in p_normal)
     reason = f"Shapiro-Wilk p = {p_normal[0]:.3g} ({measure}), {p_normal[1]:.3g} ({score})"
     rows = []
     for test, method in ((PEARSON, "pearson"), (SPEARMAN, "spearman")):
-        r, low, high, p = _partial(numbers, method)
+        r, low, high, p = partial_correlation(x, y, design.to_numpy(float), method)
         chosen = (test == PEARSON) == normal
         rows.append(TestResult(
             "association", measure, test, chosen=chosen, reason=reason if chosen else None, estimate=r,
@@ -69,20 +64,3 @@ def _problem(data: pd.DataFrame, measure: str, score: str, n_covariates: int) ->
         if data[name].nunique() < 3:
             return f"{name} has fewer than three different values"
     return None
-
-
-def _partial(numbers: pd.DataFrame, method: str) -> tuple[float, float, float, float]:
-    """r, its interval, and p."""
-    covariates = [c for c in numbers if str(c).startswith("c")]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if covariates:
-            found = pingouin.partial_corr(numbers, "x", "y", covariates, method=method)
-        else:
-            found = pingouin.corr(numbers["x"], numbers["y"], method=method)
-    # By place: the names of pingouin's columns have changed between versions, their order has not.
-    r = float(found.iloc[0, 1])
-    p = float(found.iloc[0, 3])
-    n = len(numbers) - len(covariates)
-    low, high = pingouin.compute_esci(r, n, n, eftype="r", confidence=CONFIDENCE, decimals=6)
-    return r, float(np.clip(low, -1, 1)), float(np.clip(high, -1, 1)), p

@@ -11,7 +11,8 @@ import pingouin
 from scipy import optimize
 from statsmodels.stats.power import TTestIndPower
 
-from bids_hypo.stats.results import ALPHA, CONFIDENCE, POWER
+from bids_hypo.measure.inference import ALPHA, CONFIDENCE
+from bids_hypo.stats.results import POWER
 
 Interval = tuple[float, float]
 UNKNOWN: Interval = (math.nan, math.nan)

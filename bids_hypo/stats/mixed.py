@@ -12,8 +12,9 @@ import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
 
+from bids_hypo.measure.inference import CONFIDENCE
 from bids_hypo.stats.ancova import GROUP_TERM, complete, described, held, in_percent, model_matrix, reference
-from bids_hypo.stats.results import CONFIDENCE, TestResult
+from bids_hypo.stats.results import TestResult
 
 # With random slopes only Powell's method was seen to converge; for an intercept alone BFGS is quicker.
 _OPTIMISERS = {1: ("bfgs", "powell", "lbfgs"), 2: ("powell",)}

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
-import numpy as np
 import pandas as pd
-import pingouin
 
-ALPHA = 0.05
-CONFIDENCE = 0.95
+from bids_hypo.measure import inference
+
 POWER = 0.8
 
 
@@ -128,18 +126,17 @@ def corrected(results: Sequence[TestResult]) -> list[TestResult]:
     Returns
     -------
     list of TestResult
-        In the same order. Holm (1979) and Benjamini and Hochberg (1995), by pingouin.
+        In the same order. Holm (1979) and Benjamini and Hochberg (1995), see `bids_hypo.measure.inference`.
     """
     out = list(results)
     for family in FAMILIES:
         members = [i for i, r in enumerate(out) if r.analysis == family and r.chosen and r.p is not None]
         if not members:
             continue
-        p_values = np.array([out[i].p for i in members], dtype=float)
-        holm = pingouin.multicomp(p_values, method="holm")[1]
-        fdr = pingouin.multicomp(p_values, method="fdr_bh")[1]
-        for i, p_holm, p_fdr in zip(members, holm, fdr, strict=True):
-            out[i] = replace(out[i], p_holm=float(p_holm), p_fdr=float(p_fdr))
+        p_values = [p for i in members if (p := out[i].p) is not None]
+        families = (inference.corrected_p(p_values, method) for method in (inference.HOLM, inference.FDR))
+        for i, p_holm, p_fdr in zip(members, *families, strict=True):
+            out[i] = replace(out[i], p_holm=p_holm, p_fdr=p_fdr)
     return out
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bids_hypo.bids.scores import Scores
-from bids_hypo.measure.ranking import holm
+from bids_hypo.measure.inference import HOLM, corrected_p
 from bids_hypo.measure.score_association import associate
 from bids_hypo.stats.table import natural
 from bids_hypo.workflow.evaluation_sessions import Days, in_order
@@ -45,7 +45,7 @@ def associations_table(
         persons = [(CROSS_SECTIONAL, _first_session(volumes, scores, days)), *_changes(volumes, scores, days)]
         for analysis, table in persons:
             found = [(name, associate(table, "volume", name, covariates)) for name in scores.names]
-            corrected = holm([a.pearson_p for _, a in found])
+            after_holm = corrected_p([a.pearson_p for _, a in found], HOLM)
             rows += [
                 {
                     "analysis": analysis, "method": method, "hemisphere": hemisphere, "score": name,
@@ -53,7 +53,7 @@ def associations_table(
                     "pearson_r_low": a.pearson.low, "pearson_r_high": a.pearson.high, "pearson_p": a.pearson_p,
                     "pearson_p_corrected": p, "spearman_rho": a.spearman, "spearman_p": a.spearman_p,
                 }
-                for (name, a), p in zip(found, corrected, strict=True)
+                for (name, a), p in zip(found, after_holm, strict=True)
             ]  # fmt: skip
     table = pd.DataFrame(rows)
     order = {name: n for n, name in enumerate((CROSS_SECTIONAL, CHANGE, CHANGE_AND_FIRST))}

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bids_hypo.measure.ranking import compare_methods, holm, rank_methods
+from bids_hypo.measure.inference import HOLM, corrected_p
+from bids_hypo.measure.ranking import compare_methods, rank_methods
 from bids_hypo.measure.score_association import associate
 
 DICE = pd.DataFrame(
@@ -18,8 +19,8 @@ DICE = pd.DataFrame(
 
 
 def test_holm_by_hand():
-    assert holm([0.01, 0.03, 0.02]) == pytest.approx([0.03, 0.04, 0.04])
-    with_gap = holm([0.02, float("nan"), 0.5])
+    assert corrected_p([0.01, 0.03, 0.02], HOLM) == pytest.approx([0.03, 0.04, 0.04])
+    with_gap = corrected_p([0.02, float("nan"), 0.5], HOLM)
     assert with_gap[::2] == pytest.approx([0.04, 0.5]) and np.isnan(with_gap[1])
 
 
@@ -45,7 +46,7 @@ def test_pairs_are_tested_on_what_both_have_and_corrected():
     one = pairs["good", "fair"]
     assert one.difference.value == pytest.approx((DICE["good"] - DICE["fair"]).mean())
     assert one.test.p == pytest.approx(stats.ttest_rel(DICE["good"], DICE["fair"]).pvalue)
-    assert one.p_corrected == pytest.approx(holm([c.test.p for c in pairs.values()])[0])
+    assert one.p_corrected == pytest.approx(corrected_p([c.test.p for c in pairs.values()], HOLM)[0])
     assert one.difference.low < one.difference.value < one.difference.high
 
 
