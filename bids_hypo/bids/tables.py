@@ -1,8 +1,8 @@
-"""The volumes of a derivative dataset, and ratings of its scans."""
+"""The volumes of a derivative dataset: the only reader of its tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from bids_hypo.bids.checksums import table_flags
-from bids_hypo.bids.columns import fold, is_missing
+from bids_hypo.bids.columns import natural
 from bids_hypo.bids.entities import PLAIN_SUFFIX, RAW_LINK, Scan, image_name, shorten
 from bids_hypo.bids.folders import closed_folders
 from bids_hypo.bids.names import TABLE_DESC, output_names, sidecar
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import MORPH_COLUMNS
-from bids_hypo.bids.tsv import TableError, brief, lines_of_rows, read_rows, read_table
+from bids_hypo.bids.tsv import TableError, brief, read_rows
 from bids_hypo.bids.unmatched import unmatched
 from bids_hypo.bids.written import scan_of_table
 from bids_hypo.errors import NoInputError, NothingSelectedError
@@ -26,8 +26,6 @@ from bids_hypo.structures import BOTH, ICV, LEFT, RIGHT, WHOLE
 GROUP_VOLUMES = "group_volumes.tsv"
 GROUP_STATISTICS = "group_statistics.tsv"
 GROUP_REPORT = "group_report.html"
-RATINGS = ("good", "doubtful", "bad")
-_RATING_COLUMNS = ("source_file", "rating", "note")
 _NUMBERS = ("volume_mm3", "volume_sd_mm3")
 _SIDES = {LEFT: "left_mm3", RIGHT: "right_mm3"}
 Rows = list[dict[str, Any]]
@@ -43,8 +41,8 @@ class ScanTables:
         One row for each scan, structure and part (the whole first): participant_id, session_id, run (None where the
         name has none), scan, image (its suffix; T1w for UNIT1 too), source_file, report (address relative to the
         dataset, None if there is none), structure, title, part, left_mm3, right_mm3 (None where there are no sides),
-        volume_mm3, volume_sd_mm3, icv_mm3, icv_sd_mm3, icv_source (the scan that the ICV is of), flags (tuple of str),
-        manual, models.
+        volume_mm3, volume_sd_mm3 (None for a part of both sides), icv_mm3, icv_sd_mm3, icv_source (the scan that the
+        ICV is of), flags (tuple of str), manual, models.
     problems : tuple of str
         One for each table that had to be left out.
     unmatched : tuple of str
@@ -56,7 +54,7 @@ class ScanTables:
     unmatched: tuple[str, ...] = ()
 
 
-def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
+def read_volumes(derivatives: Path, selection: Selection, unfit: Collection[str] = ()) -> ScanTables:
     """Collect the volumes of a derivative dataset.
 
     Parameters
@@ -64,6 +62,8 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
     derivatives : Path
     selection : Selection
         Which scans.
+    unfit : collection of str
+        Names of images whose ICV is not taken for other images of the session.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
         raise NothingSelectedError(f"{derivatives}: no scan passes the filters. There are {found}.")
     if not rows:
         raise TableError(f"{derivatives}: none of {len(paths)} tables of volumes can be used. First: {problems[0]}")
-    table = pd.DataFrame(_with_icv(rows)).drop(columns="icv_flags")
+    table = pd.DataFrame(_with_icv(rows, unfit)).drop(columns="icv_flags")
     return ScanTables(table, tuple(problems), tuple(unmatched(selection, every, derivatives)))
 
 
@@ -154,21 +154,24 @@ def _models_of(about: dict[str, Any], structure: str) -> str:
     return "; ".join([*models, *(["fast"] if about.get("Settings", {}).get("Fast") else [])])
 
 
-def _with_icv(rows: Rows) -> Rows:
+def _with_icv(rows: Rows, unfit: Collection[str]) -> Rows:
     """Give images on which no ICV is measured that of a T1-weighted scan of the same session.
 
     Of several the first that has no flags for its ICV, by run and name; else the first.
     """
     known: dict[tuple, Rows] = {}
     for row in rows:
-        if row["icv_mm3"] is not None:
+        if row["icv_mm3"] is not None and image_name(row["source_file"]) not in unfit:
             known.setdefault((row["participant_id"], row["session_id"]), []).append(row)
+    best = {
+        session: min(scans, key=lambda one: (bool(one["icv_flags"]), natural(one["run"]), natural(one["scan"])))
+        for session, scans in known.items()
+    }
     for row in rows:
-        there = known.get((row["participant_id"], row["session_id"]))
-        if row["icv_source"] is None and there:
-            best = min(there, key=lambda one: (bool(one["icv_flags"]), str(one["run"] or ""), one["scan"]))
-            row |= {key: best[key] for key in ("icv_mm3", "icv_sd_mm3", "icv_source")}
-            row["flags"] = tuple(dict.fromkeys((*row["flags"], *best["icv_flags"])))
+        source = best.get((row["participant_id"], row["session_id"]))
+        if row["icv_source"] is None and source is not None:
+            row |= {key: source[key] for key in ("icv_mm3", "icv_sd_mm3", "icv_source")}
+            row["flags"] = tuple(dict.fromkeys((*row["flags"], *source["icv_flags"])))
     return rows
 
 
@@ -209,41 +212,45 @@ def all_flags(texts: Iterable[str | None]) -> tuple[str, ...]:
 
 
 def _volumes_of(table: pd.DataFrame, path: Path) -> Rows:
-    """Volumes of the whole structure, then of each kind of part; both sides in one row."""
-    name = str(table["structure"].iloc[0])
-    found = []
-    for part in sorted(dict.fromkeys(table["part"]), key=lambda one: one != WHOLE):
-        rows = table[table["part"] == part]
-        values = {row["hemisphere"]: _checked(row, path) for row in rows.to_dict("records")}
-        spread = dict(zip(rows["hemisphere"], rows["volume_sd_mm3"], strict=True))
-        sides = {column: values.get(side) for side, column in _SIDES.items()}
-        alone = BOTH if part == WHOLE else next((s for s in values if s not in _SIDES), None)
-        volume = values.get(alone) if alone in values else _sum(sides.values())
-        missing = [column for column, value in {**sides, "volume_mm3": volume}.items() if value is None]
-        one_sided = len(missing) == 1 and missing[0] in sides
-        if volume is None or one_sided or (part == WHOLE and BOTH not in values):
-            raise TableError(f"{path}: it gives no {' and no '.join(missing or ['volume_mm3'])} of {name}")
-        sd = spread.get(alone)
-        found.append({"part": part, **sides, "volume_mm3": volume, "volume_sd_mm3": None if pd.isna(sd) else sd})
-    if found[0]["part"] != WHOLE:
+    """Volumes of the whole structure, then of each kind of part; all sides in one row."""
+    name, parts = str(table["structure"].iloc[0]), list(dict.fromkeys(table["part"]))
+    if WHOLE not in parts:
         raise TableError(f"{path}: it gives no volume of the whole {name}")
-    return found
+    return [_volume_of(table[table["part"] == part], path) for part in sorted(parts, key=lambda one: one != WHOLE)]
 
 
-def _sum(values: Iterable[float | None]) -> float | None:
-    known = list(values)
-    return None if None in known else sum(v for v in known if v is not None)
+def _volume_of(rows: pd.DataFrame, path: Path) -> dict[str, Any]:
+    """Volumes of a whole structure, which has a row of all sides, or of a part, whose sides are summed."""
+    name, part = (str(rows[column].iloc[0]) for column in ("structure", "part"))
+    values = {row["hemisphere"]: _checked(row, path) for row in rows.to_dict("records")}
+    sides = {column: values.get(side) for side, column in _SIDES.items()}
+    known = [volume for volume in values.values() if volume is not None]
+    volume = values.get(BOTH) if part == WHOLE or BOTH in values else sum(known)
+    missing = [column for column, value in {**sides, "volume_mm3": volume}.items() if value is None]
+    one_sided = sum(value is None for value in sides.values()) == 1
+    if volume is None or one_sided or len(known) < len(values):
+        what = name if part == WHOLE else f"{name}, {part}"
+        raise TableError(f"{path}: it gives no {' and no '.join(missing or ['volume_mm3'])} of {what}")
+    sd = _spread(rows, BOTH in values)
+    return {"part": part, **sides, "volume_mm3": volume, "volume_sd_mm3": None if pd.isna(sd) else sd}
+
+
+def _spread(rows: pd.DataFrame, with_both: bool) -> float | None:
+    """The SD of all sides together; None for several rows without it, for what they have in common is not known."""
+    spreads = rows.loc[rows["hemisphere"] == BOTH] if with_both else rows
+    return float(spreads["volume_sd_mm3"].iloc[0]) if len(spreads) == 1 else None
 
 
 def _checked(row: dict[Any, Any], path: Path) -> float | None:
-    """A volume; None where it was not measured. Only a part may be empty."""
+    """A volume; None where there is none. That of a part may be 0."""
     volume = row["volume_mm3"]
     if pd.isna(volume):
         return None
-    least = volume >= 0 if row["part"] != WHOLE else volume > 0
-    if not (least and volume < float("inf")):
-        what = " ".join(str(row[key]) for key in ("structure", "part", "hemisphere") if row[key] != WHOLE)
-        raise TableError(f"{path}: volume of {what} is {volume:g}; expected a number above 0")
+    whole = row["part"] == WHOLE
+    if not ((volume > 0 if whole else volume >= 0) and volume < float("inf")):
+        what = " ".join(str(row[key]) for key in ("structure", "part", "hemisphere") if row[key] not in (WHOLE, None))
+        expected = "a number above 0" if whole else "0 or a number above"
+        raise TableError(f"{path}: volume of {what} is {volume:g}; expected {expected}")
     return float(volume)
 
 
@@ -263,50 +270,6 @@ def _number(text: str | None, column: str, path: Path) -> float:
         return float("nan") if text is None else float(text)
     except ValueError as error:
         raise TableError(f"{path}: column {column} holds '{brief(text)}'; expected a number.") from error
-
-
-def read_ratings(path: Path) -> pd.DataFrame:
-    """Read ratings made on the report pages.
-
-    Parameters
-    ----------
-    path : Path
-        Columns source_file (path of the image in its dataset), rating (good, doubtful, bad), note.
-
-    Returns
-    -------
-    DataFrame
-        source_file, rating, note and ``image``, the name of the image, for the form of its path may differ.
-
-    Raises
-    ------
-    NoInputError
-        If there is no such file.
-    TableError
-        If a column is missing, a rating is unknown or has no image, or a scan has two different ones.
-    """
-    if not path.is_file():
-        raise NoInputError(f"{path}: there is no such file; expected ratings ({', '.join(_RATING_COLUMNS)}).")
-    table = read_table(path, _RATING_COLUMNS[:2])
-    table = table.assign(note=table.get("note")).loc[:, list(_RATING_COLUMNS)]
-    table = table[~table["rating"].map(is_missing)]
-    nameless = table.index[table["source_file"].map(is_missing)]
-    if len(nameless):
-        where = lines_of_rows(path, nameless)
-        raise TableError(
-            f"{path}: line {where} has a rating and no source_file; expected the path of an image. Add it, or remove "
-            "the line."
-        )
-    table["image"] = table["source_file"].map(image_name)
-    table["rating"] = table["rating"].map(fold)
-    unknown = set(table["rating"]) - set(RATINGS)
-    if unknown:
-        raise TableError(f"{path}: unknown rating {shorten(unknown)}; expected {', '.join(RATINGS)}.")
-    table = table.drop_duplicates(["image", "rating"], keep="last")
-    twice = table.loc[table.duplicated("image"), "image"]
-    if len(twice):
-        raise TableError(f"{path}: two different ratings of {shorten(twice)}; expected one a scan. Remove one.")
-    return table
 
 
 def dataset_name(folder: Path) -> str:

@@ -66,7 +66,7 @@ def paired_tests(a: np.ndarray, b: np.ndarray) -> PairedTests:
     difference = a - b
     shapiro_p = normality_p(difference)
     t = stats.ttest_rel(a, b)
-    with warnings.catch_warnings():  # of ties and few pairs, which the page says in other words
+    with warnings.catch_warnings():  # about ties and few pairs
         warnings.simplefilter("ignore")
         ranks = stats.wilcoxon(a, b)
     interval = t.confidence_interval(CONFIDENCE)

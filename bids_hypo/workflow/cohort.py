@@ -15,8 +15,9 @@ from bids_hypo.bids.columns import category_key, fold, fold_categories, numbers_
 from bids_hypo.bids.entities import image_name, shorten
 from bids_hypo.bids.people import kept_spellings, read_levels, read_participants, read_sessions, usual_names
 from bids_hypo.bids.plausible import check_numbers, is_age_column
+from bids_hypo.bids.ratings import BAD, read_ratings
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.tables import read_ratings, read_volumes
+from bids_hypo.bids.tables import read_volumes
 from bids_hypo.bids.tsv import TableError, brief
 from bids_hypo.errors import UsageError, comma_hint
 from bids_hypo.structures import WHOLE
@@ -117,7 +118,9 @@ def load_cohort(options: GroupOptions) -> Cohort:
         See `bids_hypo.bids.tables`; and for columns that are missing, hold text where numbers are needed, or
         participants that nobody lists.
     """
-    scans = read_volumes(options.output_dir, options.selection)
+    ratings = read_ratings(options.ratings) if options.ratings else None
+    bad = () if ratings is None else ratings.loc[ratings["rating"] == BAD, "image"]
+    scans = read_volumes(options.output_dir, options.selection, frozenset(bad))
     volumes = _chosen(scans.table, options)
     each = volumes.drop_duplicates("scan").drop(columns=list(_OF_SERIES))
     asked = {options.group_column, *(options.covariates or ()), *options.scores, options.site_column or ""}
@@ -146,7 +149,7 @@ def load_cohort(options: GroupOptions) -> Cohort:
         remarks += more
     table, more = add_years(table, options.bids_dir)
     remarks += more
-    table, more = _rate(table, options)
+    table, more = _rate(table, ratings, options)
     remarks += more
     for name in covariates:
         lacking = int(table.loc[table["not_tested"].isna(), name].isna().sum())
@@ -253,22 +256,21 @@ def _folded(
     return folding.apply(table[name]), [text for text in remarks if text]
 
 
-def _rate(table: pd.DataFrame, options: GroupOptions) -> tuple[pd.DataFrame, list[str]]:
+def _rate(table: pd.DataFrame, ratings: pd.DataFrame | None, options: GroupOptions) -> tuple[pd.DataFrame, list[str]]:
     """Add the ratings; scans rated bad are not tested."""
     table = table.assign(rating=None, rating_note=None)
-    path = options.ratings
-    if path is None:
+    if ratings is None:
         return table, []
-    ratings = read_ratings(path).set_index("image")
+    ratings = ratings.set_index("image")
     images = table["source_file"].map(image_name)
     unknown = ratings.loc[~ratings.index.isin(images), "source_file"]
     told = f"{len(unknown)} ratings belong to no scan with results: {shorten(unknown, at_most=5)}."
-    if len(ratings) and len(unknown) == len(ratings) and options.selection == Selection():
+    if len(ratings) and len(unknown) == len(ratings) and options.selection == Selection() and not options.structures:
         expected = table["source_file"].iloc[0]
-        raise TableError(f"{path}: none of its ratings counts: {told} Expected images such as {expected}.")
+        raise TableError(f"{options.ratings}: none of its ratings counts: {told} Expected images such as {expected}.")
     table["rating"] = images.map(ratings["rating"])
     table["rating_note"] = images.map(ratings["note"])
-    bad = table["rating"] == "bad"
+    bad = table["rating"] == BAD
     table.loc[bad & table["not_tested"].isna(), "not_tested"] = "rated bad"
     remarks = [told] if len(unknown) else []
     unrated = int(table["rating"].isna().sum())

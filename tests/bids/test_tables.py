@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from bids_hypo.bids.people import read_levels, read_participants, read_sessions
+from bids_hypo.bids.ratings import read_ratings
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.tables import read_ratings, read_volumes
+from bids_hypo.bids.tables import read_volumes
 from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import NoInputError, NothingSelectedError
 from tests.group_cohorts import add_scan, write_participants

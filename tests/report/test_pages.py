@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from bids_hypo.bids.tables import read_ratings
+from bids_hypo.bids.ratings import read_ratings
 from bids_hypo.report.index_page import Column, IndexEntry, write_index_page
 
 MAX_BYTES = 3_000_000

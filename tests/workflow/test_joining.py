@@ -35,7 +35,7 @@ def three_sessions(tmp_path):
 
 def _followed(cohort):
     groups = choose_groups(cohort.table["group"].dropna(), (), None, column="group")
-    table, _ = prepare_table(cohort, groups, GroupOptions(None, None))
+    table, _ = prepare_table(cohort.table, groups, GroupOptions(None, None))
     return followed(table).groupby("group")["participant_id"].nunique().to_dict(), table
 
 
