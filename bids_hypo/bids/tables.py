@@ -128,7 +128,6 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> Rows:
         "image": PLAIN_SUFFIX if scan.is_t1 else scan.suffix,
         "source_file": sources[0].removeprefix("bids:").partition(":")[2],
         "report": report.name if report.is_file() else None,
-        "manual": bool(about.get("Manual", False)),
     }
     table, changed = morph_numbers(path), table_flags(path, about)
     icv = _icv_of(table, scan.name, path)
@@ -139,12 +138,19 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> Rows:
             continue
         own = table[table["structure"] == name]
         flags = tuple(dict.fromkeys((*all_flags(own["flags"]), *icv["icv_flags"], *changed)))
-        told = {"structure": name, "title": structures.get(name, {}).get("Title", name), "flags": flags,
-                "models": _models_of(about, name)}  # fmt: skip
+        told = {"structure": name, "title": str(structures.get(name, {}).get("Title") or name), "flags": flags,
+                "manual": _is_manual(about, name), "models": _models_of(about, name)}  # fmt: skip
         rows += [{**common, **told, **volumes, **icv} for volumes in _volumes_of(own, path)]
     if not rows:
         raise TableError(f"{path}: it gives no volume of a structure")
     return rows
+
+
+def _is_manual(about: dict[str, Any], structure: str) -> bool:
+    """Whether a person has edited the mask of a structure, or that of the ICV."""
+    others = set(about.get("Structures", {})) - {structure}
+    edited = set(about.get("Edited", {}))
+    return bool(about.get("Manual", False)) and not (edited and edited <= others)
 
 
 def _models_of(about: dict[str, Any], structure: str) -> str:

@@ -34,7 +34,7 @@ __all__ = ["GroupStudy", "write_group_report"]
 MAX_LISTED = 200
 
 
-def write_group_report(studies: Sequence[GroupStudy], path: Path) -> None:
+def write_group_report(studies: Sequence[GroupStudy], path: Path, remarks: Sequence[str] = ()) -> None:
     """Write the page: a section for each structure, kind of image and part.
 
     Parameters
@@ -43,6 +43,8 @@ def write_group_report(studies: Sequence[GroupStudy], path: Path) -> None:
         One at least, all of the same run.
     path : Path
         In the folder of the subjects' pages, so that links work.
+    remarks : sequence of str
+        What a reader has to know about all series.
     """
     first = studies[0]
     text, references = methods_text(studies)
@@ -51,7 +53,7 @@ def write_group_report(studies: Sequence[GroupStudy], path: Path) -> None:
     write_page(
         path, "group.html", study=first, groups=first.design.groups, sections=sections,
         titles=list(dict.fromkeys(study.title for study in studies)), methods=text, references=references,
-        versions=software(), sample=SAMPLE_NAMES[first.design.primary_sample], people=_people(first),
+        remarks=remarks, versions=software(), sample=SAMPLE_NAMES[first.design.primary_sample], people=_people(first),
         plotly=Markup(get_plotlyjs()), drawings=Markup(_json(drawings)),
     )  # fmt: skip
 
@@ -60,7 +62,7 @@ def _section(study: GroupStudy, prefix: str) -> dict[str, Any]:
     """What the page says of one series; figures by the ids of their places, which begin with the prefix."""
     return {
         "prefix": prefix, "what": study.what, "summary": summary_sentences(study),
-        "remarks": (*study.problems, *study.remarks), "counts": _counts(study), "comparisons": _comparisons(study),
+        "remarks": study.remarks, "counts": _counts(study), "comparisons": _comparisons(study),
         "samples": _samples(study), "all_three": _all_three(study), "omnibus": _omnibus(study),
         "models": _models(study, "ancova"), "at_sites": _models(study, "site_mixed_model"), "sides": _sides(study),
         "associations": _associations(study), "over_time": _over_time(study), "icv_errors": _icv_errors(study),

@@ -144,7 +144,7 @@ def time_plot(study: GroupStudy) -> go.Figure | None:
     """Each participant's volume in percent of the first scan, over the years."""
     repeated = choose_repeated(study.table[study.table["group"].isin(study.design.groups.all)])
     measure = study.main_measure
-    repeated = repeated.dropna(subset=[measure])
+    repeated = repeated[repeated[measure] > 0]
     if repeated.empty:
         return None
     figure, shown = go.Figure(), set()

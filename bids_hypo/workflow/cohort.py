@@ -35,7 +35,8 @@ RESERVED = frozenset({
     "normalised_mm3", "residual_mm3", "asymmetry_percent", "harmonised_mm3", "outlier", "outlier_of",
 })  # fmt: skip
 _NUMBERS = ("left_mm3", "right_mm3", "volume_mm3", "volume_sd_mm3", "icv_mm3", "icv_sd_mm3")
-_OF_SERIES = ("structure", "title", "part", *_NUMBERS, "icv_source", "flags", "models")  # what is not of the scan alone
+# Columns that belong to a structure or part, not to the scan alone.
+_OF_SERIES = ("structure", "title", "part", *_NUMBERS, "icv_source", "flags", "manual", "models")
 
 
 @dataclass(frozen=True)
