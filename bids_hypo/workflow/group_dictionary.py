@@ -23,7 +23,7 @@ VOLUME_COLUMNS: dict[str, tuple[str, str | None]] = {
     "volume_sd_mm3": ("SD between the folds of the model; n/a with a single fold, and for a part of two sides", _MM3),
     "icv_mm3": ("Intracranial volume (ICV); n/a if it cannot be measured", _MM3),
     "icv_sd_mm3": ("Uncertainty of the ICV; n/a with a single fold", _MM3),
-    "icv_source": ("Scan that the ICV was measured in; images that are not T1-weighted take it from their session", None),
+    "icv_source": ("Scan in which the ICV was measured; images other than T1w take that of their session", None),
     "ratio": ("Volume divided by the ICV", None),
     "normalised_mm3": (
         "Volume / ICV * mean ICV of the tested controls (Vernikouskaya et al. 2023, eq. 1)",
