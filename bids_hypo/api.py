@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bids_hypo.bids.entities import IMAGE_EXTENSIONS, PLAIN_SUFFIX
+from bids_hypo.bids.entities import IMAGE_EXTENSIONS, PLAIN_SUFFIX, SIGNED_SUFFIXES
 from bids_hypo.ending import temporary_folder
 from bids_hypo.errors import UsageError
 from bids_hypo.execute.worker import load_models as _load_models
@@ -127,14 +127,16 @@ def segment(
     loaded = models or load_models(structures or DEFAULT_STRUCTURES)
     kind = suffix or _suffix_of(image)
     names = _names(structures, loaded, kind)
+    told = "the image"
     with ExitStack() as stack:
         if isinstance(image, nib.spatialimages.SpatialImage):
             path = stack.enter_context(temporary_folder()) / f"image_{kind}.nii"
             nib.save(nib.Nifti1Image.from_image(image), path)
         else:
             path = Path(image)
-        volume = read_volume(path)
-        found = segment_volume(volume, loaded, suffix=kind, wanted=names, fast=fast, what=str(path))
+            told = str(path)
+        volume = read_volume(path, signed=kind in SIGNED_SUFFIXES)
+        found = segment_volume(volume, loaded, suffix=kind, wanted=names, fast=fast, what=told)
     return _told(volume, found)
 
 

@@ -44,6 +44,11 @@ def masks_of(shape: tuple[int, ...], affine: np.ndarray) -> tuple[np.ndarray, np
     return _drawn(points, SIDES_MM), inside_ellipsoid(points, (0, 0, 0), HEAD_SHELLS[2][1])
 
 
+def trident_of(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """Labels of the invented structure, (X, Y, Z) uint8."""
+    return _drawn(world_mm(shape, affine), _TRIDENT_MM)
+
+
 def _drawn(points: np.ndarray, ellipsoids: Mapping[int, tuple]) -> np.ndarray:
     labels = np.zeros(points.shape[:-1], np.uint8)
     for number, (centre, radii) in ellipsoids.items():

@@ -36,7 +36,7 @@ def test_the_examples_of_the_docs_run(scan, models, monkeypatch):
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
     assert len(examples) == 3
     names: dict[str, object] = {}
-    exec("\n".join(examples), names)  # noqa: S102
+    exec("\n".join(examples), names)
     result = names["result"]
     assert isinstance(result, bids_hypo.Segmented)
     volumes = names["volumes"]["hypothalamus"]  # type: ignore[index]
@@ -48,16 +48,16 @@ def test_the_examples_of_the_docs_run(scan, models, monkeypatch):
 
 
 def test_the_function_keeps_its_name(models):
-    import bids_hypo.segmentation  # noqa: F401
+    import bids_hypo.segmentation
 
     assert callable(bids_hypo.segment)
     assert set(bids_hypo.__all__) <= {*dir(bids_hypo), "Segmented", "load_models", "segment"}
 
 
 def test_a_structure_that_is_not_loaded_is_refused_by_its_name(scan, models):
-    with pytest.raises(UsageError, match="thalamus.*not among the models"):
+    with pytest.raises(UsageError, match=r"thalamus.*not among the models"):
         bids_hypo.segment(scan, ["thalamus"], models=models)
-    with pytest.raises(UsageError, match="no structure|thalamus"):
+    with pytest.raises(UsageError, match=r"thalamus"):
         bids_hypo.load_models(["thalamus"], device="cpu")
 
 

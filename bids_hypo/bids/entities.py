@@ -32,6 +32,9 @@ IMAGE_EXTENSIONS: tuple[str, ...] = (".nii.gz", ".nii")
 PLAIN_SUFFIX = "T1w"
 T1_SUFFIXES: tuple[str, ...] = (PLAIN_SUFFIX, "UNIT1")
 
+# Maps whose sign and zero mean something: their background is not looked for.
+SIGNED_SUFFIXES: tuple[str, ...] = ("Chimap",)
+
 RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BIDS URIs of the input refer to
 
 
@@ -64,6 +67,11 @@ class Scan:
     def is_t1(self) -> bool:
         """Whether it is T1-weighted."""
         return self.suffix in T1_SUFFIXES
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether its values have a sign and a zero that mean something."""
+        return self.suffix in SIGNED_SUFFIXES
 
     @property
     def name(self) -> str:

@@ -154,7 +154,7 @@ def _with_maps(
             first = every.setdefault(scan.name, replace(scan, link=key))
             if first.path != scan.path:
                 _log.warning("%s: not measured, for %s has the same name.", scan.path, first.path)
-    return tuple(sorted(every.values(), key=lambda scan: str(scan.path)))
+    return tuple(sorted(every.values(), key=lambda scan: str(scan.path.relative_to(scan.dataset_root))))
 
 
 def _link_key(root: Path, taken: Collection[str]) -> str:

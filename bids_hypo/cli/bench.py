@@ -11,9 +11,11 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from bids_hypo.cli.parser import Parser
 from bids_hypo.ending import end_with_parent, temporary_folder
+from bids_hypo.structures import DEFAULT_STRUCTURES
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,10 +24,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("bids_dir", type=Path, nargs="?", help="a BIDS dataset; by default the demo dataset")
     parser.add_argument("--n-scans", type=int, default=6)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--structures", nargs="+", default=list(DEFAULT_STRUCTURES), metavar="NAME")
+    parser.add_argument("--models", type=Path, metavar="DIR")
     args = parser.parse_args(argv)
+    asked = {"device": args.device, "structures": tuple(args.structures), "models_dir": args.models}
     with temporary_folder() as folder:
         bids_dir = args.bids_dir or _demo(folder / "data", args.n_scans)
-        _run(bids_dir.resolve(), folder / "out", args.n_scans, args.device)
+        _run(bids_dir.resolve(), folder / "out", args.n_scans, asked)
     return 0
 
 
@@ -36,14 +41,14 @@ def _demo(folder: Path, n_scans: int) -> Path:
     return folder
 
 
-def _run(bids_dir: Path, out: Path, n_scans: int, device: str) -> None:
-    alone = _in_a_process(_one_by_one, bids_dir, out, n_scans, device)
+def _run(bids_dir: Path, out: Path, n_scans: int, asked: dict[str, Any]) -> None:
+    alone = _in_a_process(_one_by_one, bids_dir, out, n_scans, asked)
     left_out = f"start-up {alone.start_up:.1f} s and first scan {alone.first:.1f} s left out"
     print(f"{alone.n_scans} scans on {alone.device}; {left_out}")
     print(alone.stages)
     print(f"slowest scan {alone.slowest:.2f} s")
     print(f"peak memory {alone.peak_gb:.2f} GB")
-    together = _in_a_process(_overlapping, bids_dir, out, n_scans, device)
+    together = _in_a_process(_overlapping, bids_dir, out, n_scans, asked)
     gain = f"{together.seconds:.2f} s a scan, {alone.seconds / together.seconds:.2f} times as many"
     print(f"{together.overlap} scans overlapping: {gain}; peak {together.peak_gb:.2f} GB")
 
@@ -54,23 +59,23 @@ def _in_a_process(work: Callable[..., SimpleNamespace], *args: object) -> Simple
         return pool.submit(work, *args).result()
 
 
-def _one_by_one(bids_dir: Path, out: Path, n_scans: int, device: str) -> SimpleNamespace:
+def _one_by_one(bids_dir: Path, out: Path, n_scans: int, asked: dict[str, Any]) -> SimpleNamespace:
     import pandas as pd
 
-    from bids_hypo.bids import find_scans, output_names, prepare_output
+    from bids_hypo.bids import find_scans, prepare_output
     from bids_hypo.bids.query import Selection
-    from bids_hypo.execute.worker import models_for
+    from bids_hypo.execute.worker import models_for, names_for
     from bids_hypo.workflow.options import RunOptions
     from bids_hypo.workflow.process import process_scan
 
     start = time.perf_counter()
-    models = models_for(RunOptions(bids_dir, out, device=device))
+    models = models_for(RunOptions(bids_dir, out, **asked))
     start_up = time.perf_counter() - start
     prepare_output(out, bids_dir, command_version="bench")
     rows = []
-    for scan in find_scans(bids_dir, Selection())[0][: n_scans + 1]:
+    for scan in find_scans(bids_dir, Selection(), suffixes=models.catalog.suffixes)[0][: n_scans + 1]:
         before = time.perf_counter()
-        result = process_scan(output_names(scan, out), models)
+        result = process_scan(names_for(scan, out, models.catalog), models)
         rows.append({**result.seconds, "all": time.perf_counter() - before})
     timed = pd.DataFrame(rows[1:] or rows)  # the first scan pays for imports and first calls
     table = pd.DataFrame({"seconds": timed.mean(), "share": timed.mean() / timed["all"].mean()})
@@ -81,16 +86,18 @@ def _one_by_one(bids_dir: Path, out: Path, n_scans: int, device: str) -> SimpleN
     )  # fmt: skip
 
 
-def _overlapping(bids_dir: Path, out: Path, n_scans: int, device: str) -> SimpleNamespace:
+def _overlapping(bids_dir: Path, out: Path, n_scans: int, asked: dict[str, Any]) -> SimpleNamespace:
     from bids_hypo.bids import find_scans, prepare_output
     from bids_hypo.bids.query import Selection
     from bids_hypo.execute.local import OVERLAP, overlapping
+    from bids_hypo.models.catalog import find_models
     from bids_hypo.workflow.options import RunOptions
 
     out = out.with_name("overlapping")
-    options = RunOptions(bids_dir, out, device=device, overlap=OVERLAP)
+    options = RunOptions(bids_dir, out, overlap=OVERLAP, **asked)
+    suffixes = find_models(options.models_dir, options.structures).suffixes
     prepare_output(out, bids_dir, command_version="bench")
-    scans = find_scans(bids_dir, Selection())[0][: n_scans + 1]
+    scans = find_scans(bids_dir, Selection(), suffixes=suffixes)[0][: n_scans + 1]
     list(overlapping(scans[:1], options))
     start = time.perf_counter()
     list(overlapping(scans[1:] or scans, replace(options, overwrite=True)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from tqdm import tqdm
 
@@ -92,8 +93,8 @@ def _redraw_all(every: Sequence[OutputNames], options: RunOptions) -> list[ScanR
     n_procs = min(options.n_procs, len(every))
     if n_procs < 2:
         drawn = tqdm(every, unit="scan", desc="figures", dynamic_ncols=True, disable=not every)
-        return [redraw(names.scan, names) for names in drawn]
-    in_parallel = in_processes(_redraw, every, n_procs)
+        return [redraw(names.scan, names, anew=options.reports_only) for names in drawn]
+    in_parallel = in_processes(partial(_redraw, anew=options.reports_only), every, n_procs)
     return [
         ScanResult(names.scan.name, Status.FAILED, error=f"{names.scan.path}: no figures, {result.how}.")
         if isinstance(result, Died) else result
@@ -101,5 +102,5 @@ def _redraw_all(every: Sequence[OutputNames], options: RunOptions) -> list[ScanR
     ]  # fmt: skip
 
 
-def _redraw(names: OutputNames) -> ScanResult:
-    return redraw(names.scan, names)
+def _redraw(names: OutputNames, *, anew: bool) -> ScanResult:
+    return redraw(names.scan, names, anew=anew)

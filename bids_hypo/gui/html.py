@@ -11,6 +11,7 @@ import pandas as pd
 from bids_hypo.gui.jobs import Stage
 from bids_hypo.gui.results import flags_of, normalised_mm3
 from bids_hypo.gui.texts import text
+from bids_hypo.gui.views import Mask
 from bids_hypo.report.flag_texts import describe_flags
 from bids_hypo.structures import ICV
 
@@ -22,7 +23,9 @@ CSS = """
   overflow-wrap: anywhere; }
 .good { border-left: 4px solid #1a7f37; padding: 6px 12px; background: rgba(26, 127, 55, .09); }
 .doing { padding: 6px 0; } .doing progress { width: 100%; height: 14px; accent-color: #0b5cad; }
-.doing .fine { opacity: .75; font-size: .9em; }
+.doing .key span { white-space: nowrap; margin-right: 10px; }
+.key i { display: inline-block; width: 18px; border-top: 3px solid; margin: 0 4px 4px 0; }
+.fine { opacity: .75; font-size: .9em; }
 .scroll { overflow-x: auto; } .scroll:focus-visible { outline: 2px solid #0b5cad; }
 .numbers { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%;
   border: 0 !important; }
@@ -34,6 +37,8 @@ CSS = """
 .flags { margin: 6px 0; padding-left: 20px; list-style: disc; } .flags li { margin: 4px 0; }
 .slice { display: block; width: 100%; height: auto; background: #000; border-radius: 4px; }
 .report { width: 100%; height: 80vh; border: 1px solid rgba(128, 128, 128, .35); background: #fff; }
+.key span { white-space: nowrap; margin-right: 10px; }
+.key i { display: inline-block; width: 18px; border-top: 3px solid; margin: 0 4px 4px 0; }
 .fine { opacity: .8; font-size: .9em; }
 button:focus-visible, input:focus-visible, [role="tab"]:focus-visible, label:focus-within {
   outline: 2px solid #0b5cad; }
@@ -94,6 +99,14 @@ def volumes(scan: str, rows: list[dict[str, str]], titles: Sequence[str], refere
         lines.append([title, row["volume_mm3"], *more])
     note = f'<p class="fine">{escape(text("table.note"))}</p>'
     return table(text("table.caption", scan=scan), head, lines) + note + flags(flags_of(rows))
+
+
+def legend(masks: Sequence[Mask]) -> str:
+    """Colours and names of what is outlined."""
+    marks = "".join(
+        f'<span><i style="border-color:{escape(mask.colour)}"></i>{escape(mask.name)}</span> ' for mask in masks
+    )
+    return f'<p class="key">{marks}{escape(text("views.sides"))}</p>'
 
 
 def flags(found: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bids_hypo.bids.entities import PLAIN_SUFFIX
 from bids_hypo.bids.names import OutputNames
 from bids_hypo.bids.query import check_dataset, find_scans
 from bids_hypo.bids.selection import Selection
@@ -104,6 +105,12 @@ class Runner:
     def structures(self) -> dict[str, ModelBundle]:
         """What can be measured, by name."""
         return find_structures(self.options.models_dir)
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The kinds of image that something is measured on, by their BIDS suffixes; T1w first."""
+        every = (suffix for bundle in self.structures().values() for suffix in bundle.suffixes)
+        return tuple(dict.fromkeys((PLAIN_SUFFIX, *every)))
 
     def _run_options(
         self, bids_dir: Path, output_dir: Path, structures: Sequence[str] = DEFAULT_STRUCTURES,

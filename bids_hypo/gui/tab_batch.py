@@ -10,12 +10,13 @@ from typing import Any
 
 import gradio as gr
 
+from bids_hypo.bids.entities import split_name
 from bids_hypo.bids.names import OutputNames
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import html, results
+from bids_hypo.gui.common import JOB, LIGHT, ZIP_NAME, note_uploads, session_of, structure_choice
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage, Tell
 from bids_hypo.gui.sessions import Session
-from bids_hypo.gui.tab_single import JOB, LIGHT, ZIP_NAME, note_uploads, session_of, structure_choice
 from bids_hypo.gui.texts import all_texts, text
 from bids_hypo.gui.uploads import Upload, in_words, receive
 from bids_hypo.report.flag_texts import describe_flags
@@ -23,6 +24,7 @@ from bids_hypo.structures import WHOLE
 from bids_hypo.workflow.result import Status
 
 TABLE_NAME = "volumes.tsv"
+WAITING = "waiting"
 _HEAD = ("file", "participant", "session", "status")
 
 
@@ -88,8 +90,8 @@ class BatchTab:
 
         def job(tell: Tell) -> None:
             tell(Stage("starting"))
-            dataset, uploads = receive(paths, work, self.runner.limits)
-            rows.extend(Row(u, "failed" if u.error else "waiting", error=u.error or "") for u in uploads)
+            dataset, uploads = receive(paths, work, self.runner.limits, suffixes=self.runner.suffixes)
+            rows.extend(Row(u, Status.FAILED if u.error else WAITING, error=u.error or "") for u in uploads)
             if any(upload.path for upload in uploads):
                 self.runner.measure(session, dataset, out, tell, structures=structures)
                 tell(Stage("zip"))
@@ -107,6 +109,10 @@ class BatchTab:
         yield self._finished(rows, failed, work)
 
     def _finished(self, rows: list[Row], failed: list[str], work: Path) -> dict:
+        for row in rows:
+            if row.status == WAITING and row.upload.path and not failed:
+                kind = split_name(row.upload.path.name)[1]
+                row.status, row.error = Status.FAILED, text("error.unfit", name=row.upload.shown, kind=kind)
         done = sum(row.names is not None for row in rows)
         messages = failed + [row.error for row in rows if row.error]
         said = html.alert(messages) if messages else ""

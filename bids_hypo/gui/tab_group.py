@@ -12,9 +12,9 @@ from bids_hypo.bids.people import group_names
 from bids_hypo.bids.tsv import read_table
 from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import html, results
+from bids_hypo.gui.common import JOB, LIGHT, note_uploads, session_of
 from bids_hypo.gui.grouping import make_study
 from bids_hypo.gui.jobs import JobFailed, Runner, Stage, Tell
-from bids_hypo.gui.tab_single import JOB, LIGHT, note_uploads, session_of
 from bids_hypo.gui.texts import text
 from bids_hypo.gui.uploads import in_words
 from bids_hypo.workflow.cohort import GroupOptions, usual_covariates

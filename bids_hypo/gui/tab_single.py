@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ import gradio as gr
 
 from bids_hypo.bids.entities import PLAIN_SUFFIX, T1_SUFFIXES
 from bids_hypo.bids.names import OutputNames
-from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import html, results, views
+from bids_hypo.gui.common import JOB, LIGHT, ZIP_NAME, note_uploads, session_of, structure_choice
 from bids_hypo.gui.datasets import choose_folder
 from bids_hypo.gui.jobs import JobFailed, Runner, ScanDone, Stage, Tell
 from bids_hypo.gui.sessions import Session
@@ -23,43 +23,7 @@ from bids_hypo.gui.uploads import SINGLE_LABEL, in_words, receive
 from bids_hypo.structures import DEFAULT_STRUCTURES
 from bids_hypo.workflow.result import Status
 
-ZIP_NAME = "bids_hypo_results.zip"
-JOB: dict[str, Any] = {
-    "concurrency_id": "job", "concurrency_limit": 1, "api_visibility": "private", "show_progress": "minimal",
-}  # fmt: skip
-LIGHT: dict[str, Any] = {
-    "queue": False, "api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last",
-}  # fmt: skip
 _PLANE_ORDER = (1, 0, 2)  # coronal first: the plane that structures are delineated in
-
-
-def session_of(runner: Runner, request: gr.Request, files: Sequence[str] = ()) -> Session | str:
-    """The session of a page, which holds the files from now on; a piece of the page if it can have none."""
-    try:
-        return runner.sessions.hold(str(request.session_hash), [Path(file) for file in files])
-    except BidsHypoError as error:
-        return html.alert([str(error)])
-
-
-def note_uploads(runner: Runner, request: gr.Request, files: Sequence[str]) -> Any:
-    """Note whose uploads files are, so that they are deleted with the session; a status changes if that fails."""
-    session = session_of(runner, request, files)
-    return session if isinstance(session, str) else gr.skip()
-
-
-def structure_choice(runner: Runner, elem_id: str) -> gr.CheckboxGroup:
-    """What to measure, where there is more than one structure."""
-    choices = [(bundle.structure.title, name) for name, bundle in runner.structures().items() if bundle.structure]
-    label = text("single.structures")
-    return gr.CheckboxGroup(
-        choices, value=list(DEFAULT_STRUCTURES), label=label, elem_id=elem_id, visible=len(choices) > 1
-    )
-
-
-def _kinds(runner: Runner) -> list[str]:
-    """The kinds of image that something is measured on, by their BIDS suffixes."""
-    every = (suffix for bundle in runner.structures().values() for suffix in bundle.suffixes)
-    return list(dict.fromkeys((PLAIN_SUFFIX, *every)))
 
 
 @dataclass(frozen=True)
@@ -100,7 +64,7 @@ class SingleTab:
                                              elem_id="single-folder", max_lines=1)  # fmt: skip
             with gr.Column(scale=1, min_width=260):
                 self.structures = structure_choice(self.runner, "single-structures")
-                kinds = _kinds(self.runner)
+                kinds = self.runner.suffixes
                 self.kind = gr.Dropdown(
                     kinds, value=PLAIN_SUFFIX, label=text("single.kind"), elem_id="single-kind",
                     visible=len(set(kinds) - set(T1_SUFFIXES)) > 0,
@@ -126,9 +90,11 @@ class SingleTab:
                 )  # fmt: skip
                 self.download = gr.DownloadButton(text("single.download"), elem_id="single-download")
                 gr.Markdown(text("single.contents"))
-        gr.Markdown(f"### {text('views.title')}\n{text('views.legend')}")
+        gr.Markdown(f"### {text('views.title')}")
         with gr.Row():
-            self.range = gr.Radio([], label=text("views.range"), elem_id="view-range")
+            with gr.Column(min_width=260):
+                self.range = gr.Radio([], label=text("views.range"), elem_id="view-range")
+                self.legend = gr.HTML(elem_id="view-legend")
             with gr.Column(min_width=260):
                 self.outlines = gr.Checkbox(True, label=text("views.outlines"), elem_id="view-outlines")
                 self.radiological = gr.Checkbox(False, label=text("views.radiological"), elem_id="view-side")
@@ -151,7 +117,8 @@ class SingleTab:
         ran = [self.status, self.found, self.which, self.download]
         after: dict[str, Any] = {
             "fn": self.show, "inputs": [self.which, self.range, self.outlines, self.radiological, self.reference],
-            "outputs": [self.table, self.range, self.surface, *self.sliders.values(), *self.pictures.values()],
+            "outputs": [self.table, self.range, self.legend, self.surface, *self.sliders.values(),
+                        *self.pictures.values()],
         }  # fmt: skip
         own: dict[str, Any] = {"show_progress_on": [self.status], **JOB}
         self.start.click(self.run, [self.file, self.folder, self.structures, self.kind], ran, **own).success(
@@ -164,7 +131,7 @@ class SingleTab:
         looks = [self.which, self.range, self.outlines, self.radiological]
         places = list(self.sliders.values())
         drawn = list(self.pictures.values())
-        self.range.input(self.turn_to, looks, [self.surface, *places, *drawn], **LIGHT)
+        self.range.input(self.turn_to, looks, [self.legend, self.surface, *places, *drawn], **LIGHT)
         for box in (self.outlines, self.radiological):
             box.change(self.draw_all, [*looks, *places], drawn, **LIGHT)
         for plane, slider in self.sliders.items():
@@ -238,10 +205,10 @@ class SingleTab:
     def _dataset(self, given: Given, work: Path, refused: list[str]) -> Path | None:
         if given.file is None:
             return choose_folder(given.folder, self.runner.options)
-        suffixes = _kinds(self.runner)
         dataset, (upload,) = receive(
-            [given.file], work, self.runner.limits, label=SINGLE_LABEL, suffix=given.kind, suffixes=suffixes
-        )
+            [given.file], work, self.runner.limits, label=SINGLE_LABEL, suffix=given.kind,
+            suffixes=self.runner.suffixes,
+        )  # fmt: skip
         if upload.error:
             refused.append(upload.error)
         return dataset if upload.path else None
@@ -289,7 +256,7 @@ class SingleTab:
         known = self.runner.sessions.result(str(request.session_hash), which or "")
         folder = self._folder(which, request)
         if known is None or folder is None:
-            return [gr.skip()] * (3 + 2 * len(self.sliders))
+            return [gr.skip()] * (4 + 2 * len(self.sliders))
         cubes = views.cubes(folder)
         chosen = name if name in cubes else next(iter(cubes))
         choices = [
@@ -297,8 +264,9 @@ class SingleTab:
             for key, (title, size) in cubes.items()
         ]
         table = self.numbers(which, reference, request)
-        shown = self._turned(views.read_stack(folder, chosen), outlines, turned)
-        return [table, gr.Radio(choices=choices, value=chosen), self._surface(known[0], chosen), *shown]
+        stack = views.read_stack(folder, chosen)
+        seen = [html.legend(stack.masks), self._surface(known[0], chosen), *self._turned(stack, outlines, turned)]
+        return [table, gr.Radio(choices=choices, value=chosen), *seen]
 
     @staticmethod
     def _surface(names: OutputNames, name: str) -> Any:
@@ -320,8 +288,8 @@ class SingleTab:
         known = self.runner.sessions.result(str(request.session_hash), which or "")
         stack = self._stack(which, name, request)
         if known is None or stack is None:
-            return [gr.skip()] * (1 + 2 * len(self.sliders))
-        return [self._surface(known[0], name), *self._turned(stack, outlines, turned)]
+            return [gr.skip()] * (2 + 2 * len(self.sliders))
+        return [html.legend(stack.masks), self._surface(known[0], name), *self._turned(stack, outlines, turned)]
 
     def draw_all(self, which: str | None, name: str, outlines: bool, turned: bool, first: float, second: float,
                  third: float, request: gr.Request) -> list:  # fmt: skip

@@ -19,9 +19,10 @@ from bids_hypo.gui.texts import text
 from bids_hypo.image.grid import Grid, box_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.report.cutting import FULL, grey_levels, grey_window, near_spline, sample_spline
-from bids_hypo.report.figures import jpeg_bytes
+from bids_hypo.report.drawn import ICV_KEY, ICV_NAME, DrawnPart, drawn_icv, drawn_parts, voxels_mm
+from bids_hypo.report.figures import jpeg_bytes, path_data
 from bids_hypo.report.html import data_uri
-from bids_hypo.report.mosaic import ICV_KEY, DrawnPart, drawn_icv, drawn_parts, outlines_of, voxels_mm
+from bids_hypo.report.mosaic import outlines_of
 from bids_hypo.workflow.edited import read_counted
 
 FAR = "far"  # the whole head; the other cubes are called like their structure
@@ -197,9 +198,10 @@ def slice_svg(stack: Stack, plane: int, at_mm: float, *, outlines: bool = True, 
     size = len(grey) * stack.spacing_mm
     paths = ""
     if outlines:
+        cuts = [(mask.colour, _cut(mask.inside, plane, where, turned).T / np.float32(FULL)) for mask in stack.masks]
         paths = "".join(
-            f'<path d="{_path(_cut(mask.inside, plane, where, turned), stack.spacing_mm)}" stroke="{mask.colour}"/>'
-            for mask in stack.masks
+            f'<path d="{path_data(outlines_of(cut, stack.spacing_mm), size)}" stroke="{colour}"/>'
+            for colour, cut in cuts
         )
     ends = ("P", "A") if plane == 0 else ("R", "L") if turned else ("L", "R")
     picture = data_uri(jpeg_bytes(grey[::-1]), "image/jpeg")
@@ -220,13 +222,6 @@ def _cut(cube: np.ndarray, plane: int, where: int, turned: bool) -> np.ndarray:
     return picture[:, ::-1] if turned else picture
 
 
-def _path(mask: np.ndarray, spacing_mm: float) -> str:
-    """Outlines of a slice of a mask as the data of an SVG path, y downwards."""
-    size = len(mask) * spacing_mm
-    lines = outlines_of(mask.T / np.float32(FULL), spacing_mm)
-    return "".join("M" + " ".join(f"{x:.2f},{size - y:.2f}" for x, y in line[:-1]) + "Z" for line in lines)
-
-
 def surface_figure(names: OutputNames, structure: str) -> go.Figure | None:
     """The surfaces that the core drew of a structure in a scan, to be turned; None if there are none."""
     packed = names.figure(*STRUCTURE_FIGURES["surface"], structure=structure)
@@ -244,10 +239,10 @@ def surface_figure(names: OutputNames, structure: str) -> go.Figure | None:
                 hoverinfo="skip" if outer else "name", lighting={"ambient": 0.55, "diffuse": 0.7, "specular": 0.15},
             )
         )  # fmt: skip
-    hidden = {"visible": False}
+    hidden, away = {"visible": False}, 1.0 if any(trace.name == ICV_NAME for trace in figure.data) else 1.6
     figure.update_layout(
         margin={"l": 0, "r": 0, "t": 0, "b": 0}, showlegend=False, height=420, paper_bgcolor="rgba(0,0,0,0)",
         scene={"aspectmode": "data", "dragmode": "orbit", "xaxis": hidden, "yaxis": hidden, "zaxis": hidden,
-               "camera": {"eye": {"x": -1.15, "y": 0.75, "z": 0.4}}},
+               "camera": {"eye": {"x": -1.15 * away, "y": 0.75 * away, "z": 0.4 * away}}},
     )  # fmt: skip
     return figure

@@ -12,6 +12,7 @@ import numpy as np
 
 CLIP_FOREGROUND = 4.0
 CLIP_SD = 4.0
+SIGNED_SHARE = 0.1  # of an image that is negative, by size
 
 
 def foreground_scale(data: np.ndarray) -> np.ndarray:
@@ -78,6 +79,11 @@ def unit_range(data: np.ndarray) -> np.ndarray:
     data = np.asarray(data, dtype=np.float32)
     low, high = float(data.min()), float(data.max())
     return (data - np.float32(low)) / np.float32(max(high - low, 1e-12))
+
+
+def has_both_signs(data: np.ndarray) -> bool:
+    """Whether an image has values of both signs, by more than the ringing of an interpolation."""
+    return float(-data[data < 0].sum()) > SIGNED_SHARE * float(np.abs(data).sum())
 
 
 def signed_scale(data: np.ndarray) -> np.ndarray:

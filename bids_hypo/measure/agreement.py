@@ -13,9 +13,10 @@ import pingouin
 import statsmodels.api as sm
 from scipy import stats
 
-from bids_hypo.measure.inference import CONFIDENCE, NO_TEST, PAIRED_T, paired_tests
+from bids_hypo.measure.inference import CONFIDENCE, PAIRED_T, choose_paired
 
 LIMITS_SD = 1.96
+NO_TEST = "none"
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,6 @@ def paired_test(a: np.ndarray, b: np.ndarray) -> PairedTest:
     difference = a - b
     if len(a) < 3 or np.ptp(difference) <= 1e-12 * max(float(np.abs(a).max()), 1e-300):
         return PairedTest(len(a), np.nan, NO_TEST, np.nan, np.nan)
-    tests = paired_tests(a, b)
-    outcome = tests.t if tests.chosen == PAIRED_T else tests.ranks
-    return PairedTest(len(a), tests.shapiro_p, tests.chosen, outcome.statistic, outcome.p)
+    name, shapiro_p = choose_paired(difference)
+    result = stats.ttest_rel(a, b) if name == PAIRED_T else stats.wilcoxon(a, b)
+    return PairedTest(len(a), shapiro_p, name, float(result.statistic), float(result.pvalue))

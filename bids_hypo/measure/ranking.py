@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bids_hypo.measure.agreement import Estimate, PairedTest, paired_test
+from bids_hypo.measure.agreement import NO_TEST, Estimate, PairedTest, paired_test
 from bids_hypo.measure.inference import HOLM, corrected_p
 
 
@@ -93,10 +93,10 @@ def compare_methods(values: pd.DataFrame) -> list[Comparison]:
     """
     pairs = list(combinations(values.columns, 2))
     tests = [paired_test(values[a].to_numpy(float), values[b].to_numpy(float)) for a, b in pairs]
-    after_holm = corrected_p([t.p for t in tests], HOLM)
+    corrected = [float(p) for p in corrected_p([t.p for t in tests], HOLM)]
     return [
         Comparison(str(a), str(b), _mean_difference(values[a] - values[b]), test, p)
-        for (a, b), test, p in zip(pairs, tests, after_holm, strict=True)
+        for (a, b), test, p in zip(pairs, tests, corrected, strict=True)
     ]
 
 
@@ -106,3 +106,6 @@ def _mean_difference(difference: pd.Series) -> Estimate:
         return Estimate(float(known.mean()) if len(known) else np.nan)
     low, high = stats.ttest_1samp(known, 0).confidence_interval() if np.ptp(known) else (known[0], known[0])
     return Estimate(float(known.mean()), float(low), float(high))
+
+
+__all__ = ["NO_TEST", "Comparison", "Ranking", "compare_methods", "rank_methods"]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bids_hypo.measure.agreement import Estimate
-from bids_hypo.measure.inference import design_matrix, partial_correlation
+from bids_hypo.measure.inference import PEARSON, SPEARMAN, correlation
 
 MIN_PERSONS = 5
 
@@ -53,9 +53,13 @@ def associate(table: pd.DataFrame, volume: str, score: str, covariates: Sequence
         NaN with fewer persons than five and one more for each covariate, or without spread.
     """
     known = table[[volume, score, *covariates]].dropna()
-    held = design_matrix(known, covariates).to_numpy(float)
-    v, s = known[volume].to_numpy(float), known[score].to_numpy(float)
-    if len(known) < MIN_PERSONS + held.shape[1] or np.ptp(v) == 0 or np.ptp(s) == 0:
+    if covariates:
+        indicators = pd.get_dummies(known[list(covariates)], drop_first=True, dtype=float)
+        known = pd.concat([known[[volume, score]], indicators], axis=1)
+    adjust = [c for c in known.columns[2:] if np.ptp(known[c]) > 0]
+    flat = len(known) < MIN_PERSONS + len(adjust) or known[volume].nunique() == 1 or known[score].nunique() == 1
+    if flat:
         return Association(len(known), Estimate(), np.nan, np.nan, np.nan)
-    linear, ranks = (partial_correlation(v, s, held, method) for method in ("pearson", "spearman"))
-    return Association(len(known), Estimate(linear.r, linear.low, linear.high), linear.p, ranks.r, ranks.p)
+    r, low, high, p = correlation(known, volume, score, adjust, PEARSON)
+    rho, _, _, rho_p = correlation(known, volume, score, adjust, SPEARMAN)
+    return Association(len(known), Estimate(r, low, high), p, rho, rho_p)

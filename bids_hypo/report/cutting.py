@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_hypo.image.grid import Grid, apply_affine
+from bids_hypo.image.intensity import has_both_signs
 from bids_hypo.image.volume import Volume
 
 FULL = 255
@@ -48,8 +49,10 @@ def _sampled(source: Volume, grid: Grid, order: int) -> np.ndarray:
 
 
 def grey_window(pictures: Sequence[np.ndarray], percentiles: tuple[float, float]) -> tuple[float, float]:
-    """The values that become black and white: percentiles of what is above 0."""
-    values = np.concatenate([picture[picture > 0] for picture in pictures])
+    """The values that become black and white: percentiles of what is above 0, in signed maps of all that is not 0."""
+    values = np.concatenate([picture[picture != 0] for picture in pictures])
+    if not has_both_signs(values):
+        values = values[values > 0]
     if not values.size:
         return 0.0, 1.0
     low, high = np.percentile(values, percentiles)

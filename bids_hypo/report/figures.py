@@ -13,13 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 
+from bids_hypo.report.drawn import DrawnPart
 from bids_hypo.report.html import data_uri
-from bids_hypo.report.mosaic import SAGITTAL, DrawnPart, Mosaic, Tile
+from bids_hypo.report.mosaic import SAGITTAL, Mosaic, Tile
 
 N_COLUMNS = 4
 JPEG_QUALITY = 88
 THUMBNAIL_QUALITY = 75
 THUMBNAIL_CUT = 0.18  # of the edges of the close slice
+_MOST_IN_A_ROW = 6  # names in the legend beside the title
 _GAP = 0.02  # of a tile's edge
 _SIDES = "the subject's left is on the left"
 
@@ -55,7 +57,9 @@ def mosaic_svg(mosaic: Mosaic, title: str) -> bytes:
 def _tile_svg(tile: Tile, *, column: float, row: float) -> str:
     size = tile.size_mm
     picture = data_uri(jpeg_bytes(tile.grey[::-1]), "image/jpeg")
-    paths = "".join(f'<path d="{_path(one.lines, size)}" stroke="{one.colour}"/>' for one in tile.outlines if one.lines)
+    paths = "".join(
+        f'<path d="{path_data(one.lines, size)}" stroke="{one.colour}"/>' for one in tile.outlines if one.lines
+    )
     swap = "" if tile.panel.plane == SAGITTAL else " lr"
     ends = ("P", "A") if tile.panel.plane == SAGITTAL else ("L", "R")
     edge, base = size * 0.025, size * 0.975
@@ -69,7 +73,7 @@ def _tile_svg(tile: Tile, *, column: float, row: float) -> str:
     )
 
 
-def _path(lines: Sequence[np.ndarray], size_mm: float) -> str:
+def path_data(lines: Sequence[np.ndarray], size_mm: float) -> str:
     """Closed outlines as the data of an SVG path, y downwards, to a hundredth of a mm."""
     parts = []
     for line in lines:
@@ -113,15 +117,19 @@ def overview_png(mosaics: Sequence[Mosaic], title: str, parts: Sequence[DrawnPar
     coronal, sagittal, axial, head = (list(m.tiles) for m in mosaics)
     rows = [coronal, sagittal + axial, head]
     n = max(len(r) for r in rows)
-    figure = Figure(figsize=(1.6 * n, 1.6 * len(rows) + 0.2), facecolor="black")
+    in_a_row = min(len(parts), _MOST_IN_A_ROW)
+    n_lines = 1 if len(parts) <= _MOST_IN_A_ROW else 1 + -(-len(parts) // in_a_row)  # the title has one of its own
+    total = 1.6 * len(rows) + 0.2 * n_lines
+    figure = Figure(figsize=(1.6 * n, total), facecolor="black")
     FigureCanvasAgg(figure)
-    height = 1.6 / (1.6 * len(rows) + 0.2)
+    height = 1.6 / total
     for k, row in enumerate(rows):
         _draw_row(figure.add_axes((0, (len(rows) - 1 - k) * height, 1, height * 0.995)), row, line_width=1.1)
     figure.text(0.004, 0.995, f"{title}; {_SIDES}", color="white", fontsize=8, ha="left", va="top")
     marks = [Line2D([], [], color=part.colour, linewidth=2) for part in parts]
-    figure.legend(marks, [part.name for part in parts], loc="upper right", bbox_to_anchor=(1, 1.004), fontsize=7,
-                  ncols=len(parts), frameon=False, labelcolor="white", borderpad=0, handlelength=1)  # fmt: skip
+    top = 1.004 if n_lines == 1 else 1 - 0.2 / total
+    figure.legend(marks, [part.name for part in parts], loc="upper right", bbox_to_anchor=(1, top), fontsize=7,
+                  ncols=in_a_row, frameon=False, labelcolor="white", borderpad=0, handlelength=1)  # fmt: skip
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100, facecolor="black", pil_kwargs={"compress_level": 3},
                    metadata={"Software": None})  # fmt: skip

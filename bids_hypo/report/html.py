@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,12 @@ def png_bytes(figure: Figure, *, dpi: int = 110) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def enumerated(things: Sequence[str], *, article: str = "") -> str:
+    """Things with commas and "and" between them, each with an article if one is given."""
+    named = [f"{article} {thing}".strip() for thing in things]
+    return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
 
 
 def data_uri(payload: bytes, mime_type: str) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 
 from bids_hypo.bids.entities import T1_SUFFIXES
 from bids_hypo.models.bundle import HEAD, ModelBundle
+from bids_hypo.report.html import enumerated
 from bids_hypo.report.references import REFERENCES, bibtex, listed
+from bids_hypo.structures import ICV
 from bids_hypo.untrusted import markdown, visible
 
 _T1 = "T1-weighted"
@@ -83,7 +85,7 @@ def _paragraphs(recorded: Recorded, cite: Callable[[str], str], plain: Callable[
     version = " or ".join(_versions(recorded.records)) or "of an unknown version"
     doi = f" (doi:{recorded.doi})" if recorded.doi else ""
     opening = plain(
-        f"Volumes of the {_titles(recorded)} and the intracranial volume (ICV) were measured with bids_hypo {version} "
+        f"{_titles(recorded)} measured with bids_hypo {version} "
         f"on {_images(recorded)} of {_count(recorded.n_subjects, 'subject')} of the "
         f'dataset "{recorded.dataset}"{doi}, organised as BIDS '
     )
@@ -92,10 +94,13 @@ def _paragraphs(recorded: Recorded, cite: Callable[[str], str], plain: Callable[
 
 
 def _titles(recorded: Recorded) -> str:
-    """What was measured, in words."""
+    """What was measured, the subject of a sentence."""
     entries = (entry for record in recorded.records for entry in record.get("Structures", {}).values())
-    titles = list(dict.fromkeys(str(entry.get("Title")) for entry in entries)) or ["structures"]
-    return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])}, the {titles[-1]}"
+    titles = list(dict.fromkeys(str(entry.get("Title")) for entry in entries))
+    volumes = f"Volumes of {enumerated(titles or ['structures'], article='the')}"
+    with_icv = not titles or any(ICV in record for record in recorded.records)  # version 0.1 recorded neither
+    comma = "," if len(titles) > 1 else ""
+    return f"{volumes}{f'{comma} and the intracranial volume (ICV)' if with_icv else ''} were"
 
 
 def _images(recorded: Recorded) -> str:
@@ -107,7 +112,7 @@ def _images(recorded: Recorded) -> str:
 def _kind(record: Mapping[str, Any]) -> str:
     """The kind of the image that a record is about, by the name of its source."""
     sources = record.get("Sources") or [""]
-    suffix = str(sources[0]).partition(".")[0].rpartition("_")[2]
+    suffix = str(sources[0]).rpartition("/")[2].partition(".")[0].rpartition("_")[2]
     return _T1 if suffix in ("", *T1_SUFFIXES) else suffix
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from skimage.measure import approximate_polygon, find_contours
 
-from bids_hypo.image.grid import Grid, Shape, apply_affine, bounding_box, box_grid
+from bids_hypo.image.grid import Grid, Shape, box_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
-from bids_hypo.report.cutting import cut_box, grey_levels, grey_window, near_spline, sample_linear, sample_spline
-from bids_hypo.structures import Structure
+from bids_hypo.report.cutting import grey_levels, grey_window, near_spline, sample_linear, sample_spline
+from bids_hypo.report.drawn import DrawnPart, voxels_mm
+from bids_hypo.structures import LEFT, RIGHT
 
-ICV_KEY, ICV_NAME, ICV_COLOUR = "icv", "intracranial volume", "#F0E442"
 SAGITTAL, CORONAL, AXIAL = 0, 1, 2
 CLOSE_STEPS = 182  # pixels of a close slice
 FAR_MM, FAR_SPACING_MM = 220.0, 1.1
@@ -22,28 +22,6 @@ _AROUND_MM = 14.0  # beyond the corner of a slice: the border of a spline is not
 _FRONT_AND_BACK_MM = 1.0  # a slice beyond each end, to see that nothing is left out
 _TOLERANCE_SHARE = 0.25  # of a pixel: how far an outline may be simplified
 _NO_AXES = np.eye(3)
-
-
-@dataclass(frozen=True)
-class DrawnPart:
-    """What is outlined.
-
-    Attributes
-    ----------
-    key : str
-        Short and unique.
-    name : str
-        For people.
-    colour : str
-        ``#rrggbb``.
-    mask : Volume
-        Its box, 0 to 1.
-    """
-
-    key: str
-    name: str
-    colour: str
-    mask: Volume
 
 
 @dataclass(frozen=True)
@@ -126,7 +104,7 @@ def structure_mosaics(
     volume : Volume
         The scan on its own grid.
     parts : sequence of DrawnPart
-        By `drawn_parts`; with at least one voxel.
+        By `bids_hypo.report.drawn.drawn_parts`; with at least one voxel.
     size_mm : float
         Edge of the tiles.
     axes : (3, 3) float
@@ -138,7 +116,7 @@ def structure_mosaics(
         Coronal, sagittal and axial.
     """
     spacing_mm = size_mm / CLOSE_STEPS
-    panels = _near_panels(voxels_mm(parts) @ axes, axes)
+    panels = _near_panels(parts, axes)
     curve = near_spline(volume, panels[0][1][0].centre_mm, size_mm / np.sqrt(2) + _AROUND_MM)
     tiles = {
         name: [_tile(lambda grid: sample_spline(curve, grid), parts, p, axes, size_mm, spacing_mm) for p in of_plane]
@@ -158,64 +136,35 @@ def head_mosaic(volume: Volume, parts: Sequence[DrawnPart], axes: np.ndarray = _
     return Mosaic("head", tuple(_finish(t, window, FAR_MM) for t in far))
 
 
-def drawn_parts(structure: Structure, labels: np.ndarray, affine: np.ndarray) -> list[DrawnPart]:
-    """The parts of a structure, each cut out as a volume of its own, so that resampling it costs little.
-
-    Parameters
-    ----------
-    structure : Structure
-    labels : (X, Y, Z) int
-        Numbers of its parts.
-    affine : (4, 4) float, voxel to RAS mm
-
-    Returns
-    -------
-    list of DrawnPart
-        The mask of a part without voxels is a small empty volume.
-    """
-    near = cut_box(Volume(labels, affine), bounding_box(labels))
-    return [
-        DrawnPart(part.abbreviation, part.name, part.color, _in_box(near, near.data == part.index))
-        for part in structure.parts
-    ]
-
-
-def drawn_icv(icv: np.ndarray, affine: np.ndarray) -> DrawnPart:
-    """The intracranial volume, cut out: (X, Y, Z) bool with its affine."""
-    return DrawnPart(ICV_KEY, ICV_NAME, ICV_COLOUR, _in_box(Volume(icv, affine), icv))
-
-
-def voxels_mm(parts: Sequence[DrawnPart]) -> np.ndarray:
-    """Centres of the voxels of parts: (n, 3) float, RAS mm."""
-    return np.concatenate([apply_affine(part.mask.affine, np.argwhere(part.mask.data)) for part in parts])
-
-
-def _in_box(volume: Volume, mask: np.ndarray) -> Volume:
-    """The box of a mask, with two empty voxels around it."""
-    box = bounding_box(mask)
-    if box[0].stop == 0:
-        return Volume(np.zeros((2, 2, 2), np.float32), volume.affine)
-    found = cut_box(Volume(mask, volume.affine), box)
-    affine = found.affine.copy()
-    affine[:3, 3] = apply_affine(affine, np.full(3, -2))
-    return Volume(np.pad(found.data.astype(np.float32), 2), affine)
-
-
-def _near_panels(points: np.ndarray, axes: np.ndarray) -> list[tuple[str, list[Panel]]]:
-    """Slices through voxels that are given in the head's frame."""
+def _near_panels(parts: Sequence[DrawnPart], axes: np.ndarray) -> list[tuple[str, list[Panel]]]:
+    """Slices through a structure: so many of each plane that every part is cut."""
+    points = voxels_mm(parts) @ axes
     centre = (points.min(axis=0) + points.max(axis=0)) / 2
     back, front = points[:, 1].min() - _FRONT_AND_BACK_MM, points[:, 1].max() + _FRONT_AND_BACK_MM
-    lateral = np.percentile(np.abs(points[:, 0] - centre[0]), [35, 80])
+    lateral = _lateral(parts, axes, float(centre[0]))
     low, high = np.percentile(points[:, 2], [10, 90])
     steps = {
         "coronal": (CORONAL, np.linspace(back, front, 8)),
-        "sagittal": (SAGITTAL, centre[0] + np.array([-lateral[1], -lateral[0], lateral[0], lateral[1]])),
+        "sagittal": (SAGITTAL, centre[0] + np.array([-lateral[1], -lateral[0], *lateral])),
         "axial": (AXIAL, np.linspace(low, high, 4)),
     }
     return [
         (name, [_panel(centre, plane, float(at - centre[plane]), axes) for at in places])
         for name, (plane, places) in steps.items()
     ]
+
+
+def _lateral(parts: Sequence[DrawnPart], axes: np.ndarray, middle: float) -> tuple[float, float]:
+    """How far from the middle the inner and the outer sagittal slices lie, mm."""
+    sides = [part for part in parts if part.hemisphere in (LEFT, RIGHT) and part.mask.data.any()]
+    between = [part for part in parts if part.hemisphere not in (LEFT, RIGHT) and part.mask.data.any()]
+
+    def away(some: Sequence[DrawnPart], percent: int) -> float:
+        return float(np.percentile(np.abs((voxels_mm(some) @ axes)[:, 0] - middle), percent))
+
+    if sides and between:  # one slice through each side, two through what lies between them
+        return away(between, 35), away(sides, 50)
+    return away(parts, 35), away(parts, 80)
 
 
 def _far_panels(centre_mm: np.ndarray, axes: np.ndarray) -> list[Panel]:

@@ -12,12 +12,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bids_hypo.report.drawn import ICV_COLOUR, ICV_NAME
 from bids_hypo.report.flag_texts import describe_flags
-from bids_hypo.report.html import write_page
+from bids_hypo.report.html import enumerated, write_page
 from bids_hypo.report.norms import Place
 from bids_hypo.report.safe_svg import safe_svg
 from bids_hypo.report.surface import viewer_script
-from bids_hypo.structures import WHOLE
+from bids_hypo.structures import ICV, WHOLE
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ def write_scan_page(path: Path, views: Sequence[ScanView], *, dataset: str, inde
     index : str or None
         Address of the page that lists all scans.
     """
+    titles = [one.title for view in views for one in view.structures]
     script = viewer_script() if any(one.surface for view in views for one in view.structures) else None
     write_page(
         path,
@@ -117,8 +119,7 @@ def write_scan_page(path: Path, views: Sequence[ScanView], *, dataset: str, inde
         index=index,
         scans=[_context(view) for view in views],
         viewer=None if script is None else _base64(script),
-        titles=list(dict.fromkeys(one.title for view in views for one in view.structures)),
-        colours=list(dict.fromkeys(pair for view in views for one in view.structures for pair in one.colours)),
+        shown=enumerated([*dict.fromkeys(titles), *([ICV_NAME] if any(view.icv for view in views) else [])]),
     )
 
 
@@ -131,6 +132,7 @@ def _context(view: ScanView) -> dict[str, Any]:
         "structures": [_structure(one, view) for one in view.structures],
         "icv": None if view.icv is None else _volume(view.icv, view),
         "icv_published": view.icv_published,
+        "icv_colours": [] if view.icv is None else [(ICV_COLOUR, ICV_NAME)],
         "head": head,
         "posed": "HeadAxes" in view.record,
         "manual": bool(view.record.get("Manual", False)),
@@ -152,6 +154,7 @@ def _structure(one: StructureView, view: ScanView) -> dict[str, Any]:
         "name": one.name,
         "title": one.title,
         "view_cm": f"{one.view_mm / 10:g}",
+        "colours": one.colours,
         "volumes": [_volume(place, view) for place in one.places],
         "published": one.published,
         "mosaics": [(title, svg) for title, svg in mosaics.items() if svg is not None],
@@ -208,10 +211,9 @@ def what_was_done(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def image_numbers(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The measures of image quality as pairs of heading and text; empty for outputs of older versions."""
-    titles = {
-        "ghosting": "Ghosts in the air",
-        "removed_share": "Share of the ICV's border that is blank",
-    }
+    titles = {"ghosting": "Ghosts in the air"}
+    if ICV in record:
+        titles["removed_share"] = "Share of the ICV's border that is blank"
     found = record.get("ImageQuality", {})
     around = [
         (f"{what} around the {entry.get('Title', name)}", entry[key])

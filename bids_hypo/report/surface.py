@@ -16,7 +16,7 @@ from skimage.measure import marching_cubes
 from bids_hypo.image.grid import Grid, apply_affine, as_shape, box_grid
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
-from bids_hypo.report.mosaic import ICV_KEY, DrawnPart
+from bids_hypo.report.drawn import ICV_KEY, DrawnPart
 
 # Coarse on purpose: a few thousand triangles turn smoothly on a laptop without a graphics card.
 FAR_SPACING_MM = 5.0

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import Grid, apply_affine, bounding_box, box_grid
-from bids_hypo.image.intensity import INTENSITY_RULES
+from bids_hypo.image.intensity import INTENSITY_RULES, has_both_signs
 from bids_hypo.image.resample import resample
 from bids_hypo.image.slices import stack_neighbours
 from bids_hypo.image.volume import Volume
@@ -30,7 +30,6 @@ EDGE_MM = 4.0
 TISSUE = 0.3  # of the mean of the bright part of the image
 SLAB = 48  # slices whose class probabilities are in memory at a time
 MIN_TISSUE_PIXELS = 30  # below, a slice cannot hold a part of the brain that counts
-SIGNED_SHARE = 0.1  # of an image that is negative, by size: more than the ringing of an interpolation
 MAX_CUT_SHARE = 0.02  # of a structure's voxels near the edge of the field of view
 
 Network = Callable[[np.ndarray], np.ndarray]
@@ -89,7 +88,7 @@ def head_grid(volume: Volume, bundle: ModelBundle) -> Grid:
     spacing = np.asarray(bundle.preprocessing.spacing_mm)
     step = np.maximum(np.round(4.0 / volume.grid.voxel_sizes_mm), 1).astype(int)
     coarse = volume.data[:: step[0], :: step[1], :: step[2]]
-    signed = bundle.preprocessing.intensity == "signed" and _has_both_signs(coarse)
+    signed = bundle.preprocessing.intensity == "signed" and has_both_signs(coarse)
     bright = coarse != 0 if signed else coarse > coarse.mean()
     bright = largest_component(ndimage.binary_opening(bright)) if bright.sum() > 500 else bright
     points = apply_affine(volume.affine, np.argwhere(bright) * step)
@@ -104,10 +103,6 @@ def head_grid(volume: Volume, bundle: ModelBundle) -> Grid:
         top = points[points[:, 2] > high[2] - 180.0]
         centre[:2] = (np.percentile(top, 0.5, axis=0)[:2] + np.percentile(top, 99.5, axis=0)[:2]) / 2
     return box_grid(centre, np.eye(3), shape, spacing)
-
-
-def _has_both_signs(data: np.ndarray) -> bool:
-    return float(-data[data < 0].sum()) > SIGNED_SHARE * float(np.abs(data).sum())
 
 
 def find_anatomy(volume: Volume, bundle: ModelBundle, network: Network, *, what: str = "scan") -> Anatomy:

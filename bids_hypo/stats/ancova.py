@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import statsmodels.api as sm
 
-from bids_hypo.measure.inference import design_matrix, normality_p
+from bids_hypo.measure.inference import normality_p
 from bids_hypo.stats.compare import describe
 from bids_hypo.stats.results import TestResult
+from bids_hypo.stats.table import design_matrix
 
 GROUP_TERM = "group"
 SLOPES = "equal slopes of the covariates: p = "

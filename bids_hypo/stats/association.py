@@ -7,9 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from bids_hypo.measure.inference import ALPHA, design_matrix, normality_p, partial_correlation
+from bids_hypo.measure import inference
+from bids_hypo.measure.inference import ALPHA, correlation, normality_p
 from bids_hypo.stats.ancova import held
 from bids_hypo.stats.results import TestResult
+from bids_hypo.stats.table import design_matrix
 
 PEARSON, SPEARMAN = "partial Pearson correlation", "partial Spearman correlation"
 
@@ -41,13 +43,14 @@ def associate(table: pd.DataFrame, measure: str, score: str, group: str, covaria
     if problem:
         return [TestResult("association", measure, PEARSON, note=problem, **common)]
     common["adjusted_for"] = "; ".join(held(covariates, design)) or None
-    x, y = data[score].to_numpy(float), data[measure].to_numpy(float)
-    p_normal = (normality_p(y), normality_p(x))
+    numbers = pd.concat([data[[measure, score]].set_axis(["y", "x"], axis=1),
+                         design.set_axis([f"c{k}" for k in range(design.shape[1])], axis=1)], axis=1)  # fmt: skip
+    p_normal = (normality_p(numbers["y"].to_numpy(float)), normality_p(numbers["x"].to_numpy(float)))
     normal = not any(p < ALPHA for p in p_normal)
     reason = f"Shapiro-Wilk p = {p_normal[0]:.3g} ({measure}), {p_normal[1]:.3g} ({score})"
     rows = []
-    for test, method in ((PEARSON, "pearson"), (SPEARMAN, "spearman")):
-        r, low, high, p = partial_correlation(x, y, design.to_numpy(float), method)
+    for test, method in ((PEARSON, inference.PEARSON), (SPEARMAN, inference.SPEARMAN)):
+        r, low, high, p = correlation(numbers, "x", "y", list(numbers.columns[2:]), method)
         chosen = (test == PEARSON) == normal
         rows.append(TestResult(
             "association", measure, test, chosen=chosen, reason=reason if chosen else None, estimate=r,

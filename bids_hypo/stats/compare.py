@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.oneway import anova_oneway
 
-from bids_hypo.measure.inference import ALPHA, CONFIDENCE, PAIRED_T, WILCOXON, normality_p, paired_tests
+from bids_hypo.measure.inference import ALPHA, CONFIDENCE, PAIRED_T, WILCOXON, choose_paired, normality_p
 from bids_hypo.stats.effects import (
     UNKNOWN,
     Interval,
@@ -205,19 +205,22 @@ def left_against_right(left: np.ndarray, right: np.ndarray, group: str) -> list[
     difference = left - right
     if np.ptp(difference) == 0:
         return []
-    tests = paired_tests(left, right)
-    p_normal = tests.shapiro_p
+    chosen, p_normal = choose_paired(difference)
     verdict = "not normal" if p_normal < ALPHA else "too few to test" if math.isnan(p_normal) else "normal"
     reason = f"differences {verdict} (Shapiro-Wilk p = {p_normal:.3g})"
     common = TestResult(
         "asymmetry", "left_mm3 - right_mm3", "", group_a=group, p_normal_a=p_normal, **describe(left, right)
     )
+    t_test = stats.ttest_rel(left, right)
+    interval = t_test.confidence_interval(CONFIDENCE)
     scale = 100 / float(right.mean())
     rows = [replace(
-        common, test=PAIRED_T, estimate=tests.mean, estimate_low=tests.low, estimate_high=tests.high,
-        percent=scale * tests.mean, percent_low=scale * tests.low, percent_high=scale * tests.high,
-        statistic=tests.t.statistic, df=tests.t.df, p=tests.t.p,
+        common, test=PAIRED_T, estimate=float(difference.mean()), estimate_low=float(interval.low),
+        estimate_high=float(interval.high), percent=scale * float(difference.mean()),
+        percent_low=scale * float(interval.low), percent_high=scale * float(interval.high),
+        statistic=float(t_test.statistic), df=float(t_test.df), p=float(t_test.pvalue),
     )]  # fmt: skip
-    rows.append(replace(common, test=WILCOXON, estimate=float(np.median(difference)), statistic=tests.ranks.statistic,
-                        p=tests.ranks.p))  # fmt: skip
-    return [replace(r, chosen=r.test == tests.chosen, reason=reason if r.test == tests.chosen else None) for r in rows]
+    ranks = stats.wilcoxon(left, right)
+    rows.append(replace(common, test=WILCOXON, estimate=float(np.median(difference)), statistic=float(ranks.statistic),
+                        p=float(ranks.pvalue)))  # fmt: skip
+    return [replace(r, chosen=r.test == chosen, reason=reason if r.test == chosen else None) for r in rows]

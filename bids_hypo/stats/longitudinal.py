@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_hypo.measure.inference import design_matrix
 from bids_hypo.stats.ancova import held
 from bids_hypo.stats.mixed import fit_mixed, wald
 from bids_hypo.stats.results import TestResult
-from bids_hypo.stats.table import FURTHER_SCANS
+from bids_hypo.stats.table import FURTHER_SCANS, design_matrix
 
 MIN_PARTICIPANTS = 2
 MIN_FOR_SLOPES = 5

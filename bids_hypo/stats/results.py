@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 import pandas as pd
 
-from bids_hypo.measure import inference
+from bids_hypo.measure.inference import FDR, HOLM, corrected_p
 
 POWER = 0.8
 
@@ -126,17 +126,16 @@ def corrected(results: Sequence[TestResult]) -> list[TestResult]:
     Returns
     -------
     list of TestResult
-        In the same order. Holm (1979) and Benjamini and Hochberg (1995), see `bids_hypo.measure.inference`.
+        In the same order. Holm (1979) and Benjamini and Hochberg (1995), by pingouin.
     """
     out = list(results)
     for family in FAMILIES:
         members = [i for i, r in enumerate(out) if r.analysis == family and r.chosen and r.p is not None]
         if not members:
             continue
-        p_values = [p for i in members if (p := out[i].p) is not None]
-        families = (inference.corrected_p(p_values, method) for method in (inference.HOLM, inference.FDR))
-        for i, p_holm, p_fdr in zip(members, *families, strict=True):
-            out[i] = replace(out[i], p_holm=p_holm, p_fdr=p_fdr)
+        p_values = [float(p) for i in members if (p := out[i].p) is not None]
+        for i, p_holm, p_fdr in zip(members, corrected_p(p_values, HOLM), corrected_p(p_values, FDR), strict=True):
+            out[i] = replace(out[i], p_holm=float(p_holm), p_fdr=float(p_fdr))
     return out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -110,3 +112,27 @@ def samples(tested: pd.DataFrame, *, outliers_removed: bool) -> dict[str, pd.Dat
     if outliers_removed:
         sets |= {"no_outliers": tested[inside], "no_outliers_no_flagged": tested[inside & quiet]}
     return sets
+
+
+def design_matrix(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Covariates as numbers: numeric ones centred, categories as 0/1 columns of all but their most frequent level.
+
+    Columns that do not vary, or that add nothing to the ones before, are left out.
+    """
+    parts: list[pd.DataFrame] = []
+    for name in columns:
+        column = table[name]
+        if pd.api.types.is_numeric_dtype(column):
+            parts.append(pd.DataFrame({name: column - column.mean()}))
+            continue
+        levels = column.value_counts().sort_index().sort_values(ascending=False, kind="stable").index[1:]
+        parts.append(pd.DataFrame({f"{name}: {level}": (column == level).astype(float) for level in levels},
+                                  index=table.index))  # fmt: skip
+    full = pd.concat([pd.DataFrame(index=table.index), *parts], axis=1)
+    kept = pd.DataFrame({"": 1.0}, index=table.index)
+    for name in map(str, full):
+        scaled = full[name] / (full[name].abs().max() or 1.0)
+        wider = kept.assign(**{name: scaled})
+        if np.linalg.matrix_rank(wider.to_numpy(float)) == wider.shape[1]:
+            kept = wider
+    return full[[name for name in kept if name != ""]]

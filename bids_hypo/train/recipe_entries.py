@@ -9,7 +9,6 @@ from typing import Any
 from bids_hypo.models.bundle import ROLES, STRUCTURE, read_architecture, read_preprocessing
 from bids_hypo.models.entries import Entries
 from bids_hypo.models.measured import read_published, read_structure
-from bids_hypo.structures import Structure
 from bids_hypo.train.settings import (
     ALL_SLICES,
     LABELLED,
@@ -61,10 +60,6 @@ def read_recipe(entries: Entries) -> Recipe:
         now.refuse("role", f"one of {', '.join(ROLES)}")
     if (examples := now.text("examples", LABELLED)) not in (SYNTHESIS, LABELLED):
         now.refuse("examples", f"{SYNTHESIS} or {LABELLED}")
-    grid = now.object("preprocessing").only(_PREPROCESSING)
-    preprocessing = read_preprocessing(grid)
-    architecture = now.object("architecture").only(_ARCHITECTURE)
-    structure = read_structure(now, labels) if role == STRUCTURE else None
     read_published(now)
     recipe = Recipe(
         content=entries.content,
@@ -74,28 +69,51 @@ def read_recipe(entries: Entries) -> Recipe:
         examples=examples,
         suffixes=now.texts("suffixes"),
         labels=labels,
-        architecture=read_architecture(architecture, preprocessing, len(labels)),
-        loss=_loss(now.object("loss"), len(labels)),
-        synthesis=_object(now, "synthesis").content,
-        preprocessing=preprocessing,
-        structure=structure,
-        training=_schedule(now.object("training")),
-        augmentation=_augmentation(_object(now, "augmentation")),
-        sampling=_sampling(now),
-        label_slope=now.number("label_slope", 0.1, 100, default=1.0),
-        label_numbers=_label_numbers(now, len(labels) - 1),
-        varied_fluid_copies=now.whole_number("varied_fluid_copies", 0, 1000, default=0),
+        structure=read_structure(now, labels) if role == STRUCTURE else None,
         folds=now.whole_number("folds", 1, 1000, default=1),
         encoder_weights=now.text("encoder_weights", "none"),
-        doubtful=_doubtful(now.object("doubtful")) if "doubtful" in now.content else None,
-        validation={} if examples == SYNTHESIS else _people(now, "validation"),
-        test=_people(now, "test"),
-        validation_maps=_texts(now, "validation") if examples == SYNTHESIS else (),
-        validation_share=now.number("validation_share", 0.001, 0.5, default=0.2),
         phases=tuple(phases),
+        **_network(now, len(labels)),
+        **_examples(now, len(labels)),
+        **_set_aside(now, by_map=examples == SYNTHESIS),
     )
-    _check_mirror(now, recipe, structure)
+    _check_mirror(now, recipe)
     return recipe
+
+
+def _network(entries: Entries, n_labels: int) -> dict[str, Any]:
+    """Its grid, what it is made of, and how it is fitted."""
+    preprocessing = read_preprocessing(entries.object("preprocessing").only(_PREPROCESSING))
+    architecture = entries.object("architecture").only(_ARCHITECTURE)
+    return {
+        "preprocessing": preprocessing,
+        "architecture": read_architecture(architecture, preprocessing, n_labels),
+        "loss": _loss(entries.object("loss"), n_labels),
+        "training": _schedule(entries.object("training")),
+    }
+
+
+def _examples(entries: Entries, n_labels: int) -> dict[str, Any]:
+    """How examples are made of scans and labels, or of head maps."""
+    return {
+        "synthesis": _object(entries, "synthesis").content,
+        "varied_fluid_copies": entries.whole_number("varied_fluid_copies", 0, 1000, default=0),
+        "augmentation": _augmentation(_object(entries, "augmentation")),
+        "sampling": _sampling(entries),
+        "label_slope": entries.number("label_slope", 0.1, 100, default=1.0),
+        "label_numbers": _label_numbers(entries, n_labels - 1),
+        "doubtful": _doubtful(entries.object("doubtful")) if "doubtful" in entries.content else None,
+    }
+
+
+def _set_aside(entries: Entries, *, by_map: bool) -> dict[str, Any]:
+    """Who, or which head maps, do not train."""
+    return {
+        "validation": {} if by_map else _people(entries, "validation"),
+        "test": _people(entries, "test"),
+        "validation_maps": _texts(entries, "validation") if by_map else (),
+        "validation_share": entries.number("validation_share", 0.001, 0.5, default=0.2),
+    }
 
 
 def _phases(entries: Entries) -> dict[str, Entries]:
@@ -219,7 +237,7 @@ def _doubtful(entries: Entries) -> Doubtful:
     )
 
 
-def _check_mirror(entries: Entries, recipe: Recipe, structure: Structure | None) -> None:
+def _check_mirror(entries: Entries, recipe: Recipe) -> None:
     """An older recipe says which classes a mirror image swaps; the parts of the structure have to say the same."""
     pairs = entries.content.get("mirror_pairs")
     if pairs is None:

@@ -174,7 +174,7 @@ def found_parts(found: Found, affine: np.ndarray) -> Parts:
 
 
 def _compare(scan: Scan, truth: Parts, models: Models, structure: str, *, fast: bool) -> dict[str, float]:
-    true_mm3, volume = truth.volumes_mm3(), read_volume(scan.path)
+    true_mm3, volume = truth.volumes_mm3(), read_volume(scan.path, signed=scan.is_signed)
     sides = {"dice_left": LEFT, "dice_right": RIGHT} if truth.has_sides else {}
     columns = ("found_mm3", "found_sd_mm3", "dice", *sides, "hausdorff95_mm")
     row = {"true_mm3": true_mm3[BOTH], **dict.fromkeys(columns, np.nan)}

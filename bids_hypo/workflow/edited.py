@@ -135,7 +135,7 @@ def read_counted(names: OutputNames) -> tuple[Volume, Counted, np.ndarray | None
     changed = source_change(names, record)
     if changed:
         raise ScanReadError(f"{changed}. Run participant level again to measure it anew.")
-    return read_volume(names.scan.path), counted_masks(names), read_head_axes(record)
+    return read_volume(names.scan.path, signed=names.scan.is_signed), counted_masks(names), read_head_axes(record)
 
 
 def counted_masks(names: OutputNames) -> Counted:

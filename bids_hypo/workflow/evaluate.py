@@ -28,7 +28,7 @@ from bids_hypo.workflow.evaluation_columns import column_dictionary
 from bids_hypo.workflow.evaluation_plan import EvaluateOptions, Plan, Source, check_output, make_plan
 from bids_hypo.workflow.evaluation_scans import COMPARED, common_scans, compare_all
 from bids_hypo.workflow.evaluation_sessions import Days, days_of_dataset, order_remarks
-from bids_hypo.workflow.evaluation_tables import METRICS, RANKED, all_tables
+from bids_hypo.workflow.evaluation_tables import METRICS, RANKED, all_tables, common_to_part, parts_of
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     if not common:
         raise NoInputError(_nothing_common(options, scans))
     compared = scans[scans["scan"].isin(common)]
+    compared = pd.concat([common_to_part(compared, part) for part in parts_of(compared)])
     days, remarks = _session_order(compared, scores, options)
     made = all_tables(compared, scores, options.covariates, days)
     for name, table in made.items():
@@ -246,7 +247,7 @@ def _find_images(options: EvaluateOptions, truths: Iterable[SegmentationFiles]) 
             if match.index is None:
                 logger.warning("%s: no T1w image to draw for %s (%s).", options.images, truth.name, match.reason)
             else:
-                found[truth.name] = read_volume(scans[match.index].path)
+                found[truth.name] = read_volume(scans[match.index].path, signed=scans[match.index].is_signed)
         except ScanReadError as error:
             logger.warning("%s", error)
     return found

@@ -45,7 +45,7 @@ def associations_table(
         persons = [(CROSS_SECTIONAL, _first_session(volumes, scores, days)), *_changes(volumes, scores, days)]
         for analysis, table in persons:
             found = [(name, associate(table, "volume", name, covariates)) for name in scores.names]
-            after_holm = corrected_p([a.pearson_p for _, a in found], HOLM)
+            corrected = corrected_p([a.pearson_p for _, a in found], HOLM)
             rows += [
                 {
                     "analysis": analysis, "method": method, "hemisphere": hemisphere, "score": name,
@@ -53,7 +53,7 @@ def associations_table(
                     "pearson_r_low": a.pearson.low, "pearson_r_high": a.pearson.high, "pearson_p": a.pearson_p,
                     "pearson_p_corrected": p, "spearman_rho": a.spearman, "spearman_p": a.spearman_p,
                 }
-                for (name, a), p in zip(found, after_holm, strict=True)
+                for (name, a), p in zip(found, corrected, strict=True)
             ]  # fmt: skip
     table = pd.DataFrame(rows)
     order = {name: n for n, name in enumerate((CROSS_SECTIONAL, CHANGE, CHANGE_AND_FIRST))}

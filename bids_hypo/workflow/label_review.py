@@ -148,7 +148,7 @@ def _reviews(items: Sequence[LabelledScan], models: Models, structure: str) -> I
         for item in held_out:
             label = read_label(item)
             row = _identity(item) | {"fold": fold} | _about(label)
-            scan = read_volume(item.scan.path)
+            scan = read_volume(item.scan.path, signed=item.scan.is_signed)
             try:
                 segmented = segment_volume(scan, network, suffix=item.scan.suffix, wanted=[structure], what=item.name)
             except SegmentationError as error:
@@ -287,4 +287,4 @@ def _case(review: Review) -> OutlineCase:
     title = f"{review.item.name}: {row['doubts']}"
     if review.found is not None:
         title += f"; label {row['label_mm3']:.0f}, found {row['found_mm3']:.0f} mm³, Dice {row['dice']:.2f}"
-    return OutlineCase(title, truth, other, read_volume(review.item.scan.path))
+    return OutlineCase(title, truth, other, read_volume(review.item.scan.path, signed=review.item.scan.is_signed))

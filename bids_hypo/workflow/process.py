@@ -59,7 +59,7 @@ def process_scan(
         try:
             with watch.stage("read"):
                 untouched = stamp_of(scan.path)
-                volume = read_volume(scan.path)
+                volume = read_volume(scan.path, signed=scan.is_signed)
                 source = record_source(scan.path, untouched)
             found = segment_volume(
                 volume, models, suffix=scan.suffix, wanted=wanted, fast=fast, what=str(scan.path), watch=watch

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bids_hypo.bids.entities import PLAIN_SUFFIX
-from bids_hypo.bids.names import FIGURES_RECORD, HEAD_FIGURES, OutputNames, citation_file, index_file, sidecar
+from bids_hypo.bids.names import FIGURES_RECORD, OutputNames, citation_file, index_file, sidecar
 from bids_hypo.bids.query import Scan
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.sidecars import read_published, read_record, read_structures
@@ -22,26 +22,24 @@ from bids_hypo.errors import BidsHypoError
 from bids_hypo.files import DAMAGED, read_json
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.report.index_page import Column, IndexEntry, write_index_page
 from bids_hypo.report.methods import Recorded, citation_texts
 from bids_hypo.report.norms import Measure, Place, icv_measure, measures_of, place_value, sources_of
 from bids_hypo.report.scan_page import MOSAICS, ScanView, StructureView, write_scan_page
-from bids_hypo.structures import BOTH, ICV, LEFT, RIGHT, WHOLE, Structure
+from bids_hypo.structures import BOTH, ICV, LEFT, RIGHT, Structure
 from bids_hypo.workflow.drawing import draw_figures, drawn_figures, figure_paths
 from bids_hypo.workflow.edited import read_counted
+from bids_hypo.workflow.listing import Rows, write_index
 from bids_hypo.workflow.result import ScanResult, Status, read_result
 
 logger = logging.getLogger(__name__)
 
-Rows = dict[str, list[dict[str, Any]]]  # by the name of the scan, a row for each structure and part
-
 _ROUNDS = 20  # of writing the pages, while other jobs finish scans
 
 
-def redraw(scan: Scan, names: OutputNames) -> ScanResult:
-    """Draw a complete scan's figures from its images; returns its result, or a failure."""
+def redraw(scan: Scan, names: OutputNames, *, anew: bool = False) -> ScanResult:
+    """Draw a complete scan's figures from its images, all or those that are missing; its result, or a failure."""
     try:
-        draw_figures(names, *read_counted(names))
+        draw_figures(names, *read_counted(names), anew=anew)
         return replace(read_result(names), status=Status.REDRAWN)
     except (BidsHypoError, *DAMAGED) as error:
         text = str(error)
@@ -225,56 +223,6 @@ def _value(rows: list[dict[str, Any]], measure: Measure) -> float | None:
 def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
     """A row of a table with None for what is missing."""
     return {str(key): None if pd.api.types.is_scalar(value) and pd.isna(value) else value for key, value in row.items()}
-
-
-def write_index(output_dir: Path, written: Sequence[OutputNames], table: Rows, dataset: str) -> None:
-    """Write the list of all scans of a derivative dataset; see `write_pages`."""
-    columns = _index_columns(table)
-    entries = []
-    for names in written:
-        if names.scan.name not in table:
-            continue
-        rows = table[names.scan.name]
-        thumbnail = names.figure(*HEAD_FIGURES["thumbnail"])
-        entries.append(
-            IndexEntry(
-                name=names.scan.name,
-                source_file=rows[0]["source_file"],
-                report=names.report.name if names.report.is_file() else None,
-                thumbnail=thumbnail.relative_to(output_dir).as_posix() if thumbnail.is_file() else None,
-                volumes=_index_values(rows),
-                flags=tuple(dict.fromkeys(flag for row in rows for flag in row["flags"])),
-                manual=any(bool(row["manual"]) for row in rows),
-            )
-        )
-    n_failed = len(list(output_dir.glob("logs/crash-*.txt")))
-    write_index_page(index_file(output_dir), entries, columns, dataset=dataset, n_failed=n_failed)
-
-
-def _index_columns(table: Rows) -> list[Column]:
-    """Whole volumes of each structure and what is made of them; the sides too where there is one structure only."""
-    titles = {row["structure"]: row["title"] for rows in table.values() for row in rows}
-    paired = any(row["left_mm3"] is not None for rows in table.values() for row in rows)
-    columns = []
-    for name, title in titles.items():
-        columns.append(Column(f"{name} volume_mm3", f"{title}, mm³"))
-        if len(titles) == 1 and paired:
-            columns += [Column(f"{name} left_mm3", "left"), Column(f"{name} right_mm3", "right")]
-    columns.append(Column("icv", "ICV, cm³"))
-    of_icv = "of ICV, ‰" if len(titles) == 1 else "{} of ICV, ‰"
-    return [*columns, *(Column(f"{name} ratio", of_icv.format(title), 3) for name, title in titles.items())]
-
-
-def _index_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    values: dict[str, float | None] = {}
-    icv = rows[0]["icv_mm3"]
-    for row in rows:
-        if row["part"] == WHOLE:
-            name = row["structure"]
-            values |= {f"{name} {column}": row[column] for column in ("volume_mm3", "left_mm3", "right_mm3")}
-            values[f"{name} ratio"] = None if icv is None else 1000.0 * row["volume_mm3"] / icv
-    values["icv"] = None if icv is None else icv / 1000
-    return {key: value for key, value in values.items() if value is not None}
 
 
 def write_methods(

@@ -46,7 +46,7 @@ def shrinking(items: Sequence[LabelledScan], models: Models, *, structure: str =
     """
     rows = []
     for item in items:
-        scan = read_volume(item.scan.path)
+        scan = read_volume(item.scan.path, signed=item.scan.is_signed)
         label = read_label(item)
         truth = list(label.of.values())
         centre = label_centre_mm(truth)

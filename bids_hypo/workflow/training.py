@@ -182,7 +182,9 @@ def prepare_regions(
     """
     poses, centres = [], []
     for item in items:
-        pose = pose_of(read_volume(item.scan.path), *heads[item.scan.suffix], what=str(item.scan.path))
+        pose = pose_of(
+            read_volume(item.scan.path, signed=item.scan.is_signed), *heads[item.scan.suffix], what=str(item.scan.path)
+        )
         centre = label_centre_mm(read_classes(item, recipe))
         poses.append(pose)
         centres.append(pose.rotation.T @ (centre - pose.translation_mm) / pose.scale)
@@ -192,7 +194,7 @@ def prepare_regions(
     regions = {}
     for item, pose, own in zip(items, poses, centres, strict=True):
         grid = store_grid(pose.place(own if recipe.augmentation.deforms else mean), pose.rotation, recipe)
-        scan = read_volume(item.scan.path)
+        scan = read_volume(item.scan.path, signed=item.scan.is_signed)
         regions[item.name] = cut_region(item.name, scan, read_classes(item, recipe), pose, grid, weight=item.weight)
     return regions
 

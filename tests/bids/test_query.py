@@ -407,6 +407,46 @@ def test_both_kinds_of_image_are_found_and_told_apart(make_dataset) -> None:
         assert names(find_scans(root, Selection(filters={"suffix": suffix}))[0]) == expected
 
 
+def _derivatives(make_dataset, name: str, files: list[str]) -> Path:
+    root = make_dataset(files, name)
+    (root / "dataset_description.json").write_text(
+        '{"Name": "maps", "BIDSVersion": "1.9.0", "DatasetType": "derivative", "GeneratedBy": [{"Name": "maker"}]}'
+    )
+    return root
+
+
+def test_images_are_found_by_the_suffixes_of_what_is_wanted(make_dataset) -> None:
+    files = ["sub-01_FLAIR.nii.gz", "sub-01_R1map.nii.gz", "sub-01_T1w.nii.gz"]
+    root = make_dataset(files)
+    assert names(find_scans(root, Selection())[0]) == files[2:]
+    assert names(find_scans(root, Selection(), suffixes=("FLAIR", "T1w"))[0]) == [files[0], files[2]]
+
+
+def test_maps_lie_in_datasets_of_their_own(make_dataset, caplog: pytest.LogCaptureFixture) -> None:
+    raw = make_dataset(["sub-01_T1w.nii.gz", "sub-02_T1w.nii.gz"])
+    files = ["sub-01_Chimap.nii.gz", "sub-01_space-MNI152NLin2009cAsym_Chimap.nii.gz", "sub-02_desc-pdf_Chimap.nii.gz"]
+    maps = _derivatives(make_dataset, "maps", files)
+    scans, missing = find_scans(raw, Selection(), suffixes=("T1w", "Chimap"), maps=[maps])
+    assert missing == []
+    assert names(scans) == [files[0], "sub-01_T1w.nii.gz", "sub-02_T1w.nii.gz", files[2]]
+    assert {s.dataset_root for s in scans} == {raw, maps}
+    assert len({s.link for s in scans}) == 2 and scans[1].link == scans[2].link == "raw"
+    assert "MNI152NLin2009cAsym" in caplog.text  # each is measured on its own grid, not on a template's
+
+
+def test_a_dataset_of_derivatives_may_be_the_input(make_dataset) -> None:
+    maps = _derivatives(make_dataset, "qsm", ["sub-01_desc-pdf_Chimap.nii.gz"])
+    (scan,), missing = find_scans(maps, Selection(), suffixes=("Chimap",))
+    assert missing == [] and scan.entities["desc"] == "pdf" and scan.is_signed
+
+
+def test_the_same_name_in_two_datasets_is_one_image(make_dataset, caplog: pytest.LogCaptureFixture) -> None:
+    one, two = (_derivatives(make_dataset, name, ["sub-01_Chimap.nii.gz"]) for name in ("one", "two"))
+    (scan,), _ = find_scans(make_dataset(["sub-01_T1w.nii.gz"]), Selection(), suffixes=("Chimap",), maps=[one, two])
+    assert scan.dataset_root == one
+    assert str(two) in caplog.text
+
+
 IGNORED = (
     "sub-01_T1w.nii.gz", "sub-01_run-2_T1w.nii.gz", "sub-02_T1w.nii.gz", "sub-03_T1w.nii.gz", "sub-04_T2w.nii.gz",
 )  # fmt: skip

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_hypo.bids import sidecar
+from bids_hypo.bids import output_names, sidecar
 from bids_hypo.bids.names import FIGURES_RECORD, HEAD_FIGURES, STRUCTURE_FIGURES
 from bids_hypo.bids.query import Selection
 from bids_hypo.bids.sidecars import read_record, write_json
@@ -24,7 +24,7 @@ from bids_hypo.workflow.drawing import figure_paths
 from bids_hypo.workflow.edited import Counted
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.result import read_result
-from tests.finished import finished_dataset, paths_of, structure_named
+from tests.finished import TRIDENT, finished_dataset, paths_of, structure_named, write_finished
 from tests.phantoms import bids_errors
 
 
@@ -65,14 +65,35 @@ def test_a_page_holds_all_runs_of_a_subject(finished):
 def test_only_what_is_older_than_its_results_is_made_again(finished):
     options, names = finished
     run_participant(options)
-    times = {n.scan.name: n.figure(*HEAD_FIGURES["head"]).stat().st_mtime_ns for n in names}
+    head = names[2].figure(*HEAD_FIGURES["head"])
+    drawn = head.stat().st_mtime_ns
+    times = {n.scan.name: n.figure(*FIGURES_RECORD).stat().st_mtime_ns for n in names}
     pages = {n.report: n.report.stat().st_mtime_ns for n in names}
     late = sidecar(names[2].morph)
     os.utime(late, ns=(10**9 + max(times.values()),) * 2)
     run_participant(options)
-    changed = [n.scan.name for n in names if n.figure(*HEAD_FIGURES["head"]).stat().st_mtime_ns != times[n.scan.name]]
+    changed = [n.scan.name for n in names if n.figure(*FIGURES_RECORD).stat().st_mtime_ns != times[n.scan.name]]
     assert changed == [names[2].scan.name]
+    assert head.stat().st_mtime_ns == drawn  # looked at again: it would be drawn from the same
     assert {p.name for p, t in pages.items() if p.stat().st_mtime_ns != t} == {"sub-02.html"}
+
+
+def test_a_structure_that_is_added_is_drawn_and_nothing_else(tmp_path):
+    raw, out, (before,) = finished_dataset(tmp_path, [{"sub": "01"}])
+    options = RunOptions(raw, out)
+    run_participant(options)
+    times = {path: path.stat().st_mtime_ns for path in figure_paths(before, [HYPOTHALAMUS]).values()}
+    names = output_names(before.scan, out, [HYPOTHALAMUS, TRIDENT.name])
+    write_finished(names)
+    assert reports.figures_missing_or_old(names)
+    assert reports.redraw(names.scan, names).error is None and not reports.figures_missing_or_old(names)
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+    every = {path: path.read_bytes() for path in figure_paths(names, names.structures).values()}
+    assert len(every) == len(times) + len(STRUCTURE_FIGURES)
+    record = names.figure(*FIGURES_RECORD).read_bytes()
+    assert reports.redraw(names.scan, names, anew=True).error is None
+    assert every == {path: path.read_bytes() for path in every} and record == names.figure(*FIGURES_RECORD).read_bytes()
+    assert not set(times.items()) & {(path, path.stat().st_mtime_ns) for path in times}
 
 
 def test_reports_only_makes_the_same_pages_again(finished):
@@ -90,7 +111,7 @@ def test_a_failure_in_drawing_is_told_and_costs_nothing(finished, monkeypatch):
     options, names = finished
     before = {p: p.read_bytes() for n in names for p in n.files}
 
-    def broken(*_args):
+    def broken(*_args, **_kwargs):
         raise ValueError("no paint")
 
     monkeypatch.setattr(reports, "draw_figures", broken)

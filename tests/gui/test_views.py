@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bids_hypo.execute.participant import run_participant
-from bids_hypo.gui import views
+from bids_hypo.gui import html, views
 from bids_hypo.workflow.options import RunOptions
+from bids_hypo.workflow.reports import redraw
 from tests.finished import finished_dataset, paths_of
 
 CLOSE, LEFT, RIGHT = "hypothalamus", "HYP-L", "HYP-R"
@@ -114,3 +115,19 @@ def test_the_surface_is_the_cores(scan):
     assert np.mean(figure.data[0].x) < 0 < np.mean(figure.data[1].x)
     scan[0].figure("surface", ".json.gz", CLOSE).unlink()
     assert views.surface_figure(scan[0], CLOSE) is None
+
+
+def test_a_structure_with_a_midline_has_a_cube_a_key_and_a_surface_like_any_other(tmp_path):
+    _, _, (names,) = finished_dataset(tmp_path, [{"sub": "01"}], structures=("hypothalamus", "trident"))
+    assert redraw(names.scan, names).error is None
+    views.write_stacks(names, tmp_path / "stacks")
+    assert list(views.cubes(tmp_path / "stacks")) == ["hypothalamus", "trident", views.FAR]
+    stack = views.read_stack(tmp_path / "stacks", "trident")
+    assert [(mask.key, mask.colour) for mask in stack.masks] == [
+        ("TRI-L", "#E69F00"), ("TRI-R", "#56B4E9"), ("TRI-S", "#009E73")]  # fmt: skip
+    key = html.legend(stack.masks)
+    assert all(words in key for words in ("left prong", "right prong", "shaft", "#009E73"))
+    shown = views.slice_svg(stack, 0, stack.widest_mm(0))
+    assert shown.count("<path") == 3
+    figure = views.surface_figure(names, "trident")
+    assert [trace.name for trace in figure.data] == ["left prong", "right prong", "shaft", "intracranial volume"]

@@ -97,7 +97,7 @@ def test_a_folder_without_models_is_refused(tmp_path):
         find_bundle("anatomy", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["anatomy", "hypothalamus"])
+@pytest.mark.parametrize("name", ["anatomy", "locator", "hypothalamus"])
 def test_shipped_bundles_are_whole(name):
     bundle = find_bundle(name)
     assert bundle.name == name
@@ -109,7 +109,7 @@ def test_shipped_bundles_are_whole(name):
 def test_shipped_weights_are_small():
     total = sum(
         (find_bundle(n).folder / file).stat().st_size
-        for n in ("anatomy", "hypothalamus")
+        for n in ("anatomy", "locator", "hypothalamus")
         for file, _ in find_bundle(n).weights
     )
     assert total < 90e6

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from bids_hypo.execute.participant import run_participant
+from bids_hypo.models.catalog import find_models
+from bids_hypo.structures import HYPOTHALAMUS
 from bids_hypo.workflow.options import RunOptions
-from tests.finished import finished_dataset
+from bids_hypo.workflow.reports import redraw, write_pages
+from tests.finished import TRIDENT, finished_dataset
 
 QUIET = (
     "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -28,6 +31,19 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scans = [{"sub": "01", "run": "1"}, {"sub": "01", "run": "2"}, {"sub": "02"}]
     raw, out, _ = finished_dataset(folder, scans, flags={"02": ("asymmetric", "touches_region_border")})
     run_participant(RunOptions(raw, out))
+    return out
+
+
+@pytest.fixture(scope="module")
+def pages_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder with the pages of five T1w scans and a FLAIR with two structures, one of them made up."""
+    folder = tmp_path_factory.mktemp("two")
+    scans = [*({"sub": f"0{n}"} for n in range(1, 6)), {"sub": "01", "suffix": "FLAIR"}]
+    raw, out, every = finished_dataset(
+        folder, scans, flags={"02": ("asymmetric",)}, structures=(HYPOTHALAMUS, TRIDENT.name), suffixes=("T1w", "FLAIR")
+    )
+    assert not [result.error for result in (redraw(names.scan, names) for names in every) if result.error]
+    assert write_pages(out, raw, find_models().used) == {}
     return out
 
 

@@ -9,9 +9,10 @@ import pytest
 from matplotlib.image import imread
 
 from bids_hypo.image.volume import Volume
+from bids_hypo.report.drawn import drawn_icv, drawn_parts
 from bids_hypo.report.figures import jpeg_bytes, mosaic_svg, overview_png, thumbnail_jpeg
-from bids_hypo.report.mosaic import drawn_icv, drawn_parts, head_mosaic, structure_mosaics
-from tests.finished import SIDES_MM, masks_of, structure_named
+from bids_hypo.report.mosaic import head_mosaic, structure_mosaics
+from tests.finished import SIDES_MM, TRIDENT, masks_of, structure_named, trident_of
 from tests.phantoms import affine_for, inside_ellipsoid, phantom_head, world_mm
 
 SHAPE = (90, 108, 100)
@@ -99,6 +100,29 @@ def test_a_missing_half_is_drawn_without_outline():
     tiles = [t for m in _drawn(volume, labels, icv)[:3] for t in m.tiles]
     assert not any(_lines(t, RIGHT) for t in tiles)
     assert any(_lines(t, LEFT) for t in tiles)
+
+
+def test_every_part_of_a_structure_with_two_sides_and_a_midline_is_cut():
+    """One sagittal slice through each side, two through what lies between them."""
+    affine = affine_for("RAS", (2.0, 2.0, 2.0), SHAPE)
+    volume = phantom_head(SHAPE, affine, noise_sd=0)
+    parts = drawn_parts(TRIDENT, trident_of(SHAPE, affine), affine)
+    mosaics = structure_mosaics(volume, parts, TRIDENT.view_mm)
+    for mosaic in mosaics:
+        assert {one.key for tile in mosaic.tiles for one in tile.outlines if one.lines} == {"TRI-L", "TRI-R", "TRI-S"}
+    sagittal = [[one.key for one in tile.outlines if one.lines] for tile in mosaics[1].tiles]
+    assert sagittal == [["TRI-L"], ["TRI-S"], ["TRI-S"], ["TRI-R"]]
+
+
+def test_a_long_legend_has_lines_of_its_own():
+    """Twelve names beside the title would run into it."""
+    mosaics = _mosaics()
+    volume, labels, icv = _head()
+    parts = [*drawn_parts(structure_named("hypothalamus"), labels, volume.affine), drawn_icv(icv, volume.affine)]
+    few, many = (imread(io.BytesIO(overview_png(mosaics, "title", some)), format="png") for some in (parts, parts * 4))
+    assert few.shape[:2] == (500, 1280) and many.shape[:2] == (540, 1280)
+    np.testing.assert_allclose(few[-470:], many[-470:], atol=0.05)
+    assert many[20:60, :, :3].max() > 0.5 and not many[:20, 400:, :3].any()
 
 
 def test_svg_is_small_valid_and_holds_nothing_from_elsewhere():

@@ -98,6 +98,21 @@ def test_the_methods_text_says_what_ran():
         assert bundle.weights_sha256[:12] in text
 
 
+def test_the_methods_text_names_what_was_measured_on_which_images():
+    def opening(titles, *sources, icv):
+        entries = {title: {"Title": title, "Methods": ""} for title in titles}
+        records = [_record(Sources=[source], Structures=entries, **({"ICV": {}} if icv else {})) for source in sources]
+        return _texts(records)[".md"].split("with bids_hypo 9.8.7 ")
+
+    what, where = opening(["pons"], "bids:maps:a.b/sub-1/anat/sub-1_space-orig_Chimap.nii", icv=False)
+    assert what.endswith("Volumes of the pons were measured ") and where.startswith("on 1 Chimap image of 2 subjects")
+    what, where = opening(["pons", "thalamus", "x"], "bids:raw:sub-1_UNIT1.nii", "bids:raw:sub-1_FLAIR.nii", icv=True)
+    assert what.endswith(
+        "Volumes of the pons, the thalamus and the x, and the intracranial volume (ICV) were measured "
+    )
+    assert where.startswith("on 1 T1-weighted scan and 1 FLAIR image of 2 subjects")
+
+
 def test_the_methods_text_says_what_was_averaged():
     one = ONE
     single, five = (replace(one, weights=tuple((f"{n}.npz", f"{n}" * 64) for n in range(k))) for k in (1, 5))

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from functools import partial
 from html.parser import HTMLParser
 
 import pytest
@@ -115,6 +116,10 @@ def _open(browser, page):
     for kind in ("browser", "performance"):
         browser.get_log(kind)
     browser.get(page.as_uri())
+
+
+def _says(browser, script, of):
+    return browser.execute_script(script, of)
 
 
 def _errors(browser):
@@ -243,3 +248,53 @@ def test_the_list_sorts_and_filters(browser, pages):
     )
     assert browser.execute_script(order) == ["sub-02/anat/sub-02_T1w.nii.gz"]
     assert _errors(browser) == []
+
+
+def test_a_page_has_a_section_for_each_structure_whatever_its_parts(pages_of_two):
+    flair, t1w = (pages_of_two / "sub-01.html").read_text().split("<section")[1:]
+    for section in (flair, t1w):
+        assert re.findall(r'<h3 class="structure">(\w+)', section) == ["Hypothalamus", "Trident"]
+        assert section.count('class="mosaic"') == 2 * 3 + 1 and section.count('class="meshes"') == 2
+        of_trident = section[section.index("Trident of Poseidon: volumes") :]
+        for words in ("Trident of Poseidon, both, mm³", "Prong, left, mm³", "Prong, right, mm³", "Shaft, midline, mm³"):
+            assert words in of_trident
+        key = re.search(r'<p class="key soft">(.*?)</p>', of_trident).group(1)
+        assert re.findall(r"border-color:(#\w+)\"></i>([^<]+)", key) == [
+            ("#E69F00", "left prong"), ("#56B4E9", "right prong"), ("#009E73", "shaft")]  # fmt: skip
+    assert "50 <span" in t1w and "50 <span" not in flair  # five T1w and one FLAIR: each among its own kind
+    assert "<h3>Intracranial volume" in t1w and "ICV&#39;s border" in t1w
+    assert "<h3>Whole head" in flair and "Intracranial volume, cm³" not in flair and "ICV&#39;s border" not in flair
+
+
+def test_the_list_has_a_column_for_each_structure(pages_of_two):
+    text = (pages_of_two / "index.html").read_text()
+    found = re.findall(r'data-column="\d+">([^<]+)<', text)
+    assert found == ["scan", "flags", "hypothalamus, mm³", "trident of Poseidon, mm³", "ICV, cm³",
+                     "hypothalamus of ICV, ‰", "trident of Poseidon of ICV, ‰", "rating"]  # fmt: skip
+
+
+def test_the_methods_text_tells_of_all_structures_and_kinds_of_images(pages_of_two):
+    text = (pages_of_two / "logs" / "CITATION.md").read_text()
+    for words in ("Volumes of the hypothalamus and the trident of Poseidon, and the intracranial volume (ICV) were",
+                  "1 FLAIR image and 5 T1-weighted scans of 5 subjects", "In that pose another network"):  # fmt: skip
+        assert words in text
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_pages_of_several_structures_fit_and_draw_every_surface(browser, pages_of_two, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        for name in ("sub-01", "index"):
+            _open(browser, pages_of_two / f"{name}.html")
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        _open(browser, pages_of_two / "sub-01.html")
+        drawn = "return document.querySelectorAll('.surface')[arguments[0]].dataset.drawn === 'yes'"
+        for number in range(4):
+            browser.execute_script("document.querySelectorAll('.surface')[arguments[0]].scrollIntoView()", number)
+            _wait(browser, partial(_says, script=drawn, of=number))
+        names = "return document.querySelectorAll('.surface')[3].data.map(d => d.name)"
+        assert browser.execute_script(names) == ["left prong", "right prong", "shaft", "intracranial volume"]
+        assert _errors(browser) == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from bids_hypo.image.volume import Volume
+from bids_hypo.report.drawn import drawn_icv, drawn_parts
 from bids_hypo.report.figures import mosaic_svg
-from bids_hypo.report.mosaic import drawn_icv, drawn_parts, head_mosaic, structure_mosaics
+from bids_hypo.report.mosaic import head_mosaic, structure_mosaics
 from bids_hypo.report.safe_svg import safe_svg
 from tests.finished import masks_of, structure_named
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bids_hypo.report import surface
-from bids_hypo.report.mosaic import drawn_icv, drawn_parts
+from bids_hypo.report.drawn import drawn_icv, drawn_parts
 from bids_hypo.report.surface import make_meshes, pack_meshes, viewer_script
 from tests.finished import masks_of, structure_named
 from tests.phantoms import PHANTOM_ICV_MM3, affine_for

@@ -10,8 +10,14 @@ import pandas as pd
 import pytest
 
 from bids_hypo.errors import UsageError
+from bids_hypo.image.grid import Grid
+from bids_hypo.image.parts import Parts
+from bids_hypo.image.volume import Volume
+from bids_hypo.measure.image_quality import RegionQuality
 from bids_hypo.train.folds import DIVISION
 from bids_hypo.workflow import accuracy
+from bids_hypo.workflow.scan import Found
+from tests.finished import TRIDENT, delineation_of
 from tests.networks import models_of
 
 
@@ -78,3 +84,23 @@ def test_what_the_certainty_of_labels_explains_is_told():
     alone = 100 * np.corrcoef(np.log(true), np.log(table["as_made_mm3"]))[0, 1] ** 2
     assert f"{alone:.0f} % goes with the volume found, 100 % with it and the label's certainty" in explained
     assert explained.endswith(("r 0.00", "r -0.00"))
+
+
+def test_parts_are_measured_where_the_labels_have_the_same(monkeypatch):
+    """Two prongs and a shaft that does not count in the whole, the left one found a voxel too thin."""
+    labels = np.zeros((20, 12, 12), np.uint8)
+    labels[2:6, 4:8, 4:8], labels[14:18, 4:8, 4:8], labels[9:11, 4:8, 9:11] = 31, 32, 33
+    truth = np.stack([labels == part.index for part in TRIDENT.parts], -1).astype(np.float32)
+    thinner = labels.copy()
+    thinner[2] = 0
+    grid = Grid(labels.shape, np.eye(4))
+    found = Found(TRIDENT, delineation_of(TRIDENT, thinner, grid), RegionQuality(1.0, 1.0), ())
+    monkeypatch.setattr(accuracy, "segment_volume", lambda *_, **__: SimpleNamespace(found={"trident": found}))
+    monkeypatch.setattr(accuracy, "read_volume", lambda path: Volume(labels, np.eye(4)))
+    monkeypatch.setattr(accuracy, "read_label", lambda item: Parts.of_frames(truth, np.eye(4), TRIDENT))
+    scan = SimpleNamespace(name="sub-01", path="p", suffix="T1w")
+    item = SimpleNamespace(dataset="d", scan=scan, weight=1.0, level=None)
+    (row,) = accuracy.structure_accuracy([item], None, structure="trident").to_dict("records")
+    assert row["true_mm3"] == 128 and row["found_mm3"] == 112 and row["dice_right"] == row["dice_shaft"] == 1
+    assert row["dice_left"] == pytest.approx(2 * 48 / (48 + 64)) and row["dice_prong"] == pytest.approx(224 / 240)
+    assert row["volume_error_percent_prong"] == -12.5 and row["volume_error_percent_shaft"] == 0

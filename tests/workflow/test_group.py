@@ -453,3 +453,25 @@ def test_ratings_of_other_scans_only_are_an_error(small, tmp_path):
     ratings.write_text("source_file\trating\nsub-99/anat/sub-99_T1w.nii\tbad\n")
     with pytest.raises(TableError, match=r"ratings\.tsv: none of its ratings counts: 1 ratings .*sub-99_T1w.nii"):
         load_cohort(GroupOptions(raw, out, ratings=ratings))
+
+
+def test_images_of_another_kind_are_a_series_with_the_icv_of_their_session(tmp_path):
+    raw, out = write_cohort(tmp_path, 8, 8)
+    for number in range(1, 16):  # the last one has no FLAIR
+        add_scan(raw, out, f"sub-{number:03d}", 700.0 + number, None, suffix="FLAIR")
+    add_scan(raw, out, "sub-017", 800.0, None, suffix="FLAIR")
+    assert run_group(GroupOptions(raw, out)).exit_code == ExitCode.OK
+    table = pd.read_csv(out / "group_volumes.tsv", sep="\t", na_values="n/a").set_index(["image", "participant_id"])
+    assert list(table.index.get_level_values("image").unique()) == ["T1w", "FLAIR"]
+    flair, t1 = table.loc["FLAIR"], table.loc["T1w"]
+    assert len(t1) == 16 and len(flair) == 16
+    with_t1 = flair.drop("sub-017")
+    assert (with_t1["icv_mm3"] == t1.loc[with_t1.index, "icv_mm3"]).all()
+    assert (with_t1["icv_source"] == [f"{name}_T1w" for name in with_t1.index]).all()
+    assert pd.isna(flair.loc["sub-017", "icv_mm3"]) and pd.isna(flair.loc["sub-017", "normalised_mm3"])
+    statistics = pd.read_csv(out / "group_statistics.tsv", sep="\t", na_values="n/a")
+    assert set(statistics["image"]) == {"T1w", "FLAIR"}
+    chosen = statistics[(statistics["image"] == "FLAIR") & (statistics["measure"] == "volume_mm3")]
+    assert len(chosen)
+    report = (out / "group_report.html").read_text()
+    assert report.count('<h2 class="series"') == 2 and "FLAIR" in report

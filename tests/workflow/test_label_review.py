@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_hypo.bids.entities import Scan
+from bids_hypo.bids.segmentation_files import read_segmentation
+from bids_hypo.bids.segmentations import find_segmentations
 from bids_hypo.errors import NoInputError, SegmentationError
 from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.label_numbers import Wanted
 from bids_hypo.image.parts import Parts, cropped
 from bids_hypo.image.volume import Volume
-from bids_hypo.structures import HYPOTHALAMUS, LEFT, RIGHT
+from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, MIDLINE, RIGHT, Part, Plausible, Structure
 from bids_hypo.train.folds import DIVISION
-from bids_hypo.train.labelled import find_labelled, label_weights, read_label
+from bids_hypo.train.labelled import LabelledScan, find_labelled, label_weights, read_label
 from bids_hypo.train.settings import Doubtful
 from bids_hypo.workflow import label_review
 from bids_hypo.workflow.label_review import CORRECTED, KEPT, LEFT_OUT, consensus, judge, review_labels
@@ -151,3 +154,33 @@ def test_pictures_are_drawn_as_soon_as_they_are_full(study, tmp_path, monkeypatc
     review_labels(items, models, tmp_path / "reviewed")
     assert drawn == [2, 1]
     assert sorted(p.name for p in (tmp_path / "reviewed").glob("*.png")) == ["doubtful-1.png", "doubtful-2.png"]
+
+
+THREE = Structure(
+    "trident", "trident",
+    (Part(1, "left prong", LEFT, "L", "#000000"), Part(2, "right prong", RIGHT, "R", "#000000"),
+     Part(3, "shaft", MIDLINE, "S", "#000000", in_whole=False)),
+    Plausible((1.0, 1e6), 1.0, 1.0, 2.0),
+)  # fmt: skip
+
+
+def test_parts_are_corrected_each_for_itself_and_written_in_their_order(tmp_path):
+    own, other = (np.stack([_side(-7, left), _side(7), _side(0, 2.0 * left / 5)], -1) for left in (4.5, 5.0))
+    label, found = (Parts.of_frames(frames, GRID.affine, THREE) for frames in (own, other))
+    row = judge(found, label)
+    assert row["found_mm3"] == found.volumes_mm3()[BOTH] and "asymmetry" in row["doubts"]
+    joined = consensus(label, found)
+    for kind in ("prong", "shaft"):
+        before, after, there = (parts.kind(kind).volumes_mm3()[BOTH] for parts in (label, joined, found))
+        assert before < after <= there
+    scan = Scan(tmp_path / "sub-1_T1w.nii.gz", {"sub": "1"}, "T1w", tmp_path)
+    wanted = Wanted("trident", THREE)
+    item = LabelledScan("study", scan, None, wanted)
+    label_review._write_label(item, joined, tmp_path / "out", "trident")
+    (files,) = find_segmentations(tmp_path / "out/study", wanted)
+    again = read_segmentation(files, wanted)
+    assert again.volumes_mm3() == joined.volumes_mm3()
+    assert again.kind("shaft").volumes_mm3() == joined.kind("shaft").volumes_mm3()
+    whole_only = label_review._as_in(Parts({BOTH: label.of[LEFT]}), found)
+    assert set(whole_only.of) == {BOTH} and not whole_only.kinds
+    assert whole_only.volumes_mm3()[BOTH] == pytest.approx(found.volumes_mm3()[BOTH], rel=0.02)

@@ -89,7 +89,7 @@ async function drawSurface(place, packed) {
     place.replaceChildren();
     await Plotly.newPlot(place, surfaces(meshes), {
       margin: {l: 0, r: 0, t: 0, b: 0}, showlegend: false,
-      scene: {aspectmode: "data", dragmode: "orbit", camera: {eye: {x: -1.15, y: 0.75, z: 0.4}},
+      scene: {aspectmode: "data", dragmode: "orbit", camera: {eye: eyeFor(meshes, place)},
         xaxis: {visible: false}, yaxis: {visible: false}, zaxis: {visible: false}},
     }, {displayModeBar: false, responsive: true});
     place.dataset.drawn = "yes";
@@ -97,6 +97,12 @@ async function drawSurface(place, packed) {
     place.innerHTML = "<p></p>";
     say(`The surface could not be drawn (${error.message}).`);
   }
+}
+
+// A head fills the view from nearer than a few parts do, which may lie at its corners; a narrow view needs distance.
+function eyeFor(meshes, place) {
+  const away = ("icv" in meshes ? 1 : 1.6) * Math.max(1, 1.3 * place.clientHeight / place.clientWidth);
+  return {x: -1.15 * away, y: 0.75 * away, z: 0.4 * away};
 }
 
 function surfaces(meshes) {
