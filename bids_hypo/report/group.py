@@ -48,7 +48,7 @@ def write_group_report(studies: Sequence[GroupStudy], path: Path, remarks: Seque
     """
     first = studies[0]
     text, references = methods_text(studies)
-    sections = [_section(study, f"s{number}-" if number else "") for number, study in enumerate(studies)]
+    sections = [_section(study, f"{study.key}-" if len(studies) > 1 else "") for study in studies]
     drawings = {name: figure for section in sections for name, (figure, _) in section["figures"].items()}
     write_page(
         path, "group.html", study=first, groups=first.design.groups, sections=sections,

@@ -32,21 +32,32 @@ def _comparison_sentence(study: GroupStudy, row: dict) -> str:
     unit, scale, digits = unit_of(row["measure"])
     smaller = "smaller" if row["estimate"] < 0 else "larger"
     by_rank = row["test"] == MANN_WHITNEY
-    centre, how = ("median", " (median of all pairwise ratios)") if by_rank else ("mean", "")
+    ratio, size, ends = _size(row)
+    centre, how = ("median", f" (median of all pairwise {ratio})") if by_rank else ("mean", "")
     groups = [f"{number(row[f'{centre}_{s}'] * scale, digits)} {unit} in {row[f'group_{s}']} (n = {int(row[f'n_{s}'])})"
               for s in ("a", "b")]  # fmt: skip
     text = (
-        f"The {study.names[row['measure']]} was {number(abs(row['percent']), 1)} % {smaller} in {row['group_a']} than "
+        f"The {study.names[row['measure']]} was {size.removeprefix('−')} {smaller} in {row['group_a']} than "
         f"in {row['group_b']}{how}: {centre} {groups[0]} against {groups[1]}; 95 % interval of the difference "
-        f"{number(row['percent_low'])} to {number(row['percent_high'])} %, {row['test']}, {p_phrase(row['p'])}"
+        f"{ends}, {row['test']}, {p_phrase(row['p'])}"
         f" ({p_phrase(row['p_holm'])} after Holm's correction). {_verdict(row)}"
     )
     adjusted = study.rows("ancova", measure=row["measure"], group_a=row["group_a"], group_b=row["group_b"])
     if adjusted and isinstance(adjusted[0]["adjusted_for"], str):
         by = adjusted[0]
         covariates = _listed(str(by["adjusted_for"]).split("; "), study.names)
-        text += f" With {covariates} held equal, the difference was {number(by['percent'])} % ({p_phrase(by['p'])})."
+        text += f" With {covariates} held equal, the difference was {_size(by)[1]} ({p_phrase(by['p'])})."
     return text
+
+
+def _size(row: dict) -> tuple[str, str, str]:
+    """What was compared, the difference and its interval: in percent, or in the unit where a volume of 0 forbids it."""
+    name, what, (unit, scale, digits) = "estimate", "differences", unit_of(row["measure"])
+    if known(row["percent"]):
+        name, what, unit, scale, digits = "percent", "ratios", "%", 1.0, 1
+    value, low, high = (number(row[key] * scale if known(row[key]) else None, digits)
+                        for key in (name, f"{name}_low", f"{name}_high"))  # fmt: skip
+    return what, f"{value} {unit}", f"{low} to {high} {unit}"
 
 
 def _verdict(row: dict) -> str:
@@ -94,9 +105,8 @@ def _measured(studies: Sequence[GroupStudy]) -> Iterator[tuple[str, tuple[str, .
     """What was measured, and who was compared."""
     models = sorted({m for study in studies for m in study.tested["models"].dropna() if m})
     by = f" (models: {' / '.join(models)})" if models else ""
-    titles = _listed(list(dict.fromkeys(study.title for study in studies)))
-    what = f"{titles[0].upper()}{titles[1:]}"
-    yield f"{what} and intracranial volume (ICV) were measured with bids_hypo {__version__}{by}", ()
+    titles = _listed([*dict.fromkeys(study.title for study in studies), "intracranial volume (ICV)"])
+    yield f"{titles[0].upper()}{titles[1:]} were measured with bids_hypo {__version__}{by}", ()
     counted = {study.image: _n_of_groups(study) for study in studies}
     if len({study.image for study in studies}) == len({_n_of_groups(study) for study in studies}) == 1:
         image, numbers = next(iter(counted.items()))

@@ -62,7 +62,8 @@ def test_parts_are_asked_for(parts):
     assert not volumes.duplicated(["scan", *SERIES[::2]]).any()
     one = volumes[volumes["scan"] == "sub-01_T1w"].set_index(["structure", "part"])
     whole, prong, shaft = (one.loc[("trident", part)] for part in ("whole", "prong", "shaft"))
-    assert whole["volume_mm3"] == prong["volume_mm3"] == pytest.approx(prong["left_mm3"] + prong["right_mm3"], abs=2e-3)
+    assert prong["volume_mm3"] == pytest.approx(prong["left_mm3"] + prong["right_mm3"], abs=2e-3)
+    assert whole["volume_mm3"] == pytest.approx(prong["volume_mm3"], abs=2e-3)
     assert shaft[["left_mm3", "right_mm3", "asymmetry_percent"]].isna().all() and shaft["volume_mm3"] < 200
     assert whole["volume_sd_mm3"] == 5 and np.isnan(prong["volume_sd_mm3"])  # what two sides share is not known
     about = json.loads((parts[0] / "group_volumes.json").read_text())
@@ -75,7 +76,7 @@ def test_the_planted_difference_is_in_the_shaft_alone(parts):
     rows = rows[rows["measure"] == "normalised_mm3"].set_index(SERIES)
     for image in ("T1w", "FLAIR"):
         shaft = rows.loc[("trident", image, "shaft")]
-        assert shaft["p_holm"] < 0.001 and shaft["percent"] == pytest.approx(-20, abs=8)
+        assert shaft["p_holm"] < 0.005 and shaft["percent"] == pytest.approx(-20, abs=8)
     assert (rows.drop([("trident", image, "shaft") for image in ("T1w", "FLAIR")])["p_holm"] > 0.05).all()
     shaft = table[table["part"] == "shaft"]
     assert not {"left_mm3", "right_mm3", "asymmetry_percent"} & set(shaft["measure"])
@@ -102,8 +103,9 @@ def test_the_page_has_a_section_and_the_folder_figures_for_each(parts):
                 "Shaft of the trident of Poseidon on FLAIR"]  # fmt: skip
     assert page.count('<h2 class="series"') == 7
     assert all(f">{heading}</h2>" in page for heading in headings)
+    assert 'id="trident-shaft-FLAIR-boxes"' in page and 'href="#trident-shaft-FLAIR-top"' in page
     assert "The normalised shaft of the trident of Poseidon on FLAIR was" in " ".join(result.sentences)
-    assert "Hypothalamus and trident of Poseidon and intracranial volume (ICV) were measured" in page
+    assert "Hypothalamus, trident of Poseidon and intracranial volume (ICV) were measured" in page
     names = {path.stem for path in (out / "figures").glob("group_boxes*.svg")}
     assert names == {f"group_boxes_{key}" for key in (
         "hypothalamus", "trident", "trident-FLAIR", "trident-prong", "trident-prong-FLAIR", "trident-shaft",
@@ -119,7 +121,7 @@ def test_structures_are_chosen_and_come_in_that_order(two):
     assert chosen() == WHOLES == chosen("hypothalamus", "trident")
     assert chosen("trident", "hypothalamus") == [*WHOLES[1:], WHOLES[0]]
     assert chosen("hypothalamus") == WHOLES[:1]
-    with pytest.raises(UsageError, match=r"thalamus: not measured in .*; there are trident, hypothalamus"):
+    with pytest.raises(UsageError, match=r"thalamus: not measured in .*; there are hypothalamus, trident"):
         chosen("thalamus")
 
 
@@ -136,7 +138,7 @@ def test_other_structures_change_nothing_and_tables_of_0_1_are_read(two, parts):
     result = run_group(GroupOptions(raw, out, scores=("score",)))
     among_others = read(parts[0] / "group_statistics.tsv")
     among_others = among_others[among_others["structure"] == HYPOTHALAMUS].reset_index(drop=True)
-    pd.testing.assert_frame_equal(read(out / "group_statistics.tsv"), among_others)
+    pd.testing.assert_frame_equal(read(out / "group_statistics.tsv"), among_others, check_dtype=False)
     assert result.sentences[0].startswith("The normalised hypothalamus was")
     assert (out / "figures" / "group_boxes.svg").is_file()  # of a single series, without its name
 
@@ -177,15 +179,18 @@ def test_a_part_that_is_empty_in_one_session_does_not_end_the_run(tmp_path):
     raw, out = write_two_structures(tmp_path, 6)
     for i in range(1, 13):
         label = f"sub-{i:02d}"
-        (out / label / "anat" / f"{label}_desc-volumetric_morph.tsv").unlink()
+        for path in (out / label / "anat").glob("*_morph.tsv"):
+            path.unlink()
         for session in (1, 2):
-            rows = trident(400 + i, 395 + i % 3, 0 if i == 3 and session == 1 else 150 - 5 * session + i)
+            shaft = 0 if i == 3 and session == 1 else 150 - 5 * session + i
+            rows = trident(400 + i - session * (i % 4), 395 + i % 3, shaft)
             measured = {"trident": (rows, ()), ICV: (icv_volume(1.5e6 + 1e4 * i), ())}
             add_tables(raw, out, f"{label}_ses-{session}_T1w", measured)
         (raw / label).mkdir()
         (raw / label / f"{label}_sessions.tsv").write_text("session_id\tage\nses-1\t50\nses-2\t52\n")
     options = GroupOptions(raw, out, structures=("trident",), parts=True, covariates=(), outlier_rule="none")
-    run_group(options)
+    said = run_group(options).sentences[-1]
+    assert "The normalised shaft of the trident of Poseidon was" in said and "n/a" not in said
     table = read(out / "group_statistics.tsv")
     rows = table[(table["analysis"] == "longitudinal") & (table["part"] == "shaft") & (table["measure"] == "volume_mm3")
                  & (table["sample"] == "all") & (table["term"] == "years")].set_index("group_a")  # fmt: skip
