@@ -57,14 +57,14 @@ class Segmented:
 
 
 def load_models(
-    structures: Collection[str] = DEFAULT_STRUCTURES, *, models_dir: str | PathLike[str] | None = None,
+    structures: str | Collection[str] = DEFAULT_STRUCTURES, *, models_dir: str | PathLike[str] | None = None,
     device: str = "auto", n_threads: int | None = None, batch_size: int = 16,
 ) -> Models:  # fmt: skip
     """Load the models of some structures; takes seconds, so do it once.
 
     Parameters
     ----------
-    structures : collection of str
+    structures : str or collection of str
         Their names, or ``all``.
     models_dir : path-like, optional
         A folder of model bundles to use in place of the shipped ones of the same names.
@@ -88,11 +88,11 @@ def load_models(
         If a model is damaged.
     """
     folder = None if models_dir is None else Path(models_dir)
-    return _load_models(device, n_threads, folder, batch_size, tuple(structures), n_lanes=1)
+    return _load_models(device, n_threads, folder, batch_size, _listed(structures), n_lanes=1)
 
 
 def segment(
-    image: str | PathLike[str] | nib.Nifti1Image, structures: Collection[str] | None = None, *,
+    image: str | PathLike[str] | nib.Nifti1Image, structures: str | Collection[str] | None = None, *,
     suffix: str | None = None, models: Models | None = None, fast: bool = False,
 ) -> Segmented:  # fmt: skip
     """Measure structures in one image.
@@ -101,8 +101,9 @@ def segment(
     ----------
     image : path-like or Nifti1Image
         A NIfTI file, or an image in memory.
-    structures : collection of str, optional
-        Names of structures, or ``all``. Those of `models` if not given, else the hypothalamus.
+    structures : str or collection of str, optional
+        Names of structures, or ``all`` that are measured on such an image. Those of `models` if not given, else the
+        hypothalamus.
     suffix : str, optional
         What kind of image it is, by its BIDS suffix, such as ``FLAIR``. By the name of the file if not given; T1w where
         that does not say.
@@ -124,7 +125,7 @@ def segment(
     UsageError
         If a structure is not among the models, or is not measured on such images.
     """
-    loaded = models or load_models(structures or DEFAULT_STRUCTURES)
+    loaded = models or load_models(DEFAULT_STRUCTURES if structures is None else structures)
     kind = suffix or _suffix_of(image)
     names = _names(structures, loaded, kind)
     told = "the image"
@@ -147,16 +148,24 @@ def _suffix_of(image: object) -> str:
     return stem.rpartition("_")[2] if "_" in stem and stem.startswith("sub-") else PLAIN_SUFFIX
 
 
-def _names(structures: Collection[str] | None, models: Models, suffix: str) -> list[str]:
-    known = models.catalog.structures
-    names = list(known) if structures is None or "all" in structures else list(dict.fromkeys(structures))
+def _listed(structures: str | Collection[str]) -> tuple[str, ...]:
+    """Names as a tuple; a single one may be given as it is."""
+    return (structures,) if isinstance(structures, str) else tuple(dict.fromkeys(structures))
+
+
+def _names(structures: str | Collection[str] | None, models: Models, suffix: str) -> list[str]:
+    known, asked = models.catalog.structures, _listed("all" if structures is None else structures)
+    names = list(known) if "all" in asked else list(asked)
+    if not names:
+        raise UsageError(f"structures: none is named; expected one at least, of {', '.join(known)}.")
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"{', '.join(unknown)}: not among the models that are loaded ({', '.join(known)}).")
     fitting = [name for name in names if suffix in known[name].suffixes]
-    if not fitting:
-        wanted = "; ".join(f"{name} on {', '.join(known[name].suffixes)}" for name in names)
-        raise UsageError(f"{suffix}: nothing is measured on such an image. Expected {wanted}.")
+    if not fitting or ("all" not in asked and fitting != names):
+        out = [name for name in names if name not in fitting]
+        wanted = "; ".join(f"{name} on {', '.join(known[name].suffixes)}" for name in out)
+        raise UsageError(f"{suffix}: {', '.join(out)} cannot be measured on such an image. Expected {wanted}.")
     return fitting
 
 

@@ -144,9 +144,10 @@ class Structure:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Kinds of its parts, each once; none for a structure that is one piece, or one on each side."""
+        """Kinds of its parts, each once; none for a structure that is one piece, or one on the left and the right."""
         found = tuple(dict.fromkeys(part.kind for part in self.parts))
-        return found if len(found) > 1 else ()
+        whole_tells_all = len(self.parts) == 1 or (len(found) == 1 and set(self.sides) == {LEFT, RIGHT})
+        return () if whole_tells_all else found
 
     def of(self, hemisphere: str | None, *, in_whole: bool = False) -> tuple[Part, ...]:
         """Parts of a side; with ``in_whole`` only those that count in the whole."""

@@ -62,7 +62,7 @@ def test_a_structure_that_is_not_loaded_is_refused_by_its_name(scan, models):
 
 
 def test_an_image_of_another_kind_is_refused(scan, models):
-    with pytest.raises(UsageError, match=r"FLAIR: nothing is measured .* hypothalamus on T1w"):
+    with pytest.raises(UsageError, match=r"FLAIR: hypothalamus cannot be measured .* hypothalamus on T1w"):
         bids_hypo.segment(scan, models=models, suffix="FLAIR")
 
 
@@ -71,3 +71,46 @@ def test_what_is_no_image_is_an_error_that_names_the_file(tmp_path, models):
     path.write_bytes(b"not an image")
     with pytest.raises(ScanReadError, match=r"scan\.nii"):
         bids_hypo.segment(path, models=models)
+
+
+@pytest.mark.slow
+def test_an_image_in_memory_gives_what_its_file_gives(models):
+    """MNI's template at 1 mm: volumes, labels, what the numbers mean, and flags."""
+    image = load_mni152_template(resolution=1)
+    result = bids_hypo.segment(image, "hypothalamus", models=models, fast=True)
+    (labels,), (probability,) = result.labels.values(), result.probabilities.values()
+    assert labels.shape == image.shape == probability.shape[:3] == result.icv.shape and probability.shape[3] == 2
+    for each in (labels, probability, result.icv):
+        np.testing.assert_allclose(each.affine, image.affine)
+    parts = result.parts["hypothalamus"].set_index("hemisphere")["index"]
+    volumes = result.volumes.set_index(["structure", "hemisphere"])["volume_mm3"]
+    voxel_mm3 = abs(np.linalg.det(image.affine[:3, :3]))
+    for side in "LR":
+        counted = np.count_nonzero(np.asarray(labels.dataobj) == parts[side]) * voxel_mm3
+        assert volumes["hypothalamus", side] == pytest.approx(counted, abs=0.01) and counted > 100
+    left = nib.affines.apply_affine(labels.affine, np.argwhere(np.asarray(labels.dataobj) == parts["L"])).mean(axis=0)
+    assert left[0] < 0
+    assert set(result.flags) == {"hypothalamus", "ICV"} and result.head_axes.shape == (3, 3)
+    assert list(result.volumes.columns) == [
+        "structure", "part", "hemisphere", "volume_mm3", "volume_sd_mm3", "flags"
+    ]  # fmt: skip
+
+
+def test_a_single_structure_may_be_a_plain_text(scan, models):
+    with pytest.raises(UsageError, match=r"^thalamus: not among the models that are loaded \(hypothalamus\)"):
+        bids_hypo.segment(scan, "thalamus", models=models)
+    with pytest.raises(UsageError, match="no model for thalamus;"):
+        bids_hypo.load_models("thalamus", device="cpu")
+
+
+def test_the_kind_of_an_image_is_read_from_a_bids_name_alone(tmp_path, models):
+    for name in ("sub-01_acq-x_FLAIR.nii", "sub-01_FLAIR.nii.gz"):
+        with pytest.raises(UsageError, match=r"^FLAIR: hypothalamus cannot be measured"):
+            bids_hypo.segment(tmp_path / name, models=models)
+    with pytest.raises(ScanReadError, match=r"my_FLAIR\.nii"):  # taken for a T1w, and not there
+        bids_hypo.segment(tmp_path / "my_FLAIR.nii", models=models)
+
+
+def test_no_structure_is_a_mistake(scan, models):
+    with pytest.raises(UsageError, match="none is named; expected one at least, of hypothalamus"):
+        bids_hypo.segment(scan, [], models=models)

@@ -8,12 +8,12 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bids_hypo.bids.description import describe_dataset
 from bids_hypo.bids.entities import RAW_LINK, MissingScan, Scan
 from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import LOGS, crash_file, sidecar
@@ -25,9 +25,6 @@ from bids_hypo.files import read_json
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.structures import Part
 from bids_hypo.untrusted import visible
-
-BIDS_VERSION = "1.11.0"
-CONTAINER_VARIABLE = "BIDS_HYPO_CONTAINER"
 
 _log = logging.getLogger(__name__)
 
@@ -89,9 +86,10 @@ def prepare_output(
     description = describe_dataset(output, source, command_version=command_version, maps=maps or {})
     old_links = previous.get("DatasetLinks", {})
     description["DatasetLinks"] = {**old_links, **description["DatasetLinks"]}  # of maps given to an earlier run
-    old_raw = old_links.get(RAW_LINK)
-    if old_raw not in (None, description["DatasetLinks"][RAW_LINK]):
-        _log.warning("%s: was made from %s, now from %s; do not mix datasets in one output.", output, old_raw, source)
+    for key, place in ((RAW_LINK, source), *(maps or {}).items()):
+        if old_links.get(key) not in (None, description["DatasetLinks"][key]):
+            _log.warning("%s: was made from %s, now from %s; do not mix datasets in one output.", output,
+                         old_links[key], place)  # fmt: skip
     try:
         _write_if_different(output / "dataset_description.json", _json_text(description))
         _write_if_different(output / "dseg.tsv", table_text(_label_table(output / "dseg.tsv", parts)))
@@ -166,67 +164,6 @@ def _previous_description(output: Path) -> dict[str, Any]:
     return previous if isinstance(links, dict) else {}
 
 
-def describe_dataset(
-    output_dir: Path, bids_dir: Path, *, command_version: str, maps: Mapping[str, Path]
-) -> dict[str, Any]:
-    """Contents of dataset_description.json.
-
-    Parameters
-    ----------
-    output_dir, bids_dir : Path
-        Absolute. The link to the input is relative if the output lies inside it, a file URI if not.
-    command_version : str
-    maps : mapping of str to Path
-        Further datasets, absolute, by their keys.
-
-    Returns
-    -------
-    dict
-    """
-    source = _source_description(bids_dir)
-    links = {key: _link(path, output_dir) for key, path in {RAW_LINK: bids_dir, **maps}.items()}
-    generated: dict[str, Any] = {"Name": SOFTWARE_NAME, "Version": command_version, **_code_url()}
-    container = os.environ.get(CONTAINER_VARIABLE, "").strip()
-    if container:
-        kind, _, tag = container.partition(":")
-        generated["Container"] = {"Type": kind, "Tag": tag} if tag else {"Tag": container}
-    origin: dict[str, Any] = {"URL": links[RAW_LINK]}
-    if isinstance(source.get("DatasetDOI"), str):
-        origin["DOI"] = source["DatasetDOI"]
-    return {
-        "Name": f"bids_hypo derivatives of {source.get('Name') or bids_dir.name}",
-        "BIDSVersion": BIDS_VERSION,
-        "DatasetType": "derivative",
-        "GeneratedBy": [generated],
-        "DatasetLinks": links,
-        "SourceDatasets": [origin, *({"URL": links[key]} for key in maps)],
-    }
-
-
-def _link(dataset: Path, output_dir: Path) -> str:
-    """The address of a dataset that the output lies in, relative; of any other a file URI."""
-    inside = dataset.resolve() in output_dir.resolve().parents
-    return os.path.relpath(dataset.resolve(), output_dir.resolve()) if inside else dataset.as_uri()
-
-
-def _code_url() -> dict[str, str]:
-    """The address of the code as the package's metadata give it; nothing where it has none."""
-    try:
-        urls = metadata("bids_hypo").get_all("Project-URL") or []
-    except PackageNotFoundError:
-        return {}
-    named = dict(entry.split(", ", 1) for entry in urls if ", " in entry)
-    return {"CodeURL": named["Source"]} if "Source" in named else {}
-
-
-def _source_description(bids_dir: Path) -> dict[str, Any]:
-    try:
-        content = read_json(bids_dir / "dataset_description.json")
-    except (OSError, ValueError):  # validation may have been skipped
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _label_table(path: Path, parts: Iterable[Part]) -> pd.DataFrame:
     """The table of labels with these parts, and with those of other numbers and names that it lists already."""
     rows = [{**asdict(part), "mapping": part.index} for part in parts]
@@ -238,6 +175,11 @@ def _label_table(path: Path, parts: Iterable[Part]) -> pd.DataFrame:
         listed = read_table(path, columns)[columns].astype({"index": int, "mapping": int})
     except (TableError, ValueError, TypeError):  # not a table of ours any more
         return ours
+    before = dict(zip(listed["index"], listed["name"], strict=True))
+    for row in rows:
+        if before.get(row["index"], row["name"]) != row["name"]:
+            _log.warning("%s: the number %d was %s, it is %s now; images that are not measured again mean the former.",
+                         path, row["index"], before[row["index"]], row["name"])  # fmt: skip
     others = listed[~listed["index"].isin(ours["index"]) & ~listed["name"].isin(ours["name"])]
     return pd.concat([ours, others]).sort_values("index", kind="stable") if len(others) else ours
 

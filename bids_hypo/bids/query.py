@@ -11,17 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bids_hypo.bids.entities import (
-    DERIVATIVE_ENTITIES,
     RAW_LINK,
     T1_SUFFIXES,
     MissingScan,
     Scan,
     shorten,
-    split_name,
 )
 from bids_hypo.bids.folders import GET_CONTENT, LOST, inside, tell_folders
 from bids_hypo.bids.ignored import IGNORE_FILE, read_bidsignore, split_ignored
-from bids_hypo.bids.index import image_paths
+from bids_hypo.bids.image_files import image_paths
+from bids_hypo.bids.image_names import scans_of
 from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
 from bids_hypo.bids.subjects import check_dataset, is_derivative, select_subjects, subjects_in
 from bids_hypo.bids.unmatched import near_labels, unmatched
@@ -40,9 +39,6 @@ __all__ = [
 
 _MAGNITUDE = "mag"  # part- of an image of which phase, real or imaginary part are kept too
 _OTHER_PARTS = frozenset({"phase", "real", "imag", "imaginary"})
-
-_OF_MAPS = frozenset({"space", "desc", "res"})  # entities that an image to measure may have in a dataset of derivatives
-_TEMPLATE = re.compile("MNI|ICBM|fsaverage|fsLR|Talairach|OASIS|NKI|NIHPD|UNCInfant|PNC|RESILIENT|IXI", re.IGNORECASE)
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +146,7 @@ def _with_maps(
         subjects = select_subjects(root, selection)
         closed = tell_folders(root, subjects)
         paths = (path for path in image_paths(root, subjects, suffixes) if not inside(path, closed))
-        for scan in _sort_out(paths, root, subjects).scans:
+        for scan in _sort_out(paths, root, subjects, derived=True).scans:
             first = every.setdefault(scan.name, replace(scan, link=key))
             if first.path != scan.path:
                 _log.warning("%s: not measured, for %s has the same name.", scan.path, first.path)
@@ -170,11 +166,11 @@ def _is_wanted(folder: Path, root: Path, selection: Selection) -> bool:
     return session is None or not selection.session_labels or session in selection.session_labels
 
 
-def _sort_out(paths: Iterable[Path], root: Path, subjects: Iterable[str]) -> _Found:
+def _sort_out(paths: Iterable[Path], root: Path, subjects: Iterable[str], *, derived: bool = False) -> _Found:
     """Divide images into what may be measured and what may not, and say how many the latter are."""
     spec = read_bidsignore(root)
     kept, ignored = split_ignored(paths, root, spec)
-    every = _scans_of(kept, root)
+    every = scans_of(kept, root, derived=derived or is_derivative(root))
     part_of = {scan.path: scan.entities.get("part", _MAGNITUDE) for scan in every}
     parts = [path for path, part in part_of.items() if part.lower() in _OTHER_PARTS]
     odd = [path for path, part in part_of.items() if part != _MAGNITUDE and part.lower() not in _OTHER_PARTS]
@@ -198,42 +194,6 @@ def _sort_out(paths: Iterable[Path], root: Path, subjects: Iterable[str]) -> _Fo
 
 def _subject_of(path: Path) -> str:
     return path.name.partition("_")[0].removeprefix("sub-")
-
-
-def _scans_of(paths: Iterable[Path], root: Path) -> list[Scan]:
-    """Turn paths into scans; names that are no raw image in BIDS are left out with a warning, twins reduced to one."""
-    scans: dict[str, Scan] = {}
-    derived = is_derivative(root)
-    for path in sorted(paths):
-        try:
-            entities, suffix = _parts_of_name(path, root, derived=derived)
-        except ValueError as error:
-            _log.warning("%s: left out, not the name of an image to measure in BIDS: %s.", path, error)
-            continue
-        scan = Scan(path=path, entities=entities, suffix=suffix, dataset_root=root)
-        twin = scans.get(scan.name)
-        if twin is None:
-            scans[scan.name] = scan
-            continue
-        kept, dropped = (scan, twin) if path.name.endswith(".gz") else (twin, scan)
-        _log.warning("%s: there is also %s; only the first is used. Delete one.", kept.path, dropped.path.name)
-        scans[scan.name] = kept
-    return sorted(scans.values(), key=lambda scan: str(scan.path))
-
-
-def _parts_of_name(path: Path, root: Path, *, derived: bool) -> tuple[dict[str, str], str]:
-    entities, suffix, _ = split_name(path.name)
-    folders = path.relative_to(root).parts[:-1]
-    expected = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities] + ["anat"]
-    if list(folders) != expected:
-        raise ValueError(f"the name belongs in {'/'.join(expected)}, the file lies in {'/'.join(folders)}")
-    foreign = (DERIVATIVE_ENTITIES - (_OF_MAPS if derived else frozenset())) & entities.keys()
-    if foreign:
-        where = "is not that of an image to measure" if derived else "only occurs in derivatives"
-        raise ValueError(f"{', '.join(sorted(foreign))} {where}")
-    if _TEMPLATE.match(entities.get("space", "")):
-        raise ValueError(f"space-{entities['space']} is that of a template, in which volumes are not the person's")
-    return entities, suffix
 
 
 def _missing(

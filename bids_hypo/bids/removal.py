@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bids_hypo.bids.entities import split_name
 from bids_hypo.bids.links import check_writes_stay
-from bids_hypo.bids.names import ANY_STRUCTURE, EDITED_DESC, OutputNames, sidecar
-from bids_hypo.bids.resume import copied_files, doubt_of_files, files_of, record_or_none
+from bids_hypo.bids.names import ANY_STRUCTURE, OutputNames, sidecar
+from bids_hypo.bids.resume import copied_files, corrected_files, doubt_of_files, files_of, record_or_none
 from bids_hypo.ending import undone_at_end
 from bids_hypo.image.volume import PART_PATTERN, write_bytes
 
@@ -47,18 +47,23 @@ def remove_outputs(names: OutputNames, items: Collection[str] | None = None) -> 
 
 
 def _images_of_any_structure(names: OutputNames) -> list[Path]:
-    """Images of a scan that are wanted, and those of other structures that lie beside them."""
-    other = names.structure(ANY_STRUCTURE)
-    there = (path for image in other.images for path in names.anat_dir.glob(image.name.replace(ANY_STRUCTURE, "*")))
-    ours = (path for path in there if _desc(path) == names.scan.entities.get("desc"))  # none that was corrected
-    return list(dict.fromkeys([*names.images, names.icv_mask, *ours]))
+    """Images of a scan that are wanted, and those of other structures that lie beside them.
+
+    Those are known by their labels (dseg), the last to go: a mask alone, such as ``label-lesion``, may be a person's.
+    """
+    labels = names.anat_dir.glob(names.structure(ANY_STRUCTURE).dseg.name.replace(ANY_STRUCTURE, "*"))
+    others = [name for path in sorted(labels) if (name := _structure_of(path, names))]
+    theirs = (image for name in others for image in reversed(names.structure(name).images))
+    return list(dict.fromkeys([*names.images, names.icv_mask, *theirs]))
 
 
-def _desc(path: Path) -> str | None:
+def _structure_of(path: Path, names: OutputNames) -> str | None:
+    """The structure whose labels a file holds; None for labels that a person corrected."""
     try:
-        return split_name(path.name)[0].get("desc")
-    except ValueError:
-        return EDITED_DESC  # not a name that we give
+        name = split_name(path.name)[0].get("seg", "")
+    except ValueError:  # not a name that we give
+        return None
+    return name if names.structure(name).dseg == path else None
 
 
 def remove_unfinished(names: OutputNames, items: Collection[str]) -> list[str]:
@@ -107,7 +112,8 @@ def take_over(former: OutputNames, names: OutputNames) -> None:
     OSError
         If a file cannot be read or written.
     """
-    edited = [(old, new) for old, new in zip(former.edited, names.edited, strict=True) if not new.exists()]
+    drawn = [(old, names.anat_dir / old.name) for old in corrected_files(former)]
+    edited = [(old, new) for old, new in drawn if not new.exists()]
     pairs = [(sidecar(old), sidecar(new)) for old, new in edited] + edited
     pairs += [(path, names.anat_dir / path.name) for path in copied_files(former)]
     with undone_at_end(partial(remove_unfinished, names, names.items)):

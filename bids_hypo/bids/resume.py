@@ -13,6 +13,7 @@ from typing import Any
 
 from bids_hypo.bids.checksums import record_source, recorded_checksums, sha256_of, source_times, stamp_of
 from bids_hypo.bids.claims import lock_file
+from bids_hypo.bids.entities import LABEL_PATTERN
 from bids_hypo.bids.links import way_out
 from bids_hypo.bids.names import OutputNames, bids_uri, sidecar
 from bids_hypo.bids.sidecars import read_record, write_json
@@ -110,7 +111,7 @@ def _doubt_of_item(
     if item not in recorded_items(closing):
         return Doubt(NOT_DONE, f"{name} does not tell of {item}")
     for image in names.images_of(item):
-        doubt = _doubt_of_sidecar(sidecar(image), names, wanted, settings)
+        doubt = _doubt_of_sidecar(sidecar(image), names, wanted, settings) or _doubt_of_source(sidecar(image), closing)
         if doubt:
             return doubt
     return doubt_of_files(names, closing, files_of(names, item))
@@ -142,8 +143,21 @@ def doubt_of_files(names: OutputNames, closing: Mapping[str, Any], wanted: Itera
 def find_link_out(names: OutputNames) -> Doubt | None:
     """Whether a file that `take_over` would copy is a link out of its dataset, to what belongs to nobody's results."""
     return _doubt_of_links(
-        names, (*copied_files(names), *(path for mask in names.edited for path in (mask, sidecar(mask))))
+        names, (*copied_files(names), *(path for mask in corrected_files(names) for path in (mask, sidecar(mask))))
     )
+
+
+def lost_by_taking_over(former: OutputNames, names: OutputNames) -> list[str]:
+    """What is on record in `names` and not in `former`, whose record would stand in its place."""
+    there = recorded_items(record_or_none(sidecar(former.morph)) or {})
+    return [item for item in recorded_items(record_or_none(sidecar(names.morph)) or {}) if item not in there]
+
+
+def corrected_files(names: OutputNames) -> list[Path]:
+    """Where corrected masks of everything wanted, and of everything else on record, are looked for."""
+    recorded = recorded_items(record_or_none(sidecar(names.morph)) or {})
+    others = (item for item in recorded if LABEL_PATTERN.fullmatch(item))
+    return [names.edited_of(item) for item in dict.fromkeys((*names.items, *others))]
 
 
 def copied_files(names: OutputNames) -> list[Path]:
@@ -190,6 +204,14 @@ def _doubt_of_sidecar(
     if settings is not None and content.get("Settings") != json.loads(json.dumps(dict(settings))):
         return Doubt(SETTINGS, f"{path.name} was made with other settings")
     return None
+
+
+def _doubt_of_source(path: Path, closing: Mapping[str, Any]) -> Doubt | None:
+    """Whether an image was measured in other bytes than the record tells of: it stayed while others were done again."""
+    digest = (record_or_none(path) or {}).get("SourceSHA256")
+    if digest == closing.get("SourceSHA256"):
+        return None
+    return Doubt(SOURCE, f"{path.name} is of another content of the scan than the rest")
 
 
 def source_change(names: OutputNames, closing: Mapping[str, Any]) -> str | None:

@@ -58,9 +58,11 @@ def check_dataset(bids_dir: str | Path, *, validate: bool = True) -> None:
 
 
 def is_derivative(bids_dir: Path) -> bool:
-    """Whether a dataset says that it holds derivatives."""
+    """Whether a dataset says that it holds derivatives; older ones only name the pipeline that made them."""
     try:
-        return bool(read_json(bids_dir / "dataset_description.json")["DatasetType"] == "derivative")
+        description = read_json(bids_dir / "dataset_description.json")
+        kind = description.get("DatasetType")
+        return bool(kind == "derivative" or (kind is None and "PipelineDescription" in description))
     except DAMAGED:
         return False
 

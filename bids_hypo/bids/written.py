@@ -76,7 +76,9 @@ def scan_of_table(path: Path, dataset_root: Path) -> Scan:
         If it is not the name of such a table.
     """
     entities, _, _ = split_name(path.name)
-    own_desc, _, _ = entities.pop("desc").rpartition(JOINT)
+    own_desc, _, desc = entities.pop("desc").rpartition(JOINT)
+    if desc != TABLE_DESC:
+        raise ValueError(f"{path.name} is not the name of a table of volumes")
     own_space, _, suffix = entities.pop("space", PLAIN_SUFFIX).rpartition(JOINT)
     own = {key: label for key, label in (("space", own_space), ("desc", own_desc)) if label}
     return Scan(path=path, entities=sort_entities({**entities, **own}), suffix=suffix, dataset_root=dataset_root)

@@ -24,6 +24,7 @@ from bids_hypo.bids.resume import (
     SOURCE,
     Doubt,
     find_link_out,
+    lost_by_taking_over,
     refresh_source_times,
 )
 from bids_hypo.errors import BidsHypoError, ExitCode
@@ -33,6 +34,7 @@ from bids_hypo.execute.worker import names_for, record_failure, what_to_do
 from bids_hypo.files import DAMAGED
 from bids_hypo.image.limits import limit_for, set_voxel_limit
 from bids_hypo.image.volume import check_scan
+from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.models.catalog import Catalog, find_models, find_structures
 from bids_hypo.models.device import parse_device
 from bids_hypo.structures import ICV
@@ -91,6 +93,7 @@ def run_participant(options: RunOptions, *, tell: Tell | None = None) -> tuple[E
     parse_device(options.device)
     check_dataset(options.bids_dir, validate=not options.skip_bids_validation)
     catalog = find_models(options.models_dir, options.structures)
+    known = find_structures(options.models_dir) | catalog.structures
     scans, missing = find_scans(
         options.bids_dir, options.selection, suffixes=catalog.suffixes, maps=options.maps,
         database_dir=options.database_dir, keep_index=not options.dry_run,
@@ -99,7 +102,7 @@ def run_participant(options: RunOptions, *, tell: Tell | None = None) -> tuple[E
     if options.dry_run:
         check_output(options.output_dir, options.bids_dir)
         return ExitCode.OK, _announce(plan, options)
-    _prepare(scans, options, catalog)
+    _prepare(scans, options, catalog, known)
     results = _settled(plan, options, catalog)
     if options.reports_only:
         results += [_not_drawn(s, plan.doubts[s.name]) for s in plan.todo]
@@ -113,9 +116,8 @@ def run_participant(options: RunOptions, *, tell: Tell | None = None) -> tuple[E
     return (ExitCode.SCANS_FAILED if failed else ExitCode.OK), results
 
 
-def _prepare(scans: list[Scan], options: RunOptions, catalog: Catalog) -> None:
+def _prepare(scans: list[Scan], options: RunOptions, catalog: Catalog, known: Mapping[str, ModelBundle]) -> None:
     """Make the output folder and clear what ended runs left in it."""
-    known = find_structures(options.models_dir) | catalog.structures
     prepare_output(
         options.output_dir, options.bids_dir, command_version=__version__,
         parts=[part for bundle in known.values() if bundle.structure for part in bundle.structure.parts],
@@ -163,8 +165,10 @@ def _complete_elsewhere(scan: Scan, catalog: Catalog, options: RunOptions) -> Ou
         place = names_for(scan, folder, catalog)
         doubt = find_link_out(place)
         found = [doubt] if doubt else list(what_to_do(place, catalog, options).values())
-        if not found:
+        if not found and not lost_by_taking_over(place, names_for(scan, options.output_dir, catalog)):
             return place
+        if not found:
+            continue
         if found[0].kind != NOT_DONE:
             logger.warning("%s: not taken over from %s: %s.", scan.name, folder, found[0].text)
     return None

@@ -55,7 +55,7 @@ def work(
     try:
         names = names_for(scan, options.output_dir, models.catalog)
         with claim(names):
-            items = None if options.overwrite else tuple(what_to_do(names, models.catalog, options))
+            items = names.items if options.overwrite else tuple(what_to_do(names, models.catalog, options))
             if items == ():
                 result = read_result(names)
             else:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bids_hypo.errors import ModelError
-from bids_hypo.files import open_file, read_json
+from bids_hypo.files import read_json
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.slices import SLICE_AXES
 from bids_hypo.image.volume import write_bytes
-from bids_hypo.models.archive import Shape, array_shapes
 from bids_hypo.models.entries import Entries
+from bids_hypo.models.fitting import check_fit, shapes_of_weights
 from bids_hypo.models.measured import read_published, read_structure
 from bids_hypo.structures import Published, Structure
 
@@ -28,7 +27,6 @@ _MOST_VOXELS_OF_A_SIDE, _MOST_VOXELS, _MOST_CHANNELS = 1024, 512**3, 100
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _N_LABELS = {HEAD: (3, 1000), ICV_ROLE: (2, 2), STRUCTURE: (2, 101)}
 _NEEDED = {HEAD: "pose_template_mm", STRUCTURE: "region_centre_mm"}
-_NO_FIT = "The weights and bundle.json do not belong together: fetch or train the model again."
 
 
 @dataclass(frozen=True)
@@ -169,8 +167,10 @@ def check_weights(bundle: ModelBundle) -> ModelBundle:
     ModelError
         If a file of weights is missing, altered, outside of the folder, or cannot be that of the network described.
     """
-    shapes = [_shapes_of_weights(bundle.folder, name, digest) for name, digest in bundle.weights]
-    _check_fit(bundle, shapes)
+    shapes = {bundle.folder / name: shapes_of_weights(bundle.folder, name, digest) for name, digest in bundle.weights}
+    channels = len(bundle.preprocessing.slice_offsets) * (2 if bundle.architecture.get("spread_dark") else 1)
+    filters = bundle.architecture["decoder_filters"]
+    check_fit(shapes, channels=channels, n_labels=len(bundle.labels), filters=filters)
     return bundle
 
 
@@ -293,48 +293,3 @@ def save_bundle(folder: Path, description: dict[str, Any], weights: list[Path]) 
     text = json.dumps({**description, "weights": entries}, indent=2) + "\n"
     write_bytes(folder / DESCRIPTION, text.encode())
     return load_bundle(folder)
-
-
-def _shapes_of_weights(folder: Path, name: str, expected: str) -> dict[str, Shape]:
-    """The shapes of the arrays in a file of weights that is the one meant, and lies in the folder."""
-    path = folder / name
-    try:
-        if not path.is_file():
-            raise ModelError(f"{path}: the weights are missing. Install the model again.")
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise ModelError(
-                f"{path}: leads to {path.resolve()}; expected a file in the folder of the bundle. Copy it there."
-            )
-        with open_file(path) as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: the weights cannot be read ({error.strerror}). Install the model again.") from error
-    if found != expected:
-        raise ModelError(
-            f"{path}: the weights have SHA-256 {found[:12]}..., bundle.json expects {expected[:12]}...: the file is "
-            "damaged or does not belong to this bundle. Install the model again."
-        )
-    return array_shapes(path)
-
-
-def _check_fit(bundle: ModelBundle, shapes: list[dict[str, Shape]]) -> None:
-    """Refuse weights that cannot be those of the network described, as far as a few layers tell."""
-    channels, classes = len(bundle.preprocessing.slice_offsets), len(bundle.labels)
-    channels *= 2 if bundle.architecture.get("spread_dark") else 1
-    for (name, _), arrays in zip(bundle.weights, shapes, strict=True):
-        path, every = bundle.folder / name, list(arrays.values())
-        if every != list(shapes[0].values()):
-            raise ModelError(f"{path}: its arrays are not like those of {bundle.weights[0][0]}. {_NO_FIT}")
-        kernels = [shape for shape in every if len(shape) == 4]
-        if every[-1][-1:] != (classes,):
-            raise ModelError(f"{path}: the last array is {every[-1]}; expected {classes} labels. {_NO_FIT}")
-        if kernels:
-            _check_kernels(path, kernels, channels, bundle.architecture["decoder_filters"])
-
-
-def _check_kernels(path: Path, kernels: Sequence[Shape], channels: int, filters: Iterable[int]) -> None:
-    if kernels[0][2] != channels:
-        raise ModelError(f"{path}: the first kernel is {kernels[0]}; expected {channels} channels. {_NO_FIT}")
-    absent = set(filters) - {kernel[3] for kernel in kernels}
-    if absent:  # to build such a network could take all memory
-        raise ModelError(f"{path}: no kernel has {max(absent)} filters, which decoder_filters names. {_NO_FIT}")

@@ -95,7 +95,8 @@ def find_models(models_dir: Path | None = None, wanted: Collection[str] = DEFAUL
     Parameters
     ----------
     models_dir : Path, optional
-        A folder of bundle folders; what it lacks comes from the package.
+        A folder of bundle folders; what it lacks comes from the package. Those of role ``head`` with names of their own
+        are for images that ours are not for.
     wanted : collection of str
         Names of structures, or ``all``.
 
@@ -108,8 +109,11 @@ def find_models(models_dir: Path | None = None, wanted: Collection[str] = DEFAUL
     own_icv = models_dir is not None and _holds(models_dir, _ICV_FOLDER)
     icv = _with_role(find_bundle(_ICV_FOLDER, models_dir), ICV_ROLE) if own_icv else None
     shipped = [name for name in (ANATOMY, LOCATOR) if _holds(_shipped(), name)]
-    heads = tuple(_with_role(find_bundle(name, models_dir), HEAD) for name in shipped)
-    return Catalog(heads, icv, structures)
+    heads = [_with_role(find_bundle(name, models_dir), HEAD) for name in shipped]
+    others = _bundle_folders(models_dir) if models_dir is not None else []
+    further = (describe_bundle(folder) for folder in others if folder.name not in shipped)
+    heads += [check_weights(bundle) for bundle in further if bundle.role == HEAD]
+    return Catalog(tuple(heads), icv, structures)
 
 
 def find_structures(models_dir: Path | None = None, wanted: Collection[str] = (ALL,)) -> dict[str, ModelBundle]:

@@ -24,6 +24,7 @@ _ABBREVIATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,23}")
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 _MOST_PARTS, _HIGHEST_INDEX = 100, 65_535
 _LARGEST_MM3 = 1e7
+_SMALLEST_SD_MM3 = 1e-3  # deviations from the mean are told in it
 _VIEW_MM = (10.0, 250.0)
 
 
@@ -56,12 +57,13 @@ def read_structure(entries: Entries, labels: tuple[str, ...]) -> Structure:
         view_mm=entries.object("view").number("size_mm", *_VIEW_MM),
     )
     _check_parts(entries, structure, labels)
+    _check_published(entries, structure)
     return structure
 
 
 def read_published(entries: Entries) -> tuple[Published, ...]:
     """The published values that a bundle names; none where it has no such entry."""
-    if not entries.content.get("published"):
+    if entries.content.get("published") in (None, []):
         return ()
     return tuple(_published(entry) for entry in entries.objects("published"))
 
@@ -99,7 +101,7 @@ def _published(entries: Entries) -> Published:
     return Published(
         hemisphere=hemisphere,
         mean_mm3=entries.number("mean_mm3", 0.0, _LARGEST_MM3),
-        sd_mm3=entries.number("sd_mm3", 0.0, _LARGEST_MM3),
+        sd_mm3=entries.number("sd_mm3", _SMALLEST_SD_MM3, _LARGEST_MM3),
         people=entries.text("people"),
         source=entries.text("source"),
         part=entries.text("part", WHOLE),
@@ -117,6 +119,7 @@ def _check_parts(entries: Entries, structure: Structure, labels: tuple[str, ...]
             entries.refuse("parts", f"parts that differ in {what}")
     if not any(part.in_whole for part in parts):
         entries.refuse("parts", "at least one part that counts in the whole")
+    _check_kinds(entries, structure)
     sides = [{part.kind for part in structure.of(side)} for side in (LEFT, RIGHT)]
     if sides[0] != sides[1]:
         alone = sorted(sides[0] ^ sides[1])
@@ -126,3 +129,31 @@ def _check_parts(entries: Entries, structure: Structure, labels: tuple[str, ...]
     if len(parts) != n and not halves:
         entries.refuse("parts", f"one part for each of the {n} labels after the background, in their order (or, where "
                        "the network does not tell sides apart, a left and a right one for each)")  # fmt: skip
+
+
+def _check_kinds(entries: Entries, structure: Structure) -> None:
+    """Refuse parts that cannot be told apart in a table, in which sides have a column of their own."""
+    of_kind: dict[tuple[str, str | None], bool] = {}
+    for part in structure.parts:
+        if part.kind == WHOLE:
+            entries.refuse("parts", f"no part named {WHOLE}, which is what all of them are called together")
+        if (part.kind, part.hemisphere) in of_kind:
+            entries.refuse("parts", f"parts of one side that differ in more than the words left and right; two are "
+                           f"{part.kind}")  # fmt: skip
+        of_kind[part.kind, part.hemisphere] = part.in_whole
+    for (kind, side), in_whole in of_kind.items():
+        if side == LEFT and of_kind.get((kind, RIGHT), in_whole) != in_whole:
+            entries.refuse("parts", f"left and right {kind} both in the whole, or neither of them")
+
+
+def _check_published(entries: Entries, structure: Structure) -> None:
+    """Refuse published values of what is not measured."""
+    kinds = structure.kinds
+    known = {(WHOLE, BOTH)} | {(WHOLE, side) for side in (LEFT, RIGHT) if structure.is_paired}
+    known |= {(part.kind, part.hemisphere or BOTH) for part in structure.parts if kinds} | {(k, BOTH) for k in kinds}
+    if not structure.published:
+        return
+    for entry, one in zip(entries.objects("published"), structure.published, strict=True):
+        if (one.part, one.hemisphere) not in known:
+            entry.refuse("part", f"{WHOLE} or the name of a part without its side, with a hemisphere that it has "
+                         f"(found {one.hemisphere})")  # fmt: skip

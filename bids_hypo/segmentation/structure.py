@@ -112,7 +112,7 @@ def clean_region(probabilities: np.ndarray, region: Grid, structure: Structure, 
     for side, positions in _positions(structure):
         core = largest_component(_together(probabilities, [k + 1 for k in positions]) > 0.5)
         volume_mm3 = float(core.sum()) * region.voxel_volume_mm3
-        if volume_mm3 < plausible.min_part_mm3:
+        if not core.any() or volume_mm3 < plausible.min_part_mm3:
             name = f"{SIDE_WORDS[side]} {structure.title}" if side else structure.title
             raise SegmentationError(
                 f"{what}: the {name} was not found (best candidate {volume_mm3:.0f} mm3, expected at least "

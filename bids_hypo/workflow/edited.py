@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,31 +20,12 @@ from bids_hypo.bids.sidecars import edited_sidecar, read_head_axes, read_record,
 from bids_hypo.bids.tables import morph_numbers
 from bids_hypo.ending import unless_ending
 from bids_hypo.errors import ScanReadError
-from bids_hypo.image.drawn import grid_of, read_drawn
+from bids_hypo.image.drawn import read_drawn
 from bids_hypo.image.volume import Volume, read_labels, read_volume
-from bids_hypo.measure import correction
-from bids_hypo.measure.correction import Agreement, Limits, compare_correction
-from bids_hypo.measure.quality import (
-    ASYMMETRIC,
-    BORDER,
-    FOLDS,
-    ICV_NOT_MEASURABLE,
-    LARGE,
-    LARGE_HEAD,
-    SMALL,
-    SMALL_HEAD,
-    SMALL_PART,
-    icv_size_flags,
-    volume_flags,
-)
-from bids_hypo.measure.volumes import PartVolume, icv_volume, mask_volume_mm3, part_volumes
-from bids_hypo.structures import ICV, LEFT, RIGHT, WHOLE, Structure
-
-_KEYS, _NUMBERS = ("structure", "part", "hemisphere"), ("volume_mm3", "volume_sd_mm3")
+from bids_hypo.structures import ICV, Structure
+from bids_hypo.workflow.recount import automatic_values, count_icv, count_structure, restore_values
 
 logger = logging.getLogger(__name__)
-
-_OF_VOLUME = (ASYMMETRIC, SMALL, LARGE, SMALL_PART, BORDER, FOLDS)  # no longer true of another outline
 
 
 @dataclass(frozen=True)
@@ -95,14 +75,14 @@ def take_edited(names: OutputNames) -> bool:
     if state == record.get("Edited", {}):
         return False
     table = morph_numbers(names.morph)
-    automatic = _automatic(table, record.get("Automatic") or [])
-    _restore(table, automatic, names)
+    automatic = automatic_values(table, record.get("Automatic") or [])
+    restore_values(table, automatic, names)
     structures = read_structures(record)
     for item in state:
         if item == ICV:
-            _count_icv(table, read_edited_icv(names), names)
+            count_icv(table, read_edited_icv(names), names)
         else:
-            _count_structure(table, read_edited_labels(names, structures[item]), structures[item], names)
+            count_structure(table, read_edited_labels(names, structures[item]), structures[item], names)
     _write(names, table, record, state, automatic)
     counted = ", ".join(entry["File"] for entry in state.values()) or "its automatic masks again"
     logger.info("%s: volumes counted in %s", names.scan.name, counted)
@@ -184,76 +164,6 @@ def _dangles(path: Path) -> bool:
     return False
 
 
-def _automatic(table: pd.DataFrame, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The automatic values: those recorded when a mask was first corrected, and those of structures measured since."""
-    known = {row["structure"] for row in recorded}
-    rows = table.loc[~table["structure"].isin(known), [*_KEYS, *_NUMBERS]].astype(object)
-    return recorded + [
-        {str(key): value for key, value in row.items()} for row in rows.where(rows.notna(), None).to_dict("records")
-    ]
-
-
-def _restore(table: pd.DataFrame, automatic: list[dict[str, Any]], names: OutputNames) -> None:
-    """Put the automatic values back; flags from the sidecars of the automatic masks, which are never changed."""
-    for row in automatic:
-        at = _rows(table, row["structure"], row.get("part", WHOLE), row["hemisphere"])
-        for column in _NUMBERS:
-            table.loc[at, column] = np.nan if row[column] is None else row[column]
-    for item in dict.fromkeys(row["structure"] for row in automatic):
-        _set_flags(table, item, read_record(sidecar(names.images_of(item)[0])).get("Flags", []))
-
-
-def _rows(table: pd.DataFrame, structure: str, part: str, hemisphere: str | None) -> pd.Series:
-    side = table["hemisphere"].isna() if hemisphere is None else table["hemisphere"] == hemisphere
-    return (table["structure"] == structure) & (table["part"] == part) & side
-
-
-def _set_flags(table: pd.DataFrame, structure: str, flags: list[str]) -> None:
-    table.loc[table["structure"] == structure, "flags"] = ";".join(flags) or None
-
-
-def _set_volumes(table: pd.DataFrame, structure: str, volumes: Sequence[PartVolume]) -> None:
-    for one in volumes:
-        at = _rows(table, structure, one.part, one.hemisphere)
-        table.loc[at, list(_NUMBERS)] = [round(one.volume_mm3 or 0.0, 3), np.nan]
-
-
-def _count_structure(table: pd.DataFrame, labels: np.ndarray, structure: Structure, names: OutputNames) -> None:
-    place = names.structure(structure.name)
-    grid = grid_of(place.dseg)
-    counts = [mask_volume_mm3(labels == part.index, grid.voxel_volume_mm3) for part in structure.parts]
-    volumes = part_volumes(structure, counts)
-    _set_volumes(table, structure.name, volumes)
-    sides = {side: [part.index for part in structure.of(side)] for side in (LEFT, RIGHT) if structure.is_paired}
-    automatic = read_labels(place.dseg)
-    of_correction = compare_correction(labels, automatic, grid.affine, correction.STRUCTURE, sides)
-    _warn(place.edited, of_correction, correction.STRUCTURE)
-    before = read_record(sidecar(place.dseg)).get("Flags", [])
-    kept = [flag for flag in before if flag not in _OF_VOLUME]
-    _set_flags(table, structure.name, [*kept, *volume_flags(volumes, structure.plausible), *of_correction.flags])
-
-
-def _count_icv(table: pd.DataFrame, icv: np.ndarray, names: OutputNames) -> None:
-    """A person who draws the intracranial volume says that it can be measured, so the flags that deny it go."""
-    grid = grid_of(names.icv_mask)
-    volume = mask_volume_mm3(icv, grid.voxel_volume_mm3)
-    _set_volumes(table, ICV, icv_volume(volume))
-    before = read_record(sidecar(names.icv_mask)).get("Flags", [])
-    kept = [flag for flag in before if flag not in (*ICV_NOT_MEASURABLE, SMALL_HEAD, LARGE_HEAD)]
-    of_correction = compare_correction(icv, read_labels(names.icv_mask), grid.affine, correction.ICV)
-    _warn(names.edited_icv_mask, of_correction, correction.ICV)
-    _set_flags(table, ICV, [*kept, *icv_size_flags(volume), *of_correction.flags])
-
-
-def _warn(path: Path, found: Agreement, limits: Limits) -> None:
-    if found.flags:
-        logger.warning(
-            "%s: flagged %s. Found a Dice of %.2f with the automatic mask and %.1f mm between the centres; expected at "
-            "least %.2f and at most %g mm, and left on the left. Is it the mask of this person, and not shifted?",
-            path, " and ".join(found.flags), found.dice, found.distance_mm, limits.min_dice, limits.max_distance_mm,
-        )  # fmt: skip
-
-
 def _write(
     names: OutputNames, table: pd.DataFrame, record: dict[str, Any], state: dict[str, Any], automatic: list[dict]
 ) -> None:
@@ -296,8 +206,11 @@ def _is_of(path: Path, names: OutputNames) -> bool:
         entities, _, _ = split_name(path.name)
     except ValueError:
         return path.name.startswith(f"sub-{names.scan.subject}_")
-    own = {key: label for key, label in entities.items() if key not in DERIVATIVE_ENTITIES}
-    return own == names.scan.entities
+    own, of_scan = (
+        {key: label for key, label in every.items() if key not in DERIVATIVE_ENTITIES}
+        for every in (entities, names.scan.entities)
+    )
+    return own == of_scan
 
 
 def _write_sidecar(names: OutputNames, edited: Path, automatic: Path) -> None:

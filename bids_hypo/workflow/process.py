@@ -61,6 +61,8 @@ def process_scan(
                 untouched = stamp_of(scan.path)
                 volume = read_volume(scan.path, signed=scan.is_signed)
                 source = record_source(scan.path, untouched)
+            if kept.record and kept.record.get("SourceSHA256") != source.sha256:
+                kept = Kept()  # what is on record was measured in another image of this name
             found = segment_volume(
                 volume, models, suffix=scan.suffix, wanted=wanted, fast=fast, what=str(scan.path), watch=watch
             )

@@ -27,6 +27,8 @@ from bids_hypo.bids.sidecars import (
 )
 from bids_hypo.bids.tables import morph_numbers
 from bids_hypo.ending import unless_ending
+from bids_hypo.errors import BidsHypoError
+from bids_hypo.files import DAMAGED
 from bids_hypo.image.volume import Volume, write_nifti
 from bids_hypo.measure.volumes import icv_volume, volume_table
 from bids_hypo.models.bundle import ModelBundle
@@ -63,13 +65,16 @@ def read_kept(names: OutputNames, redone: Collection[str]) -> Kept:
     Returns
     -------
     Kept
-        Of everything else on record; nothing if there is no record that can be read.
+        Of everything else on record; nothing if there is no record and no table that can be read.
     """
     record = record_or_none(sidecar(names.morph)) or {}
     items = [item for item in recorded_items(record) if item not in redone]
     if not items:
         return Kept()
-    table = morph_numbers(names.morph)
+    try:
+        table = morph_numbers(names.morph)
+    except (BidsHypoError, *DAMAGED):
+        return Kept()
     listed, wanted = recorded_checksums(record) or {}, {name for item in items for name in files_of(names, item)}
     kept = {
         **record,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from bids_hypo.bids import (
 )
 from bids_hypo.bids.checksums import SourceRecord, Stamp, checksums, record_source, stamp_of
 from bids_hypo.bids.removal import remove_unfinished, take_over
-from bids_hypo.bids.resume import NOT_DONE, RESULTS, SOURCE, VERSION, refresh_source_times
+from bids_hypo.bids.resume import NOT_DONE, RESULTS, SOURCE, VERSION, find_link_out, refresh_source_times
 from bids_hypo.bids.sidecars import MORPH_COLUMNS, read_record
 from bids_hypo.errors import CannotCreateError, ScanReadError
 from tests.finished import TRIDENT, structure_named
@@ -342,6 +343,82 @@ def test_datasets_of_maps_are_linked(make_dataset, tmp_path: Path) -> None:
     prepare_output(tmp_path / "out", root, command_version="1")  # later, without them
     content = description(tmp_path / "out")
     assert content["DatasetLinks"] == {"raw": root.as_uri(), "qsm": maps.as_uri()}
+
+
+def test_a_number_that_means_something_else_now_is_told(make_dataset, tmp_path: Path, caplog) -> None:
+    root, output = make_dataset(["sub-01_T1w.nii"]), tmp_path / "out"
+    prepare_output(output, root, command_version="1", parts=HYPO.parts)
+    other = [replace(part, name=f"{part.name} of old") for part in HYPO.parts]
+    prepare_output(output, root, command_version="1", parts=other)
+    assert "the number 1 was left hypothalamus, it is left hypothalamus of old now" in caplog.text
+    assert pd.read_csv(output / "dseg.tsv", sep="\t")["name"].to_list() == [part.name for part in other]
+    caplog.clear()
+    prepare_output(output, root, command_version="1", parts=other)
+    assert "the number" not in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "no\ttable\n", "index\tname\tabbreviation\tcolor\tmapping\nx\ta\tb\tc\td\n"])
+def test_a_table_of_labels_that_somebody_spoiled_is_written_anew(make_dataset, tmp_path: Path, content: str) -> None:
+    root, output = make_dataset(["sub-01_T1w.nii"]), tmp_path / "out"
+    prepare_output(output, root, command_version="1", parts=HYPO.parts)
+    (output / "dseg.tsv").write_text(content)
+    prepare_output(output, root, command_version="1", parts=HYPO.parts)
+    assert pd.read_csv(output / "dseg.tsv", sep="\t")["index"].to_list() == [1, 2]
+
+
+def test_what_stayed_while_the_scan_was_replaced_is_measured_again(scan: Scan, tmp_path: Path) -> None:
+    """One structure is done again in the new scan, the other is of the old one, whatever the record says of both."""
+    names = finish(scan, tmp_path / "out", structures=("hypothalamus", TRIDENT.name))
+    old = record_source(scan.path, stamp_of(scan.path))
+    scan.path.write_bytes(scan.path.read_bytes()[:-1] + b"x")
+    again = finish(scan, tmp_path / "out", structures=("hypothalamus", TRIDENT.name))
+    assert find_doubts(names, dict.fromkeys(names.items, SHA256S)) == {}
+    closing = read_record(sidecar(again.morph))
+    for image in again.images_of(TRIDENT.name):
+        write_json(sidecar(image), read_record(sidecar(image)) | {"SourceSHA256": old.sha256})
+        closing["Files"] |= checksums([sidecar(image)])
+    write_json(sidecar(again.morph), closing)
+    found = find_doubts(names, dict.fromkeys(names.items, SHA256S))
+    assert {item: doubt.kind for item, doubt in found.items()} == {TRIDENT.name: SOURCE}
+
+
+def test_a_persons_own_mask_beside_ours_stays(scan: Scan, tmp_path: Path) -> None:
+    names = finish(scan, tmp_path / "out")
+    own = names.structure("lesion").mask
+    own.write_bytes(b"drawn")
+    names.structure(TRIDENT.name).dseg.write_bytes(b"left by a run that was killed")
+    names.structure(TRIDENT.name).mask.write_bytes(b"left by a run that was killed")
+    remove_outputs(names)
+    assert list(names.anat_dir.iterdir()) == [own]
+
+
+def test_of_some_items_only_their_images_go(scan: Scan, tmp_path: Path) -> None:
+    names = finish(scan, tmp_path / "out", structures=("hypothalamus", TRIDENT.name))
+    before = set(names.anat_dir.iterdir())
+    remove_outputs(names, [TRIDENT.name, "ICV"])
+    gone = {path for item in (TRIDENT.name, "ICV") for path in names.images_of(item)}
+    assert before - set(names.anat_dir.iterdir()) == gone | {sidecar(path) for path in gone}
+    assert list(find_doubts(names, dict.fromkeys(names.items, SHA256S))) == [TRIDENT.name, "ICV"]
+    remove_outputs(names, [])
+    assert names.structures["hypothalamus"].dseg.exists()
+
+
+def test_taking_over_brings_the_corrections_of_what_is_not_wanted_now(scan: Scan, tmp_path: Path) -> None:
+    """Its rows come too, and they were counted in the corrected mask."""
+    former = finish(scan, tmp_path / "former", structures=("hypothalamus", TRIDENT.name))
+    former.structures[TRIDENT.name].edited.write_bytes(b"drawn")
+    take_over(output_names(scan, tmp_path / "former"), output_names(scan, tmp_path / "out"))
+    both = output_names(scan, tmp_path / "out", ("hypothalamus", TRIDENT.name))
+    assert find_doubts(both, dict.fromkeys(both.items, SHA256S)) == {}
+    assert both.structures[TRIDENT.name].edited.read_bytes() == b"drawn"
+
+
+def test_a_record_of_odd_names_leads_to_no_file(scan: Scan, tmp_path: Path) -> None:
+    names = finish(scan, tmp_path / "out")
+    content = read_record(sidecar(names.morph))
+    content["Structures"] |= {"../x": {}, "a b": {}, "": {}}
+    write_json(sidecar(names.morph), content)
+    assert find_link_out(names) is None
 
 
 DAMAGES = [(position, damage) for position in range(10) for damage in ("remove", "empty")]

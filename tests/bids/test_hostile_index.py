@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from bids_hypo.bids import Selection, find_scans
-from bids_hypo.bids.index import DATABASE_FILE, INDEX_VERSION
+from bids_hypo.bids.stored_index import DATABASE_FILE, INDEX_VERSION
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ import pytest
 from bids_hypo.bids import Selection, check_dataset, find_scans, normalise_labels, select_subjects
 from bids_hypo.bids import index as index_module
 from bids_hypo.bids.checksums import stamp_of
-from bids_hypo.bids.index import DATABASE_FILE, build_index
+from bids_hypo.bids.index import build_index
+from bids_hypo.bids.stored_index import DATABASE_FILE
 from bids_hypo.errors import InvalidBidsError, NoInputError, NothingSelectedError, UsageError
 
 FILES = (

@@ -5,6 +5,7 @@ import json
 import math
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -106,10 +107,10 @@ def test_a_scan_that_is_replaced_while_it_is_read_leaves_no_wrong_record(scan_an
     names, process = scan_and_models
     path, read = names.scan.path, processing.read_volume
 
-    def replacing(source):
-        volume = read(source) if moment == "after" else None
+    def replacing(source, **told):
+        volume = read(source, **told) if moment == "after" else None
         path.write_bytes(path.read_bytes() + b"a note after the image")
-        return volume or read(source)
+        return volume or read(source, **told)
 
     monkeypatch.setattr(processing, "read_volume", replacing)
     with pytest.raises(ScanReadError, match="while it was being read"):
@@ -177,6 +178,24 @@ def test_a_further_structure_leaves_what_was_measured_before(scan_and_models, mo
     assert before == {path: path.read_bytes() for path in before} and _complete(names)
     assert not any(path.exists() for path in both.structures[TRIDENT.name].images)
     assert set(morph_numbers(names.morph)["structure"]) == {HYPOTHALAMUS, ICV}
+
+
+def test_what_was_measured_in_another_image_of_the_name_does_not_stay(scan_and_models, monkeypatch):
+    names, measure = scan_and_models
+    measure()
+    both = output_names(names.scan, names.output_dir, (HYPOTHALAMUS, TRIDENT.name))
+    image = nib.load(names.scan.path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + 1, image.affine, image.header), names.scan.path)
+
+    def found(volume, _models, *, wanted, **_kwargs):
+        whole = segmentation_of(volume, both)
+        return replace(whole, found={name: one for name, one in whole.found.items() if name in wanted})
+
+    monkeypatch.setattr(processing, "segment_volume", found)
+    monkeypatch.setattr(processing, "provenance", _named)
+    processing.process_scan(both, _Both, items=[TRIDENT.name], settings={"Fast": False})
+    assert set(morph_numbers(names.morph)["structure"]) == {TRIDENT.name}
+    assert not any(path.exists() for path in (*names.structures[HYPOTHALAMUS].images, names.icv_mask))
 
 
 def _named(bundles, models, watch, settings, source):

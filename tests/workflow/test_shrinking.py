@@ -27,7 +27,7 @@ def test_the_whole_structure_shrinks_by_what_is_said(x, radius, monkeypatch):
     }
     scan = Volume(sides[LEFT].data + sides[RIGHT].data, AFFINE)
     monkeypatch.setattr(shrinking, "read_label", lambda item: Parts(sides))
-    monkeypatch.setattr(shrinking, "read_volume", lambda path: scan)
+    monkeypatch.setattr(shrinking, "read_volume", lambda path, **_: scan)
 
     def segmented(volume, models, **_):
         """What is bright."""
@@ -35,7 +35,7 @@ def test_the_whole_structure_shrinks_by_what_is_said(x, radius, monkeypatch):
         return SimpleNamespace(found={"x": SimpleNamespace(delineation=SimpleNamespace(volumes=[row]))})
 
     monkeypatch.setattr(shrinking, "segment_volume", segmented)
-    item = SimpleNamespace(dataset="d", scan=SimpleNamespace(name="s", path="p", suffix="T1w"))
+    item = SimpleNamespace(dataset="d", scan=SimpleNamespace(name="s", path="p", suffix="T1w", is_signed=False))
     table = shrinking.shrinking([item], None, structure="x")
     assert table["true_percent"].tolist() == pytest.approx([-5, -10, -15], abs=1.5)
     assert table["found_percent"].tolist() == pytest.approx(table["true_percent"].tolist(), abs=0.2)
