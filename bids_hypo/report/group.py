@@ -80,7 +80,7 @@ def _json(figures: dict[str, go.Figure]) -> str:
 
 def _figures(study: GroupStudy) -> dict[str, tuple[go.Figure, str]]:
     """Figures by the id of their place, with a caption."""
-    main = study.main_measure
+    main, what = study.main_measure, f"{study.what[:1].upper()}{study.what[1:]}"
     boxes = (
         "Box: quartiles and median; diamond: mean; whiskers: to the last point within 1.5 IQR. Crosses are outliers, "
         "not part of the boxes. Each point is a participant; hold the mouse over it to see who it is, click to open "
@@ -88,7 +88,7 @@ def _figures(study: GroupStudy) -> dict[str, tuple[go.Figure, str]]:
     )
     found: dict[str, tuple[go.Figure | None, str]] = {
         "boxes": (box_plots(study), boxes),
-        "icv": (scatter_plot(study, ICV, VOLUME), f"{study.what}: volume against ICV, with each group's line."),
+        "icv": (scatter_plot(study, ICV, VOLUME), f"{what}: volume against ICV, with each group's line."),
     }  # fmt: skip
     for age in [str(name) for name in study.table if is_age_column(str(name))][:1]:
         found["age"] = scatter_plot(study, age, main, "Age (years)"), "Volume against age, with each group's line."

@@ -112,11 +112,9 @@ def _measured(studies: Sequence[GroupStudy]) -> Iterator[tuple[str, tuple[str, .
         image, numbers = next(iter(counted.items()))
         yield f"Groups were compared with one {_image_words(image)} scan per participant ({numbers}), {_FIRST}", ()
         return
-    each = "; ".join(f"{study.what}, {_image_words(study.image)} ({_n_of_groups(study)})" for study in studies)
-    yield (
-        f"Groups were compared with one scan per participant for each structure and kind of image ({each}), {_FIRST}",
-        (),
-    )
+    each = _each({study.what: _n_of_groups(study) for study in studies})
+    yield ("Groups were compared with one scan per participant for each structure and kind of image, T1-weighted "
+           f"unless another is named ({each}), {_FIRST}"), ()  # fmt: skip
 
 
 def _n_of_groups(study: GroupStudy) -> str:
