@@ -1,4 +1,4 @@
-"""What the words in a column of a study mean: spellings of one category, missing values, numbers."""
+"""What the words in a column of a study mean: spellings of one category, missing values, numbers, their order."""
 
 from __future__ import annotations
 
@@ -66,6 +66,14 @@ class Folding:
 def fold(text: str) -> str:
     """A text without the differences that do not count: capital letters, spaces, forms of a letter, quotes around."""
     return " ".join(unicodedata.normalize("NFKC", text).strip("\"' ").casefold().split())
+
+
+def natural(text: object) -> tuple:
+    """Sort key under which ses-2 comes before ses-10 and a missing label first."""
+    if text is None or (isinstance(text, float) and np.isnan(text)):
+        return ()
+    parts = re.split(r"(\d+)", str(text))
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
 
 
 def is_missing(text: str | None) -> bool:

@@ -1,8 +1,8 @@
-"""The volumes of a derivative dataset."""
+"""The volumes of a derivative dataset: the only reader of its tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from bids_hypo.bids.checksums import table_flags
-from bids_hypo.bids.entities import PLAIN_SUFFIX, RAW_LINK, Scan, shorten
+from bids_hypo.bids.columns import natural
+from bids_hypo.bids.entities import PLAIN_SUFFIX, RAW_LINK, Scan, image_name, shorten
 from bids_hypo.bids.folders import closed_folders
 from bids_hypo.bids.names import TABLE_DESC, output_names, sidecar
 from bids_hypo.bids.selection import Selection
@@ -40,8 +41,8 @@ class ScanTables:
         One row for each scan, structure and part (the whole first): participant_id, session_id, run (None where the
         name has none), scan, image (its suffix; T1w for UNIT1 too), source_file, report (address relative to the
         dataset, None if there is none), structure, title, part, left_mm3, right_mm3 (None where there are no sides),
-        volume_mm3, volume_sd_mm3, icv_mm3, icv_sd_mm3, icv_source (the scan that the ICV is of), flags (tuple of str),
-        manual, models.
+        volume_mm3, volume_sd_mm3 (None for a part of both sides), icv_mm3, icv_sd_mm3, icv_source (the scan that the
+        ICV is of), flags (tuple of str), manual, models.
     problems : tuple of str
         One for each table that had to be left out.
     unmatched : tuple of str
@@ -53,7 +54,7 @@ class ScanTables:
     unmatched: tuple[str, ...] = ()
 
 
-def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
+def read_volumes(derivatives: Path, selection: Selection, unfit: Collection[str] = ()) -> ScanTables:
     """Collect the volumes of a derivative dataset.
 
     Parameters
@@ -61,6 +62,8 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
     derivatives : Path
     selection : Selection
         Which scans.
+    unfit : collection of str
+        Names of images whose ICV is not taken for other images of the session.
 
     Raises
     ------
@@ -98,7 +101,7 @@ def read_volumes(derivatives: Path, selection: Selection) -> ScanTables:
         raise NothingSelectedError(f"{derivatives}: no scan passes the filters. There are {found}.")
     if not rows:
         raise TableError(f"{derivatives}: none of {len(paths)} tables of volumes can be used. First: {problems[0]}")
-    table = pd.DataFrame(_with_icv(rows)).drop(columns="icv_flags")
+    table = pd.DataFrame(_with_icv(rows, unfit)).drop(columns="icv_flags")
     return ScanTables(table, tuple(problems), tuple(unmatched(selection, every, derivatives)))
 
 
@@ -125,7 +128,6 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> Rows:
         "image": PLAIN_SUFFIX if scan.is_t1 else scan.suffix,
         "source_file": sources[0].removeprefix("bids:").partition(":")[2],
         "report": report.name if report.is_file() else None,
-        "manual": bool(about.get("Manual", False)),
     }
     table, changed = morph_numbers(path), table_flags(path, about)
     icv = _icv_of(table, scan.name, path)
@@ -136,12 +138,19 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> Rows:
             continue
         own = table[table["structure"] == name]
         flags = tuple(dict.fromkeys((*all_flags(own["flags"]), *icv["icv_flags"], *changed)))
-        told = {"structure": name, "title": structures.get(name, {}).get("Title", name), "flags": flags,
-                "models": _models_of(about, name)}  # fmt: skip
+        told = {"structure": name, "title": str(structures.get(name, {}).get("Title") or name), "flags": flags,
+                "manual": _is_manual(about, name), "models": _models_of(about, name)}  # fmt: skip
         rows += [{**common, **told, **volumes, **icv} for volumes in _volumes_of(own, path)]
     if not rows:
         raise TableError(f"{path}: it gives no volume of a structure")
     return rows
+
+
+def _is_manual(about: dict[str, Any], structure: str) -> bool:
+    """Whether a person has edited the mask of a structure, or that of the ICV."""
+    others = set(about.get("Structures", {})) - {structure}
+    edited = set(about.get("Edited", {}))
+    return bool(about.get("Manual", False)) and not (edited and edited <= others)
 
 
 def _models_of(about: dict[str, Any], structure: str) -> str:
@@ -151,21 +160,24 @@ def _models_of(about: dict[str, Any], structure: str) -> str:
     return "; ".join([*models, *(["fast"] if about.get("Settings", {}).get("Fast") else [])])
 
 
-def _with_icv(rows: Rows) -> Rows:
+def _with_icv(rows: Rows, unfit: Collection[str]) -> Rows:
     """Give images on which no ICV is measured that of a T1-weighted scan of the same session.
 
     Of several the first that has no flags for its ICV, by run and name; else the first.
     """
     known: dict[tuple, Rows] = {}
     for row in rows:
-        if row["icv_mm3"] is not None:
+        if row["icv_mm3"] is not None and image_name(row["source_file"]) not in unfit:
             known.setdefault((row["participant_id"], row["session_id"]), []).append(row)
+    best = {
+        session: min(scans, key=lambda one: (bool(one["icv_flags"]), natural(one["run"]), natural(one["scan"])))
+        for session, scans in known.items()
+    }
     for row in rows:
-        there = known.get((row["participant_id"], row["session_id"]))
-        if row["icv_source"] is None and there:
-            best = min(there, key=lambda one: (bool(one["icv_flags"]), str(one["run"] or ""), one["scan"]))
-            row |= {key: best[key] for key in ("icv_mm3", "icv_sd_mm3", "icv_source")}
-            row["flags"] = tuple(dict.fromkeys((*row["flags"], *best["icv_flags"])))
+        source = best.get((row["participant_id"], row["session_id"]))
+        if row["icv_source"] is None and source is not None:
+            row |= {key: source[key] for key in ("icv_mm3", "icv_sd_mm3", "icv_source")}
+            row["flags"] = tuple(dict.fromkeys((*row["flags"], *source["icv_flags"])))
     return rows
 
 
@@ -206,41 +218,45 @@ def all_flags(texts: Iterable[str | None]) -> tuple[str, ...]:
 
 
 def _volumes_of(table: pd.DataFrame, path: Path) -> Rows:
-    """Volumes of the whole structure, then of each kind of part; both sides in one row."""
-    name = str(table["structure"].iloc[0])
-    found = []
-    for part in sorted(dict.fromkeys(table["part"]), key=lambda one: one != WHOLE):
-        rows = table[table["part"] == part]
-        values = {row["hemisphere"]: _checked(row, path) for row in rows.to_dict("records")}
-        spread = dict(zip(rows["hemisphere"], rows["volume_sd_mm3"], strict=True))
-        sides = {column: values.get(side) for side, column in SIDE_COLUMNS.items()}
-        alone = BOTH if part == WHOLE else next((s for s in values if s not in SIDE_COLUMNS), None)
-        volume = values.get(alone) if alone in values else _sum(sides.values())
-        missing = [column for column, value in {**sides, "volume_mm3": volume}.items() if value is None]
-        one_sided = len(missing) == 1 and missing[0] in sides
-        if volume is None or one_sided or (part == WHOLE and BOTH not in values):
-            raise TableError(f"{path}: it gives no {' and no '.join(missing or ['volume_mm3'])} of {name}")
-        sd = spread.get(alone)
-        found.append({"part": part, **sides, "volume_mm3": volume, "volume_sd_mm3": None if pd.isna(sd) else sd})
-    if found[0]["part"] != WHOLE:
+    """Volumes of the whole structure, then of each kind of part; all sides in one row."""
+    name, parts = str(table["structure"].iloc[0]), list(dict.fromkeys(table["part"]))
+    if WHOLE not in parts:
         raise TableError(f"{path}: it gives no volume of the whole {name}")
-    return found
+    return [_volume_of(table[table["part"] == part], path) for part in sorted(parts, key=lambda one: one != WHOLE)]
 
 
-def _sum(values: Iterable[float | None]) -> float | None:
-    known = list(values)
-    return None if None in known else sum(v for v in known if v is not None)
+def _volume_of(rows: pd.DataFrame, path: Path) -> dict[str, Any]:
+    """Volumes of a whole structure, which has a row of all sides, or of a part, whose sides are summed."""
+    name, part = (str(rows[column].iloc[0]) for column in ("structure", "part"))
+    values = {row["hemisphere"]: _checked(row, path) for row in rows.to_dict("records")}
+    sides = {column: values.get(side) for side, column in SIDE_COLUMNS.items()}
+    known = [volume for volume in values.values() if volume is not None]
+    volume = values.get(BOTH) if part == WHOLE or BOTH in values else sum(known)
+    missing = [column for column, value in {**sides, "volume_mm3": volume}.items() if value is None]
+    one_sided = sum(value is None for value in sides.values()) == 1
+    if volume is None or one_sided or len(known) < len(values):
+        what = name if part == WHOLE else f"{name}, {part}"
+        raise TableError(f"{path}: it gives no {' and no '.join(missing or ['volume_mm3'])} of {what}")
+    sd = _spread(rows, BOTH in values)
+    return {"part": part, **sides, "volume_mm3": volume, "volume_sd_mm3": None if pd.isna(sd) else sd}
+
+
+def _spread(rows: pd.DataFrame, with_both: bool) -> float | None:
+    """The SD of all sides together; None for several rows without it, for what they have in common is not known."""
+    spreads = rows.loc[rows["hemisphere"] == BOTH] if with_both else rows
+    return float(spreads["volume_sd_mm3"].iloc[0]) if len(spreads) == 1 else None
 
 
 def _checked(row: dict[Any, Any], path: Path) -> float | None:
-    """A volume; None where it was not measured. Only a part may be empty."""
+    """A volume; None where there is none. That of a part may be 0."""
     volume = row["volume_mm3"]
     if pd.isna(volume):
         return None
-    least = volume >= 0 if row["part"] != WHOLE else volume > 0
-    if not (least and volume < float("inf")):
-        what = " ".join(str(row[key]) for key in ("structure", "part", "hemisphere") if row[key] != WHOLE)
-        raise TableError(f"{path}: volume of {what} is {volume:g}; expected a number above 0")
+    whole = row["part"] == WHOLE
+    if not ((volume > 0 if whole else volume >= 0) and volume < float("inf")):
+        what = " ".join(str(row[key]) for key in ("structure", "part", "hemisphere") if row[key] not in (WHOLE, None))
+        expected = "a number above 0" if whole else "0 or a number above"
+        raise TableError(f"{path}: volume of {what} is {volume:g}; expected {expected}")
     return float(volume)
 
 

@@ -34,7 +34,7 @@ __all__ = ["GroupStudy", "write_group_report"]
 MAX_LISTED = 200
 
 
-def write_group_report(studies: Sequence[GroupStudy], path: Path) -> None:
+def write_group_report(studies: Sequence[GroupStudy], path: Path, remarks: Sequence[str] = ()) -> None:
     """Write the page: a section for each structure, kind of image and part.
 
     Parameters
@@ -43,15 +43,17 @@ def write_group_report(studies: Sequence[GroupStudy], path: Path) -> None:
         One at least, all of the same run.
     path : Path
         In the folder of the subjects' pages, so that links work.
+    remarks : sequence of str
+        What a reader has to know about all series.
     """
     first = studies[0]
     text, references = methods_text(studies)
-    sections = [_section(study, f"s{number}-" if number else "") for number, study in enumerate(studies)]
+    sections = [_section(study, f"{study.key}-" if len(studies) > 1 else "") for study in studies]
     drawings = {name: figure for section in sections for name, (figure, _) in section["figures"].items()}
     write_page(
         path, "group.html", study=first, groups=first.design.groups, sections=sections,
         titles=list(dict.fromkeys(study.title for study in studies)), methods=text, references=references,
-        versions=software(), sample=SAMPLE_NAMES[first.design.primary_sample], people=_people(first),
+        remarks=remarks, versions=software(), sample=SAMPLE_NAMES[first.design.primary_sample], people=_people(first),
         plotly=Markup(get_plotlyjs()), drawings=Markup(_json(drawings)),
     )  # fmt: skip
 
@@ -60,7 +62,7 @@ def _section(study: GroupStudy, prefix: str) -> dict[str, Any]:
     """What the page says of one series; figures by the ids of their places, which begin with the prefix."""
     return {
         "prefix": prefix, "what": study.what, "summary": summary_sentences(study),
-        "remarks": (*study.problems, *study.remarks), "counts": _counts(study), "comparisons": _comparisons(study),
+        "remarks": study.remarks, "counts": _counts(study), "comparisons": _comparisons(study),
         "samples": _samples(study), "all_three": _all_three(study), "omnibus": _omnibus(study),
         "models": _models(study, "ancova"), "at_sites": _models(study, "site_mixed_model"), "sides": _sides(study),
         "associations": _associations(study), "over_time": _over_time(study), "icv_errors": _icv_errors(study),
@@ -78,7 +80,7 @@ def _json(figures: dict[str, go.Figure]) -> str:
 
 def _figures(study: GroupStudy) -> dict[str, tuple[go.Figure, str]]:
     """Figures by the id of their place, with a caption."""
-    main = study.main_measure
+    main, what = study.main_measure, f"{study.what[:1].upper()}{study.what[1:]}"
     boxes = (
         "Box: quartiles and median; diamond: mean; whiskers: to the last point within 1.5 IQR. Crosses are outliers, "
         "not part of the boxes. Each point is a participant; hold the mouse over it to see who it is, click to open "
@@ -86,7 +88,7 @@ def _figures(study: GroupStudy) -> dict[str, tuple[go.Figure, str]]:
     )
     found: dict[str, tuple[go.Figure | None, str]] = {
         "boxes": (box_plots(study), boxes),
-        "icv": (scatter_plot(study, ICV, VOLUME), f"{study.what}: volume against ICV, with each group's line."),
+        "icv": (scatter_plot(study, ICV, VOLUME), f"{what}: volume against ICV, with each group's line."),
     }  # fmt: skip
     for age in [str(name) for name in study.table if is_age_column(str(name))][:1]:
         found["age"] = scatter_plot(study, age, main, "Age (years)"), "Volume against age, with each group's line."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ CONTROL_COLOUR = "#0072B2"
 CASE_COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 BOXED = (NORMALISED, VOLUME, ICV)
+_LINE = 32  # letters of a title
 _PALE = "rgba(0,0,0,0.03)"
 _FONT = {"family": 'system-ui, "Segoe UI", Arial, sans-serif', "size": 13}
 
@@ -40,9 +42,14 @@ def colours(study: GroupStudy) -> dict[str, str]:
 
 
 def title_of(study: GroupStudy, measure: str) -> str:
-    """Axis title: what it is and its unit."""
+    """Axis title: what it is and its unit, in lines that fit beside each other."""
     name = study.names.get(measure, measure)
-    return f"{name[0].upper()}{name[1:]} ({unit_of(measure)[0]})"
+    return "\n".join(textwrap.wrap(f"{name[0].upper()}{name[1:]} ({unit_of(measure)[0]})", _LINE))
+
+
+def _lines(title: str) -> str:
+    """A title for plotly."""
+    return "<br>".join(plain(line) for line in title.split("\n"))
 
 
 def plain(text: object) -> str:
@@ -65,7 +72,7 @@ def hover(rows: pd.DataFrame, measure: str) -> list[str]:
 def box_plots(study: GroupStudy) -> go.Figure:
     """Box plots with mean, median and every participant's point; outliers as crosses outside the boxes."""
     measures = [m for m in BOXED if study.tested[m].notna().any()]
-    figure = make_subplots(cols=len(measures), subplot_titles=[title_of(study, m) for m in measures])
+    figure = make_subplots(cols=len(measures), subplot_titles=[_lines(title_of(study, m)) for m in measures])
     for column, measure in enumerate(measures, start=1):
         scale = unit_of(measure)[1]
         for k, (name, colour) in enumerate(colours(study).items()):
@@ -127,8 +134,8 @@ def scatter_plot(study: GroupStudy, x: str, y: str, x_title: str | None = None) 
         if ends:
             figure.add_trace(go.Scatter(x=ends[0], y=ends[1], mode="lines", line={"color": colour, "width": 1.5},
                                         legendgroup=plain(name), showlegend=False, hoverinfo="skip"))  # fmt: skip
-    figure.update_xaxes(title=plain(x_title or title_of(study, x)))
-    figure.update_yaxes(title=title_of(study, y))
+    figure.update_xaxes(title=plain(x_title) if x_title else _lines(title_of(study, x)))
+    figure.update_yaxes(title=_lines(title_of(study, y)))
     return _styled(figure, 400)
 
 
@@ -144,7 +151,7 @@ def time_plot(study: GroupStudy) -> go.Figure | None:
     """Each participant's volume in percent of the first scan, over the years."""
     repeated = choose_repeated(study.table[study.table["group"].isin(study.design.groups.all)])
     measure = study.main_measure
-    repeated = repeated.dropna(subset=[measure])
+    repeated = repeated[repeated[measure] > 0]
     if repeated.empty:
         return None
     figure, shown = go.Figure(), set()
@@ -159,13 +166,13 @@ def time_plot(study: GroupStudy) -> go.Figure | None:
         ))  # fmt: skip
         shown.add(name)
     figure.update_xaxes(title="Years since the first session")
-    figure.update_yaxes(title=f"{title_of(study, measure).rpartition(' (')[0]}, % of first")
+    figure.update_yaxes(title=_lines(f"{title_of(study, measure).rpartition('(')[0].rstrip()}, % of first"))
     return _styled(figure, 400)
 
 
 def _styled(figure: go.Figure, height: int) -> go.Figure:
     figure.update_layout(
-        template="plotly_white", height=height, font=_FONT, margin={"l": 60, "r": 20, "t": 56, "b": 50},
+        template="plotly_white", height=height, font=_FONT, margin={"l": 60, "r": 20, "t": 64, "b": 50},
         hoverlabel={"align": "left"}, legend={"orientation": "h", "y": 1.12, "x": 0},
     )  # fmt: skip
     figure.update_yaxes(zeroline=False)

@@ -24,7 +24,7 @@ SAMPLE_NAMES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class GroupStudy:
-    """A finished group-level run.
+    """A finished comparison of one series: a structure or part of it, on one kind of image.
 
     Attributes
     ----------
@@ -43,7 +43,8 @@ class GroupStudy:
     mean_icv_mm3 : float or None
         Of the tested controls.
     exclude_flagged, rated : bool
-    remarks, problems : tuple of str
+    remarks : tuple of str
+        What a reader has to know about this series.
     """
 
     name: str
@@ -60,13 +61,12 @@ class GroupStudy:
     exclude_flagged: bool
     rated: bool
     remarks: tuple[str, ...]
-    problems: tuple[str, ...]
 
     @property
     def what(self) -> str:
-        """What was measured, in words: ``thalamus on FLAIR``, ``hypothalamus, mammillary body``."""
-        part = "" if self.part == WHOLE else f", {self.part}"
-        return f"{self.title}{part}" + ("" if self.image == PLAIN_SUFFIX else f" on {self.image}")
+        """What was measured, in words: ``thalamus on FLAIR``, ``pulvinar of the thalamus``."""
+        part = "" if self.part == WHOLE else f"{self.part} of the "
+        return f"{part}{self.title}" + ("" if self.image == PLAIN_SUFFIX else f" on {self.image}")
 
     @property
     def key(self) -> str:

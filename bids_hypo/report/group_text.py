@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from bids_hypo import __version__
@@ -32,21 +32,32 @@ def _comparison_sentence(study: GroupStudy, row: dict) -> str:
     unit, scale, digits = unit_of(row["measure"])
     smaller = "smaller" if row["estimate"] < 0 else "larger"
     by_rank = row["test"] == MANN_WHITNEY
-    centre, how = ("median", " (median of all pairwise ratios)") if by_rank else ("mean", "")
+    ratio, size, ends = _size(row)
+    centre, how = ("median", f" (median of all pairwise {ratio})") if by_rank else ("mean", "")
     groups = [f"{number(row[f'{centre}_{s}'] * scale, digits)} {unit} in {row[f'group_{s}']} (n = {int(row[f'n_{s}'])})"
               for s in ("a", "b")]  # fmt: skip
     text = (
-        f"The {study.names[row['measure']]} was {number(abs(row['percent']), 1)} % {smaller} in {row['group_a']} than "
+        f"The {study.names[row['measure']]} was {size.removeprefix('−')} {smaller} in {row['group_a']} than "
         f"in {row['group_b']}{how}: {centre} {groups[0]} against {groups[1]}; 95 % interval of the difference "
-        f"{number(row['percent_low'])} to {number(row['percent_high'])} %, {row['test']}, {p_phrase(row['p'])}"
+        f"{ends}, {row['test']}, {p_phrase(row['p'])}"
         f" ({p_phrase(row['p_holm'])} after Holm's correction). {_verdict(row)}"
     )
     adjusted = study.rows("ancova", measure=row["measure"], group_a=row["group_a"], group_b=row["group_b"])
     if adjusted and isinstance(adjusted[0]["adjusted_for"], str):
         by = adjusted[0]
         covariates = _listed(str(by["adjusted_for"]).split("; "), study.names)
-        text += f" With {covariates} held equal, the difference was {number(by['percent'])} % ({p_phrase(by['p'])})."
+        text += f" With {covariates} held equal, the difference was {_size(by)[1]} ({p_phrase(by['p'])})."
     return text
+
+
+def _size(row: dict) -> tuple[str, str, str]:
+    """What was compared, the difference and its interval: in percent, or in the unit where a volume of 0 forbids it."""
+    name, what, (unit, scale, digits) = "estimate", "differences", unit_of(row["measure"])
+    if known(row["percent"]):
+        name, what, unit, scale, digits = "percent", "ratios", "%", 1.0, 1
+    value, low, high = (number(row[key] * scale if known(row[key]) else None, digits)
+                        for key in (name, f"{name}_low", f"{name}_high"))  # fmt: skip
+    return what, f"{value} {unit}", f"{low} to {high} {unit}"
 
 
 def _verdict(row: dict) -> str:
@@ -79,11 +90,11 @@ def methods_text(studies: Sequence[GroupStudy]) -> tuple[str, list[str]]:
     Parameters
     ----------
     studies : sequence of GroupStudy
-        All series of a run; what holds for all of them is told of the first.
+        All series of a run.
     """
     numbers: dict[str, int] = {}
     sentences = []
-    for text, keys in [*_measured(studies), *_methods(studies[0], alone=len(studies) == 1)]:
+    for text, keys in [*_measured(studies), *_methods(studies)]:
         cited = [numbers.setdefault(key, len(numbers) + 1) for key in keys]
         mark = f" [{', '.join(map(str, cited))}]" if cited else ""
         sentences.append(text.rstrip(".") + mark + ".")
@@ -94,19 +105,16 @@ def _measured(studies: Sequence[GroupStudy]) -> Iterator[tuple[str, tuple[str, .
     """What was measured, and who was compared."""
     models = sorted({m for study in studies for m in study.tested["models"].dropna() if m})
     by = f" (models: {' / '.join(models)})" if models else ""
-    titles = _listed(list(dict.fromkeys(study.title for study in studies)))
-    what = f"{titles[0].upper()}{titles[1:]}"
-    yield f"{what} and intracranial volume (ICV) were measured with bids_hypo {__version__}{by}", ()
+    titles = _listed([*dict.fromkeys(study.title for study in studies), "intracranial volume (ICV)"])
+    yield f"{titles[0].upper()}{titles[1:]} were measured with bids_hypo {__version__}{by}", ()
     counted = {study.image: _n_of_groups(study) for study in studies}
     if len({study.image for study in studies}) == len({_n_of_groups(study) for study in studies}) == 1:
         image, numbers = next(iter(counted.items()))
         yield f"Groups were compared with one {_image_words(image)} scan per participant ({numbers}), {_FIRST}", ()
         return
-    each = "; ".join(f"{study.what}, {_image_words(study.image)} ({_n_of_groups(study)})" for study in studies)
-    yield (
-        f"Groups were compared with one scan per participant for each structure and kind of image ({each}), {_FIRST}",
-        (),
-    )
+    each = _each({study.what: _n_of_groups(study) for study in studies})
+    yield ("Groups were compared with one scan per participant for each structure and kind of image, T1-weighted "
+           f"unless another is named ({each}), {_FIRST}"), ()  # fmt: skip
 
 
 def _n_of_groups(study: GroupStudy) -> str:
@@ -118,14 +126,19 @@ def _image_words(image: str) -> str:
     return "T1-weighted" if image == PLAIN_SUFFIX else image
 
 
-def _methods(study: GroupStudy, *, alone: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
-    statistics = study.statistics
-    if study.mean_icv_mm3 is not None:
-        yield ("Volumes were normalised as V / ICV × mean ICV of the controls "
-               f"({number(study.mean_icv_mm3 / 1000)} cm³); the residual method with the slope among the controls was "
-               "used as an alternative"), ("vernikouskaya2023",)  # fmt: skip
-    yield from _exclusions(study)
-    if "comparison" in set(statistics["analysis"]):
+def _methods(studies: Sequence[GroupStudy]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    done = {name for study in studies for name in study.statistics["analysis"]}
+    means = {study.what: number(study.mean_icv_mm3 / 1000) for study in studies if study.mean_icv_mm3 is not None}
+    if means:
+        yield (
+            (
+                f"Volumes were normalised as V / ICV × mean ICV of the controls ({_each(means, ' cm³')}); the residual "
+                "method with the slope among the controls was used as an alternative"
+            ),
+            ("vernikouskaya2023",),
+        )
+    yield from _exclusions(studies)
+    if "comparison" in done:
         yield ("Normality was tested by Shapiro-Wilk and equality of variances by Brown-Forsythe tests"), (
             "shapiro1965", "brown1974")  # fmt: skip
         yield ("Two groups were compared by Student's t test, by Welch's t test where variances differed, and by the "
@@ -133,8 +146,8 @@ def _methods(study: GroupStudy, *, alone: bool) -> Iterator[tuple[str, tuple[str
         yield ("Differences are given with 95 % confidence intervals, of means for t tests (percentages after "
                "Fieller) and as Hodges-Lehmann estimates for rank tests; effect sizes are Hedges' g"), (
             "fieller1954", "hodges1963", "hedges1981")  # fmt: skip
-    yield from _models(study)
-    family = "" if alone else " of one structure (and kind of image and part), not across structures"
+    yield from _models(studies, done)
+    family = "" if len(studies) == 1 else " of one structure, kind of image and part, not across them"
     yield (f"p values are two-sided; they were corrected for the number of tests of each analysis{family} by Holm's "
            "method and as false discovery rate"), ("holm1979", "benjamini1995")  # fmt: skip
     drawing = ("bids_hypo", "plotly", "matplotlib")
@@ -142,38 +155,50 @@ def _methods(study: GroupStudy, *, alone: bool) -> Iterator[tuple[str, tuple[str
     yield f"Computations used {versions}", ("virtanen2020", "seabold2010", "vallat2018")
 
 
-def _exclusions(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
-    counts = study.counts
-    if study.rated:
-        yield f"Scans rated bad on visual inspection were left out ({int(counts['rated_bad'].sum())})", ()
-    if study.exclude_flagged:
+def _each(values: Mapping[str, str], unit: str = "") -> str:
+    """Values by series: the value alone where it is the same in all."""
+    if len(set(values.values())) == 1:
+        return f"{next(iter(values.values()))}{unit}"
+    return "; ".join(f"{what}: {value}{unit}" for what, value in values.items())
+
+
+def _exclusions(studies: Sequence[GroupStudy]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    first = studies[0]
+    if first.rated:
+        bad = {study.what: str(int(study.counts["rated_bad"].sum())) for study in studies}
+        yield f"Scans rated bad on visual inspection were left out ({_each(bad)})", ()
+    if first.exclude_flagged:
         yield "Scans with quality flags were left out", ()
-    if study.design.outlier_rule == "iqr":
-        number_of = ", ".join(f"{row.group}: {row.outliers}" for row in counts.itertuples())
-        yield (f"Scans whose {study.title}, ICV or normalised volume lay outside [Q1 − 1.5 IQR, Q3 + 1.5 IQR] of their "
-               f"group were set aside as outliers ({number_of})"), ("vernikouskaya2023",)  # fmt: skip
+    if first.design.outlier_rule == "iqr":
+        outliers = {study.what: ", ".join(f"{row.group}: {row.outliers}" for row in study.counts.itertuples())
+                    for study in studies}  # fmt: skip
+        measured = first.what if len(studies) == 1 else "volume"
+        yield (f"Scans whose {measured}, ICV or normalised volume lay outside [Q1 − 1.5 IQR, Q3 + 1.5 IQR] of their "
+               f"group were set aside as outliers ({_each(outliers)})"), ("vernikouskaya2023",)  # fmt: skip
 
 
-def _models(study: GroupStudy) -> Iterator[tuple[str, tuple[str, ...]]]:
-    done = set(study.statistics["analysis"])
-    used = {name for text in study.statistics["adjusted_for"].dropna() for name in text.split("; ")}
-    equal = [name for name in study.design.covariates if name in used]
+def _models(studies: Sequence[GroupStudy], done: Collection[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    design = studies[0].design
+    texts = [text for study in studies for text in study.statistics["adjusted_for"].dropna()]
+    used = {name for text in texts for name in text.split("; ")}
+    equal = [name for name in design.covariates if name in used]
     covariates = _listed(equal) if equal else ""
     if "omnibus" in done:
         yield ("All groups together were compared by ANOVA, Welch's ANOVA or the Kruskal-Wallis test, chosen by the "
                "same rule"), ("kruskal1952",)  # fmt: skip
     if "ancova" in done:
-        with_icv = "; plain volumes also with the ICV as covariate instead of normalisation"
+        known = any(study.mean_icv_mm3 for study in studies)
+        with_icv = "; plain volumes also with the ICV as covariate instead of normalisation" if known else ""
         what = f"linear models with {covariates} as covariates" if covariates else "linear models"
-        yield f"Group differences were adjusted in {what}{with_icv if study.mean_icv_mm3 else ''}", ()
+        yield f"Group differences were adjusted in {what}{with_icv}", ()
     if "site_mixed_model" in done:
-        site = f"column {study.design.site}"
+        site = f"column {design.site}"
         yield f"Differences between sites ({site}) were modelled as a random intercept", ("laird1982",)
     if "asymmetry" in done:
         yield "Left and right were compared within groups by paired t or Wilcoxon signed-rank tests", ()
-    if study.design.scores and "association" in done:
+    if design.scores and "association" in done:
         held = f", with {covariates} held equal" if covariates else ""
-        yield (f"Within the case groups, volumes were correlated with {_listed(list(study.design.scores))} by "
+        yield (f"Within the case groups, volumes were correlated with {_listed(list(design.scores))} by "
                f"partial Pearson or, where a variable was not normal, Spearman correlations{held}"), ()  # fmt: skip
     if "longitudinal" in done:
         yield ("Change over time was estimated by mixed models of the logarithm of the volume with time, group and "

@@ -56,7 +56,7 @@ def change_over_time(
     repeated : DataFrame
         See `choose_repeated`.
     measure : str
-        A volume, above 0.
+        A volume; scans without it, or with 0, are left out.
     cases, control : sequence of str, str
         Groups with fewer than two participants are left out.
     covariates : sequence of str
@@ -68,7 +68,7 @@ def change_over_time(
         ``term`` is ``years`` (a group's change) or ``group x years`` (difference to the controls, in percentage points
         of the ratio of yearly factors).
     """
-    data = repeated.dropna(subset=[measure]).copy()
+    data = repeated[repeated[measure] > 0].copy()  # 0 has no logarithm: a part that was not found
     for name in covariates:
         data[name] = data.groupby("participant_id")[name].transform("first")
     data = data.dropna(subset=list(covariates))

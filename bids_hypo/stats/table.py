@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from bids_hypo.bids.columns import natural
 
 SIDES = ("left_mm3", "right_mm3")
 VOLUME = "volume_mm3"
@@ -89,14 +90,6 @@ def _order(row: tuple) -> tuple:
     _, _, session, years, flagged, run, scan = row
     time = np.inf if years is None or pd.isna(years) else float(years)
     return (time, natural(session), bool(flagged), natural(run), natural(scan))
-
-
-def natural(text: object) -> tuple:
-    """Sort key under which ses-2 comes before ses-10 and a missing label first."""
-    if text is None or (isinstance(text, float) and np.isnan(text)):
-        return ()
-    parts = re.split(r"(\d+)", str(text))
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
 
 
 def samples(tested: pd.DataFrame, *, outliers_removed: bool) -> dict[str, pd.DataFrame]:

@@ -35,7 +35,8 @@ RESERVED = frozenset({
     "normalised_mm3", "residual_mm3", "asymmetry_percent", "harmonised_mm3", "outlier", "outlier_of",
 })  # fmt: skip
 _NUMBERS = ("left_mm3", "right_mm3", "volume_mm3", "volume_sd_mm3", "icv_mm3", "icv_sd_mm3")
-_OF_SERIES = ("structure", "title", "part", *_NUMBERS, "icv_source", "flags", "models")  # what is not of the scan alone
+# Columns that belong to a structure or part, not to the scan alone.
+_OF_SERIES = ("structure", "title", "part", *_NUMBERS, "icv_source", "flags", "manual", "models")
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,9 @@ def load_cohort(options: GroupOptions) -> Cohort:
         See `bids_hypo.bids.tables`; and for columns that are missing, hold text where numbers are needed, or
         participants that nobody lists.
     """
-    scans = read_volumes(options.output_dir, options.selection)
+    ratings = read_ratings(options.ratings) if options.ratings else None
+    bad = () if ratings is None else ratings.loc[ratings["rating"] == BAD, "image"]
+    scans = read_volumes(options.output_dir, options.selection, frozenset(bad))
     volumes = _chosen(scans.table, options)
     each = volumes.drop_duplicates("scan").drop(columns=list(_OF_SERIES))
     asked = {options.group_column, *(options.covariates or ()), *options.scores, options.site_column or ""}
@@ -147,7 +150,7 @@ def load_cohort(options: GroupOptions) -> Cohort:
         remarks += more
     table, more = add_years(table, options.bids_dir)
     remarks += more
-    table, more = _rate(table, options)
+    table, more = _rate(table, ratings, options)
     remarks += more
     for name in covariates:
         lacking = int(table.loc[table["not_tested"].isna(), name].isna().sum())
@@ -254,19 +257,18 @@ def _folded(
     return folding.apply(table[name]), [text for text in remarks if text]
 
 
-def _rate(table: pd.DataFrame, options: GroupOptions) -> tuple[pd.DataFrame, list[str]]:
+def _rate(table: pd.DataFrame, ratings: pd.DataFrame | None, options: GroupOptions) -> tuple[pd.DataFrame, list[str]]:
     """Add the ratings; scans rated bad are not tested."""
     table = table.assign(rating=None, rating_note=None)
-    path = options.ratings
-    if path is None:
+    if ratings is None:
         return table, []
-    ratings = read_ratings(path).set_index("image")
+    ratings = ratings.set_index("image")
     images = table["source_file"].map(image_name)
     unknown = ratings.loc[~ratings.index.isin(images), "source_file"]
     told = f"{len(unknown)} ratings belong to no scan with results: {shorten(unknown, at_most=5)}."
-    if len(ratings) and len(unknown) == len(ratings) and options.selection == Selection():
+    if len(ratings) and len(unknown) == len(ratings) and options.selection == Selection() and not options.structures:
         expected = table["source_file"].iloc[0]
-        raise TableError(f"{path}: none of its ratings counts: {told} Expected images such as {expected}.")
+        raise TableError(f"{options.ratings}: none of its ratings counts: {told} Expected images such as {expected}.")
     table["rating"] = images.map(ratings["rating"])
     table["rating_note"] = images.map(ratings["note"])
     bad = table["rating"] == BAD

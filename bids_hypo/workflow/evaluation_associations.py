@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bids_hypo.bids.columns import natural
 from bids_hypo.bids.scores import Scores
 from bids_hypo.measure.inference import HOLM, corrected_p
 from bids_hypo.measure.score_association import associate
-from bids_hypo.stats.table import natural
 from bids_hypo.workflow.evaluation_sessions import Days, in_order
 
 logger = logging.getLogger(__name__)

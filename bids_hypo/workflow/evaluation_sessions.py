@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_hypo.bids.columns import is_missing
+from bids_hypo.bids.columns import is_missing, natural
 from bids_hypo.bids.entities import T1_SUFFIXES, shorten, split_name
 from bids_hypo.bids.people import read_sessions
 from bids_hypo.bids.times import days_of, read_scan_times
-from bids_hypo.stats.table import natural
 from bids_hypo.workflow.session_times import labels_have_order
 
 _SHOWN = 5

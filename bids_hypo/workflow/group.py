@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from bids_hypo.bids.dataset import write_described_tsv
+from bids_hypo.bids.entities import PLAIN_SUFFIX
 from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import FIGURES_FOLDER
 from bids_hypo.bids.ratings import BAD
@@ -29,6 +30,7 @@ from bids_hypo.stats.analysis import SMALLEST_GROUP, Design, analyse, harmonise,
 from bids_hypo.stats.groups import Groups, choose_groups
 from bids_hypo.stats.outliers import acceptance, icv_doubtful, mark_outliers
 from bids_hypo.stats.table import ICV, NORMALISED, choose_tested, normalise
+from bids_hypo.structures import WHOLE
 from bids_hypo.workflow.cohort import Cohort, GroupOptions, load_cohort
 from bids_hypo.workflow.group_dictionary import VOLUME_COLUMNS, volumes_dictionary
 
@@ -85,21 +87,20 @@ def run_group(options: GroupOptions) -> GroupResult:
     groups = choose_groups(cohort.table["group"].dropna(), options.cases, options.control, column=options.group_column)
     design = Design(groups, cohort.covariates, options.scores, options.site_column, options.outlier_rule)
     studies, left_out = _studies(cohort, design, options)
-    remarks = (*cohort.remarks, *left_out)
-    studies[0] = replace(studies[0], remarks=(*remarks, *studies[0].remarks), problems=cohort.problems)
-    for study in studies:
-        for remark in study.remarks:
-            logger.warning("%s", remark if len(studies) == 1 or remark in remarks else f"{study.what}: {remark}")
+    several = len(studies) > 1
+    about = [f"{study.what}: {remark}" if several else remark for study in studies for remark in study.remarks]
+    remarks = (*cohort.remarks, *left_out, *about)
+    for remark in remarks:
+        logger.warning("%s", remark)
     if not options.dry_run:
-        write_outputs(studies, options)
+        write_outputs(studies, options, (*cohort.problems, *cohort.remarks, *left_out))
     code = ExitCode.SCANS_FAILED if cohort.problems else ExitCode.OK
     counts = studies[0].counts
-    if len(studies) > 1:
+    if several:
         counts = pd.concat([study.counts.assign(what=study.what) for study in studies], ignore_index=True)
     return GroupResult(
         code, counts, tuple(sentence for study in studies for sentence in summary_sentences(study)),
-        tuple(remark for study in studies for remark in study.remarks), cohort.problems,
-        options.output_dir / GROUP_REPORT,
+        remarks, cohort.problems, options.output_dir / GROUP_REPORT,
     )  # fmt: skip
 
 
@@ -112,16 +113,31 @@ def _studies(cohort: Cohort, design: Design, options: GroupOptions) -> tuple[lis
         If none can be.
     """
     studies, failed = [], []
-    for (structure, image, part), table in cohort.table.groupby(list(SERIES), sort=False):
+    for series in ordered_series(cohort.table, options.structures):
+        of_series = (cohort.table[list(SERIES)] == list(series)).all(axis=1)
         try:
-            study = _study(table.reset_index(drop=True), cohort, design, options)
+            studies.append(_study(cohort.table[of_series].reset_index(drop=True), cohort, design, options))
         except TableError as error:
-            failed.append((f"{structure}, {image}, {part}", error))
-            continue
-        studies.append(study)
+            failed.append((", ".join(series), error))
     if not studies:
         raise failed[0][1]
     return studies, [f"Not compared: {what}. {error}" for what, error in failed]
+
+
+def ordered_series(table: pd.DataFrame, structures: Sequence[str] = ()) -> list[tuple[str, str, str]]:
+    """Structure, image and part of each series: structures in the order asked for, T1w before others, wholes first.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With structure, image and part.
+    structures : sequence of str
+        As asked for; else they come in the order of the table.
+    """
+    names, parts = (list(dict.fromkeys([*first, *table[column]]))
+                    for first, column in ((structures, "structure"), ((WHOLE,), "part")))  # fmt: skip
+    known = set(table[list(SERIES)].itertuples(index=False, name=None))
+    return sorted(known, key=lambda s: (names.index(s[0]), s[1] != PLAIN_SUFFIX, s[1], parts.index(s[2])))
 
 
 def _study(table: pd.DataFrame, cohort: Cohort, design: Design, options: GroupOptions) -> GroupStudy:
@@ -136,7 +152,7 @@ def _study(table: pd.DataFrame, cohort: Cohort, design: Design, options: GroupOp
         image=first["image"], group_column=options.group_column, design=design, table=table, statistics=statistics,
         counts=acceptance(table, design.groups.all), mean_icv_mm3=mean_icv, exclude_flagged=options.exclude_flagged,
         rated=options.ratings is not None,
-        remarks=(*remarks_on(table, design.groups, design), *undone(statistics, table, design)), problems=(),
+        remarks=(*remarks_on(table, design.groups, design), *undone(statistics, table, design)),
     )  # fmt: skip
 
 
@@ -194,7 +210,10 @@ def remarks_on(table: pd.DataFrame, groups: Groups, design: Design) -> list[str]
         out.append(f"Groups that are not compared: {', '.join(groups.left_out)}.")
     no_icv = int(tested[ICV].isna().sum())
     if no_icv:
-        out.append(f"{no_icv} of {len(tested)} tested scans have no ICV (skull removed or image cut) and so no "
+        why = "skull removed or image cut"
+        if table["image"].iloc[0] != PLAIN_SUFFIX:
+            why = "it is measured on T1-weighted scans, and their sessions have none with an ICV"
+        out.append(f"{no_icv} of {len(tested)} tested scans have no ICV ({why}) and so no "
                    "normalised volume; tests of plain volumes include them.")  # fmt: skip
     if tested[NORMALISED].notna().sum() == 0:
         out.append("No scan has a normalised volume: neither head size nor its effect on the volumes can be judged.")
@@ -216,8 +235,8 @@ def remarks_on(table: pd.DataFrame, groups: Groups, design: Design) -> list[str]
     return out
 
 
-def write_outputs(studies: Sequence[GroupStudy], options: GroupOptions) -> None:
-    """Write both tables with their dictionaries, the figures and the page."""
+def write_outputs(studies: Sequence[GroupStudy], options: GroupOptions, remarks: Sequence[str] = ()) -> None:
+    """Write both tables with their dictionaries, the figures and the page, with remarks that concern all series."""
     folder, first = options.output_dir, studies[0]
     check_writes_stay(folder / FIGURES_FOLDER, folder)
     volumes = pd.concat([export_volumes(study.table, extra_columns(study)) for study in studies], ignore_index=True)
@@ -230,7 +249,7 @@ def write_outputs(studies: Sequence[GroupStudy], options: GroupOptions) -> None:
     write_described_tsv(folder / GROUP_STATISTICS, _rounded(statistics), described)
     for study in studies:
         write_figures(study, folder / FIGURES_FOLDER, alone=len(studies) == 1)
-    write_group_report(studies, folder / GROUP_REPORT)
+    write_group_report(studies, folder / GROUP_REPORT, remarks)
 
 
 def _told(study: GroupStudy) -> pd.DataFrame:

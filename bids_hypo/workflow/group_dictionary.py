@@ -20,10 +20,10 @@ VOLUME_COLUMNS: dict[str, tuple[str, str | None]] = {
     "left_mm3": ("Left side; n/a where there are no sides", _MM3),
     "right_mm3": ("Right side; n/a where there are no sides", _MM3),
     "volume_mm3": ("Volume of all sides together", _MM3),
-    "volume_sd_mm3": ("Uncertainty: SD between the folds of the model; n/a with a single fold", _MM3),
+    "volume_sd_mm3": ("SD between the folds of the model; n/a with a single fold, and for a part of two sides", _MM3),
     "icv_mm3": ("Intracranial volume (ICV); n/a if it cannot be measured", _MM3),
     "icv_sd_mm3": ("Uncertainty of the ICV; n/a with a single fold", _MM3),
-    "icv_source": ("Scan that the ICV was measured in; an image that is not T1-weighted has that of its session", None),
+    "icv_source": ("Scan in which the ICV was measured; images other than T1w take that of their session", None),
     "ratio": ("Volume divided by the ICV", None),
     "normalised_mm3": (
         "Volume / ICV * mean ICV of the tested controls (Vernikouskaya et al. 2023, eq. 1)",

@@ -25,7 +25,7 @@ from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.report.methods import Recorded, citation_texts
 from bids_hypo.report.norms import Measure, Place, icv_measure, measures_of, place_value, sources_of
 from bids_hypo.report.scan_page import MOSAICS, ScanView, StructureView, write_scan_page
-from bids_hypo.structures import BOTH, ICV, Structure
+from bids_hypo.structures import BOTH, ICV, MIDLINE, Structure
 from bids_hypo.workflow.drawing import draw_figures, drawn_figures, figure_paths
 from bids_hypo.workflow.edited import read_counted
 from bids_hypo.workflow.listing import Rows, write_index
@@ -207,17 +207,21 @@ def _place(measure: Measure, numbers: pd.DataFrame, among: tuple[str, Rows]) -> 
     own = numbers.loc[(numbers["structure"] == structure) & (numbers["part"] == part) & same_side, "volume_mm3"]
     value = None if own.empty or pd.isna(own.iloc[0]) else float(own.iloc[0])
     image, table = among
-    every = [_value(rows, measure) for rows in table.values() if rows[0]["image"] == image]
+    every = [value_of(rows, measure) for rows in table.values() if rows[0]["image"] == image]
     return place_value(measure, value, [float("nan") if one is None else one for one in every])
 
 
-def _value(rows: list[dict[str, Any]], measure: Measure) -> float | None:
+def value_of(rows: list[dict[str, Any]], measure: Measure) -> float | None:
     """The number of another scan that a measure is about."""
     structure, part, side = measure.row
     if structure == ICV:
         return rows[0]["icv_mm3"]
-    column = SIDE_COLUMNS.get(side or BOTH, "volume_mm3")
-    return next((row[column] for row in rows if (row["structure"], row["part"]) == (structure, part)), None)
+    row = next((row for row in rows if (row["structure"], row["part"]) == (structure, part)), None)
+    if row is None:
+        return None
+    if side == MIDLINE and row["left_mm3"] is not None:  # a part of three pieces: what is on neither side
+        return row["volume_mm3"] - row["left_mm3"] - row["right_mm3"]
+    return row[SIDE_COLUMNS.get(side or BOTH, "volume_mm3")]
 
 
 def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:

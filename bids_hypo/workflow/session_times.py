@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bids_hypo.bids.columns import is_missing
+from bids_hypo.bids.columns import is_missing, natural
 from bids_hypo.bids.entities import image_name, shorten
 from bids_hypo.bids.plausible import OLDEST_YEARS, is_age
 from bids_hypo.bids.times import EXPECTED_TIME, ScanTime, days_of, read_scan_times
 from bids_hypo.bids.tsv import brief
-from bids_hypo.stats.table import natural
 
 DAYS_PER_YEAR = 365.25
 LONGEST_YEARS = 100.0  # between two sessions of a person

@@ -221,13 +221,16 @@ def test_mirrored_parts_are_swapped_by_their_names_in_whatever_order(axis, order
     levels = [level[pieces[k]] for k in order]
     seen = []
 
+    def levels_of(side):
+        return [value for (_, s), value in level.items() if s == side]
+
     def network(x):
         """Sides by where they lie in the picture, as a network that was trained on such pictures has them."""
         half = x.shape[1] // 2
         direct = _by_brightness([0.0, *levels], x)
         swapped = _by_brightness([0.0, *(level[other[pieces[k]]] for k in order)], x)
-        on_left = (np.abs(x[:, :half] - 0.25) < 0.05) | (np.abs(x[:, :half] - 0.75) < 0.05)
-        mirrored = ~on_left.any(axis=(1, 2, 3)) & (x > 0).any(axis=(1, 2, 3))
+        of_left, of_right = (np.isclose(x[..., None], levels_of(s), atol=0.05).any(-1) for s in "LR")
+        mirrored = of_right[:, :half].any(axis=(1, 2, 3)) | of_left[:, half:].any(axis=(1, 2, 3))
         seen.append(mirrored.any())
         return np.where(mirrored[:, None, None, None], swapped, direct)
 

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_hypo.bids.columns import natural
 from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import UsageError
 from bids_hypo.stats.groups import choose_groups
 from bids_hypo.stats.outliers import acceptance, icv_doubtful, iqr_bounds, mark_outliers
-from bids_hypo.stats.table import choose_tested, design_matrix, natural, normalise, samples
+from bids_hypo.stats.table import choose_tested, design_matrix, normalise, samples
 
 
 def _volumes(whole, icv, left=None):
