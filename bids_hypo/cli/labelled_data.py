@@ -12,23 +12,21 @@ from bids_hypo.errors import UsageError
 if TYPE_CHECKING:
     from bids_hypo.image.label_numbers import Wanted
     from bids_hypo.train.labelled import LabelledScan
-    from bids_hypo.train.settings import Doubtful, Recipe
+    from bids_hypo.train.settings import Recipe
     from bids_hypo.workflow.scan import Models
 
 
 def labelled(args: argparse.Namespace, recipe: Recipe) -> list[LabelledScan]:
     """Labelled scans for a recipe, of all ``--data``."""
-    return _find_labelled(args, recipe.wanted, recipe.suffixes, recipe.doubtful)
+    return _find_labelled(args, recipe.wanted, recipe.suffixes, recipe)
 
 
 def labelled_as_measured(args: argparse.Namespace, models: Models) -> list[LabelledScan]:
-    """Labels of what a model measures; the recipe, if there is one, says which are doubtful by themselves."""
+    """Labels of what a model measures; the recipe, if there is one, says whose are left out."""
     from bids_hypo.image.label_numbers import Wanted
 
     bundle, recipe = models.catalog.structures[args.structure], _recipe_of(args)
-    return _find_labelled(
-        args, Wanted(args.structure, bundle.structure), bundle.suffixes, recipe.doubtful if recipe else None
-    )
+    return _find_labelled(args, Wanted(args.structure, bundle.structure), bundle.suffixes, recipe)
 
 
 def _recipe_of(args: argparse.Namespace) -> Recipe | None:
@@ -54,16 +52,17 @@ def aside(args: argparse.Namespace, items: list[LabelledScan]) -> list[LabelledS
 
 
 def _find_labelled(
-    args: argparse.Namespace, wanted: Wanted, suffixes: Sequence[str], doubtful: Doubtful | None
+    args: argparse.Namespace, wanted: Wanted, suffixes: Sequence[str], recipe: Recipe | None
 ) -> list[LabelledScan]:
     need(args, "data")
+    from bids_hypo.train.folds import set_aside
     from bids_hypo.train.labelled import find_labelled, label_weights
 
-    items = []
+    items: list[LabelledScan] = []
     for bids_dir, labels_dir in args.data:
-        weights = label_weights(labels_dir, doubtful) if doubtful else None
         items += find_labelled(
             bids_dir, labels_dir, wanted, suffixes=suffixes, pattern=args.pattern, stratify=args.stratify,
-            weights=weights, level=args.label_certainty,
+            weights=label_weights(labels_dir), level=args.label_certainty,
         )  # fmt: skip
-    return items
+    left_out = set_aside(items, recipe.left_out) if recipe else []
+    return [item for item in items if item not in left_out]

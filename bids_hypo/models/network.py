@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import operator
 import os
 import warnings
 from collections.abc import Iterator
@@ -192,6 +193,27 @@ def write_arrays(weights: list[np.ndarray], path: Path, dtype: type[np.floating]
 def load_weights(model: Any, path: Path) -> None:
     """Fill a model from a file written by `save_weights`."""
     model.set_weights(read_weights(model, path))
+
+
+def start_from(model: Any, path: Path) -> None:
+    """Fill a model from the weights of another that may have other classes: then its last layer stays as it is.
+
+    Raises
+    ------
+    ModelError
+        If anything else differs.
+    """
+    own, given = model.get_weights(), [array.astype(np.float32) for array in read_arrays(path).values()]
+    classes = model.output.shape[-1]
+    of_classes = [mine.shape[-1:] == (classes,) and mine.shape[:-1] == other.shape[:-1]
+                  for mine, other in zip(own, given, strict=False)]  # fmt: skip
+    fits = [mine.shape == other.shape for mine, other in zip(own, given, strict=False)]
+    if len(own) != len(given) or not all(map(operator.or_, fits, of_classes)):
+        raise ModelError(
+            f"{path}: its arrays are not those of this network; expected the same encoder, channels and decoder. Start "
+            "from a bundle of the same architecture, or from 'anatomy'."
+        )
+    model.set_weights([other if fit else mine for mine, other, fit in zip(own, given, fits, strict=True)])
 
 
 def read_weights(model: Any, path: Path) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bids_hypo.models.network import build_unet, load_weights, precision, sm, tf, write_arrays
+from bids_hypo.models.network import build_unet, precision, sm, start_from, tf, write_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ class Trainer:
     encoder_weights : {None, "imagenet"} or Path
         See `bids_hypo.models.network.build_unet`.
     initial_weights : Path, optional
-        A file of `bids_hypo.models.network.save_weights` to start from; a checkpoint in ``folder`` comes first.
+        A file of `bids_hypo.models.network.save_weights` to start from (its classes may be others); a checkpoint in
+        ``folder`` comes first.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Trainer:
         with precision(mixed=mixed):
             self.model = build_unet(architecture, encoder_weights)
         if initial_weights is not None:
-            load_weights(self.model, initial_weights)
+            start_from(self.model, initial_weights)
         self.average = [tf.Variable(v, trainable=False) for v in self.model.variables]
         self._decay = MAX_AVERAGE_DECAY if training.get("average", True) else 0.0
         self.optimiser = _optimiser(training, mixed=mixed)

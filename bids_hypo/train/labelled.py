@@ -28,7 +28,7 @@ from bids_hypo.image.segmentation import DSEG, read_parts
 from bids_hypo.image.volume import Volume
 from bids_hypo.structures import BOTH
 from bids_hypo.train.levelling import levelled
-from bids_hypo.train.settings import Doubtful, Recipe
+from bids_hypo.train.settings import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -229,32 +229,13 @@ def _whole(parts: Parts) -> Volume:
     return Volume(np.minimum(total, 1), grid.affine)
 
 
-def label_weights(labels_dir: Path, rule: Doubtful) -> pd.DataFrame | None:
-    """Weights of labelled people by ``labels.tsv``, in the folder of labels or above it; None if there is none.
+def label_weights(labels_dir: Path) -> pd.DataFrame | None:
+    """Weights of labelled people by the column ``weight`` of ``labels.tsv``; None if there is none.
 
-    Its column ``weight``, as `bids_hypo_train review` writes it; without one, labels that several predictions disagree
-    on, or that are very small, count less.
-
-    Parameters
-    ----------
-    labels_dir : Path
-    rule : Doubtful
-        Of the columns ``cv``, the coefficient of variation of the volume, and ``whole_mm3``.
+    The table is in the folder of labels or above it; `bids_hypo_train review` writes one.
     """
     table = _label_table(labels_dir)
-    if table is None:
-        return None
-    if "weight" in table:
-        return table[["participant_id", "weight"]].fillna(1.0)
-    lacking = [name for name in ("cv", "whole_mm3") if name not in table]
-    if lacking:
-        there = ", ".join(map(str, table.columns))
-        raise TableError(
-            f"{_label_file(labels_dir)}: no column {', '.join(lacking)}; expected 'weight', or 'cv' and 'whole_mm3'; "
-            f"there are {there}. Add a column of weights (1 where a label is trusted)."
-        )
-    doubtful = (table["cv"] > rule.cv_above) | (table["whole_mm3"] < rule.volume_below_mm3)
-    return pd.DataFrame({"participant_id": table["participant_id"], "weight": np.where(doubtful, rule.weight, 1.0)})
+    return None if table is None or "weight" not in table else table[["participant_id", "weight"]].fillna(1.0)
 
 
 def _label_file(labels_dir: Path) -> Path | None:
@@ -266,9 +247,8 @@ def _label_table(labels_dir: Path) -> pd.DataFrame | None:
     if path is None:
         return None
     table = read_table(path, ("participant_id",))
-    for name in ("weight", "cv", "whole_mm3"):
-        if name in table:
-            table[name], told = numbers_or_words(table[name], name, path, must=True)
-            if told:
-                logger.info("%s: %s", path, told)
+    if "weight" in table:
+        table["weight"], told = numbers_or_words(table["weight"], "weight", path, must=True)
+        if told:
+            logger.info("%s: %s", path, told)
     return table[table["dataset"] == labels_dir.resolve().name] if "dataset" in table else table

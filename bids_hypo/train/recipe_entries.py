@@ -15,7 +15,6 @@ from bids_hypo.train.settings import (
     NEAR_STRUCTURE,
     SYNTHESIS,
     Augmentation,
-    Doubtful,
     Recipe,
     Schedule,
 )
@@ -27,7 +26,7 @@ IN_PHASES = ("augmentation", "label_slope", "loss", "sampling", "synthesis", "tr
 KNOWN = (
     "name", "version", "role", "examples", "suffixes", "citation", "licence", "training_data", *OF_STRUCTURE,
     "architecture", "labels", "preprocessing", "label_numbers", "mirror_pairs", "mixed_precision", "constants",
-    "encoder_weights", "doubtful", "folds", "validation", "validation_share", "test", "phases", *IN_PHASES,
+    "encoder_weights", "folds", "left_out", "validation", "validation_share", "test", "phases", *IN_PHASES,
 )  # fmt: skip
 _PREPROCESSING = (*GRID, "slice_axis", "slice_offsets", "slice_orientation", "intensity")
 _ARCHITECTURE = ("type", "backbone", "input_shape", "classes", "decoder_filters", "detail_filters", "spread_dark")
@@ -102,7 +101,6 @@ def _examples(entries: Entries, n_labels: int) -> dict[str, Any]:
         "sampling": _sampling(entries),
         "label_slope": entries.number("label_slope", 0.1, 100, default=1.0),
         "label_numbers": _label_numbers(entries, n_labels - 1),
-        "doubtful": _doubtful(entries.object("doubtful")) if "doubtful" in entries.content else None,
     }
 
 
@@ -111,6 +109,7 @@ def _set_aside(entries: Entries, *, by_map: bool) -> dict[str, Any]:
     return {
         "validation": {} if by_map else _people(entries, "validation"),
         "test": _people(entries, "test"),
+        "left_out": _people(entries, "left_out"),
         "validation_maps": _texts(entries, "validation") if by_map else (),
         "validation_share": entries.number("validation_share", 0.001, 0.5, default=0.2),
     }
@@ -226,15 +225,6 @@ def _label_numbers(entries: Entries, n_classes: int) -> tuple[frozenset[int], ..
     if not fits or not all(isinstance(g, list) and g and all(type(n) is int for n in g) for g in groups):
         entries.refuse("label_numbers", f"{n_classes} lists of whole numbers, one for each class but the background")
     return tuple(frozenset(group) for group in groups)
-
-
-def _doubtful(entries: Entries) -> Doubtful:
-    entries.only(field.name for field in fields(Doubtful))
-    return Doubtful(
-        cv_above=entries.number("cv_above", 0.0, 1e6),
-        volume_below_mm3=entries.number("volume_below_mm3", 0.0, 1e9),
-        weight=entries.number("weight", 0.0, 1e3),
-    )
 
 
 def _check_mirror(entries: Entries, recipe: Recipe) -> None:

@@ -33,8 +33,10 @@ class LabelledRegion:
     name : str
     image : (X, Y, Z) float16
         Scaled to a bright-tissue mean of 1.
-    labels : (X, Y, Z, K - 1) uint8
-        Probability of each foreground class times 255.
+    labels : (A, B, C, K - 1) uint8
+        Probability of each foreground class times 255, in the box that holds them all.
+    labels_at : (3,) tuple of int
+        Where in the image that box begins.
     spacing_mm : (3,) float
         Of ``image``.
     native_voxel_mm : (3,) float
@@ -46,18 +48,28 @@ class LabelledRegion:
     name: str
     image: np.ndarray
     labels: np.ndarray
+    labels_at: tuple[int, int, int]
     spacing_mm: np.ndarray
     native_voxel_mm: np.ndarray
     weight: float
 
 
-def sharpen(probability: np.ndarray, slope: float) -> np.ndarray:
-    """Steepen soft labels about 0.5, so that their sum equals the volume inside their 0.5 outline.
+def sharpen(classes: np.ndarray, slope: float) -> np.ndarray:
+    """Steepen the outer border of soft labels about 0.5; classes that meet keep their shares of what is inside.
 
-    The mean of several predictions has a long low tail outside and is cut off at 1 inside: its sum is about 9 % larger
-    than the outline it draws. Masks of 0 and 1 are left as they are but for their interpolated rim.
+    Soft labels may have a long low tail outside and be cut off at 1 inside: then their sum is larger than the outline
+    that they draw. Masks of 0 and 1 are left as they are but for their interpolated rim.
+
+    Parameters
+    ----------
+    classes : (..., K) float
+        Probability of each foreground class.
+    slope : float
+        1 leaves them as they are.
     """
-    return np.clip((probability - 0.5) * slope + 0.5, 0, 1)
+    total = classes.sum(axis=-1, keepdims=True)
+    wanted = np.clip((np.minimum(total, 1) - 0.5) * slope + 0.5, 0, 1)
+    return classes * (wanted / np.maximum(total, 1e-6))
 
 
 def label_centre_mm(labels: Sequence[Volume]) -> np.ndarray:
@@ -111,7 +123,9 @@ def cut_region(
     stacked = np.stack([resample(v, grid).data for v in labels], axis=-1)
     native = np.abs(pose.rotation.T @ scan.affine[:3, :3]).max(axis=1)
     coded = np.round(255 * np.clip(stacked, 0, 1)).astype(np.uint8)
-    return LabelledRegion(name, image.astype(np.float16), coded, grid.voxel_sizes_mm, native, weight)
+    box = (ndimage.find_objects(coded.any(axis=-1)) or [(slice(0, 1),) * 3])[0]
+    inside, at = np.ascontiguousarray(coded[box]), (box[0].start, box[1].start, box[2].start)
+    return LabelledRegion(name, image.astype(np.float16), inside, at, grid.voxel_sizes_mm, native, weight)
 
 
 @dataclass(frozen=True)
@@ -207,12 +221,10 @@ def augmented_example(
     """
     pre, options = recipe.preprocessing, recipe.augmentation
     spacing = np.asarray(pre.spacing_mm, float)
-    region = _on_network_grid(region, pre.shape, spacing, options, rng)
-    image, classes = region.image.astype(np.float32), region.labels.astype(np.float32) / 255
-    classes = sharpen(classes, recipe.label_slope)
+    image, classes = _on_network_grid(region, pre.shape, spacing, options, rng)
+    classes = sharpen(classes / 255, recipe.label_slope)
     if options.deforms and rng.random() < 0.5:
         image, classes = image[::-1], classes[::-1][..., recipe.mirrored]
-    classes = classes / np.maximum(classes.sum(-1, keepdims=True), 1)
     target = np.concatenate([1 - classes.sum(-1, keepdims=True), classes], axis=-1)
     if options.contrast is not None:
         image = augment_intensity(np.ascontiguousarray(image), spacing, region.native_voxel_mm, options, rng)
@@ -223,20 +235,24 @@ def augmented_example(
 
 
 def _on_network_grid(
-    region: LabelledRegion, shape: tuple[int, ...], spacing: np.ndarray, options: Augmentation,
+    region: LabelledRegion, shape: tuple[int, int, int], spacing: np.ndarray, options: Augmentation,
     rng: np.random.Generator,
-) -> LabelledRegion:  # fmt: skip
-    """A region sampled on the network's grid about its middle; itself if it lies there already."""
-    if region.image.shape == shape:
-        return region
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Image and labels of a region on the network's grid about its middle; as they are if they lie there already."""
+    image, labels = region.image.astype(np.float32), region.labels.astype(np.float32)
+    classes = np.zeros((*shape, labels.shape[-1]), np.float32)
+    begin, size = np.array(region.labels_at), np.array(labels.shape[:3])
+    if image.shape == shape:
+        classes[tuple(map(slice, begin, begin + size))] = labels
+        return image, classes
     step = spacing / region.spacing_mm
-    where = random_sampling(shape, step, region.image.shape, float(region.spacing_mm[0]), options, rng)
-    image = ndimage.map_coordinates(region.image.astype(np.float32), where, order=1, mode="constant", cval=0.0)
-    classes = [
-        ndimage.map_coordinates(region.labels[..., k].astype(np.float32), where, order=1, mode="constant")
-        for k in range(region.labels.shape[-1])
-    ]
-    return replace(region, image=image, labels=np.stack(classes, axis=-1))
+    where = random_sampling(shape, step, image.shape, float(region.spacing_mm[0]), options, rng)
+    in_box = where - begin.reshape(3, 1, 1, 1).astype(np.float32)
+    near = ((in_box > -1) & (in_box < size.reshape(3, 1, 1, 1))).all(axis=0)
+    points = in_box[:, near] + 1  # of labels with a rim of 0, which is what lies around their box
+    for k in range(labels.shape[-1]):
+        classes[near, k] = ndimage.map_coordinates(np.pad(labels[..., k], 1), points, order=1, mode="constant")
+    return ndimage.map_coordinates(image, where, order=1, mode="constant", cval=0.0), classes
 
 
 def _coded(target: np.ndarray, chosen: np.ndarray) -> np.ndarray:

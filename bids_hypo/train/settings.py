@@ -103,24 +103,6 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Doubtful:
-    """Which labels count less, by the columns of ``labels.tsv``.
-
-    Attributes
-    ----------
-    cv_above : float
-        Coefficient of variation of the volume.
-    volume_below_mm3 : float
-    weight : float
-        Of labels that are above the one or below the other.
-    """
-
-    cv_above: float
-    volume_below_mm3: float
-    weight: float
-
-
-@dataclass(frozen=True)
 class Recipe:
     """What is trained, on which grid, with which examples, loss and schedule.
 
@@ -147,7 +129,8 @@ class Recipe:
     varied_fluid_copies : int
     folds : int
     encoder_weights : str
-    doubtful : Doubtful or None
+    left_out : mapping of str to tuple of str
+        People whose labels are known to be wrong, by dataset; they are in no part.
     validation, test : mapping of str to tuple of str
         People set aside, by dataset.
     validation_maps : tuple of str
@@ -178,7 +161,7 @@ class Recipe:
     varied_fluid_copies: int
     folds: int
     encoder_weights: str
-    doubtful: Doubtful | None
+    left_out: Mapping[str, tuple[str, ...]]
     validation: Mapping[str, tuple[str, ...]]
     test: Mapping[str, tuple[str, ...]]
     validation_maps: tuple[str, ...]
