@@ -58,6 +58,22 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Sum:
+    """Parts whose volumes are given together too, beside the whole: for comparison with what others outline.
+
+    Attributes
+    ----------
+    name : str
+        In the table, in the place of a kind of part.
+    kinds : tuple of str
+        Kinds of part, of all sides.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Plausible:
     """What is to be expected of a structure.
 
@@ -123,6 +139,7 @@ class Structure:
         What the methods text says of the model, after "In that pose a network ... "; references as ``[@key]``.
     view_mm : float
         Edge of the slices that the pages show.
+    sums : tuple of Sum
     """
 
     name: str
@@ -132,6 +149,7 @@ class Structure:
     published: tuple[Published, ...] = ()
     methods: str = ""
     view_mm: float = 40.0
+    sums: tuple[Sum, ...] = ()
 
     @cached_property
     def sides(self) -> tuple[str | None, ...]:

@@ -16,7 +16,7 @@ from bids_hypo.bids.entities import Scan
 from bids_hypo.bids.names import bids_uri
 from bids_hypo.files import read_json
 from bids_hypo.image.volume import write_bytes
-from bids_hypo.structures import Part, Plausible, Published, Structure, capitalised
+from bids_hypo.structures import Part, Plausible, Published, Structure, Sum, capitalised
 
 SOFTWARE_NAME = "bids_hypo"
 MORPH_COLUMNS: tuple[str, ...] = ("structure", "part", "hemisphere", "volume_mm3", "volume_sd_mm3", "flags")
@@ -116,6 +116,7 @@ def structure_record(structure: Structure, model: Mapping[str, Any], quality: Ma
         "Published": [asdict(published) for published in structure.published],
         "Methods": structure.methods,
         "ViewMM": structure.view_mm,
+        "Sums": [asdict(one) for one in structure.sums],
         "Contrast": _finite(quality["contrast"]),
         "ContrastToNoise": _finite(quality["contrast_to_noise"]),
     }
@@ -148,6 +149,7 @@ def _structure(name: str, entry: Mapping[str, Any]) -> Structure:
         published=read_published(entry),
         methods=str(entry["Methods"]),
         view_mm=float(entry["ViewMM"]),
+        sums=tuple(Sum(one["name"], tuple(one["kinds"])) for one in entry.get("Sums", [])),
     )
 
 

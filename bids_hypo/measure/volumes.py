@@ -18,9 +18,9 @@ class PartVolume:
     Attributes
     ----------
     part : str
-        The kind of a part, or ``whole``.
+        The kind of a part, the name of a sum, or ``whole``.
     hemisphere : str or None
-        ``L``, ``R``, ``M``, of the whole also ``B``.
+        ``L``, ``R``, ``M``, of sums and the whole also ``B``.
     volume_mm3 : float or None
         None when it cannot be measured.
     volume_sd_mm3 : float or None
@@ -41,7 +41,7 @@ def mask_volume_mm3(mask: np.ndarray, voxel_volume_mm3: float) -> float:
 def part_volumes(
     structure: Structure, volumes_mm3: Sequence[float], fold_volumes_mm3: np.ndarray | None = None
 ) -> tuple[PartVolume, ...]:
-    """The volumes of a structure in the order of the table: parts where there are several a side, sides, whole.
+    """The volumes of a structure in the order of the table: parts where there are several a side, sums, whole.
 
     Parameters
     ----------
@@ -55,10 +55,12 @@ def part_volumes(
     rows: list[tuple[str, str | None, list[int]]] = []
     if structure.kinds:
         rows += [(part.kind, part.hemisphere, [k]) for k, part in parts]
-    if structure.is_paired:
-        rows += [(WHOLE, side, [k for k, part in parts if part.hemisphere == side and part.in_whole])
-                 for side in (LEFT, RIGHT)]  # fmt: skip
-    rows.append((WHOLE, BOTH, [k for k, part in parts if part.in_whole]))
+    together = [(one.name, [(k, part) for k, part in parts if part.kind in one.kinds]) for one in structure.sums]
+    together.append((WHOLE, [(k, part) for k, part in parts if part.in_whole]))
+    for name, summed in together:
+        if structure.is_paired:
+            rows += [(name, side, [k for k, part in summed if part.hemisphere == side]) for side in (LEFT, RIGHT)]
+        rows.append((name, BOTH, [k for k, _ in summed]))
     return tuple(
         PartVolume(kind, side, sum(volumes_mm3[k] for k in which), _spread(fold_volumes_mm3, which))
         for kind, side, which in rows

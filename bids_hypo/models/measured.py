@@ -18,6 +18,7 @@ from bids_hypo.structures import (
     Plausible,
     Published,
     Structure,
+    Sum,
 )
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,39}")
@@ -56,8 +57,10 @@ def read_structure(entries: Entries, labels: tuple[str, ...]) -> Structure:
         published=read_published(entries),
         methods=entries.text("methods"),
         view_mm=entries.object("view").number("size_mm", *_VIEW_MM),
+        sums=_sums(entries),
     )
     _check_parts(entries, structure, labels)
+    _check_sums(entries, structure)
     _check_published(entries, structure)
     return structure
 
@@ -80,6 +83,12 @@ def _part(entries: Entries) -> Part:
         entries.refuse("color", "a colour such as #E69F00")
     index, name = entries.whole_number("index", 1, _HIGHEST_INDEX), entries.text("name")
     return Part(index, name, hemisphere, abbreviation, color, entries.flag("in_whole", True))
+
+
+def _sums(entries: Entries) -> tuple[Sum, ...]:
+    if entries.content.get("sums") in (None, []):
+        return ()
+    return tuple(Sum(one.text("name"), one.texts("parts")) for one in entries.objects("sums"))
 
 
 def _plausible(entries: Entries) -> Plausible:
@@ -147,10 +156,24 @@ def _check_kinds(entries: Entries, structure: Structure) -> None:
             entries.refuse("parts", f"left and right {kind} both in the whole, or neither of them")
 
 
+def _check_sums(entries: Entries, structure: Structure) -> None:
+    """Refuse sums of what is not measured, and names that are taken."""
+    taken = {WHOLE, *(part.kind for part in structure.parts)}
+    for one in structure.sums:
+        if one.name in taken:
+            entries.refuse("sums", f"names that no part and no other sum has; found {one.name} again")
+        taken.add(one.name)
+        if not set(one.kinds) <= set(structure.kinds) or len(set(one.kinds)) < len(one.kinds):
+            entries.refuse(
+                "sums", f"for {one.name} each once some of the parts {', '.join(structure.kinds) or '(none)'}"
+            )
+
+
 def _check_published(entries: Entries, structure: Structure) -> None:
     """Refuse published values of what is not measured."""
     kinds = structure.kinds
     known = {(WHOLE, BOTH)} | {(WHOLE, side) for side in (LEFT, RIGHT) if structure.is_paired}
+    known |= {(one.name, side) for one in structure.sums for _, side in tuple(known)}
     known |= {(part.kind, part.hemisphere or BOTH) for part in structure.parts if kinds} | {(k, BOTH) for k in kinds}
     if not structure.published:
         return

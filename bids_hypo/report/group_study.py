@@ -65,8 +65,9 @@ class GroupStudy:
     @property
     def what(self) -> str:
         """What was measured, in words: ``thalamus on FLAIR``, ``pulvinar of the thalamus``."""
-        part = "" if self.part == WHOLE else f"{self.part} of the "
-        return f"{part}{self.title}" + ("" if self.image == PLAIN_SUFFIX else f" on {self.image}")
+        named = self.part == WHOLE or self.title in self.part
+        what = (self.title if self.part == WHOLE else self.part) if named else f"{self.part} of the {self.title}"
+        return what + ("" if self.image == PLAIN_SUFFIX else f" on {self.image}")
 
     @property
     def key(self) -> str:

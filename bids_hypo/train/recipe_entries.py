@@ -21,7 +21,7 @@ from bids_hypo.train.settings import (
 from bids_hypo.untrusted import plain_name
 
 GRID = ("spacing_mm", "shape")  # what a phase may have of the preprocessing
-OF_STRUCTURE = ("structure", "title", "parts", "plausible", "published", "methods", "view")
+OF_STRUCTURE = ("structure", "title", "parts", "sums", "plausible", "published", "methods", "view")
 IN_PHASES = ("augmentation", "label_slope", "loss", "sampling", "synthesis", "training", "varied_fluid_copies")
 KNOWN = (
     "name", "version", "role", "examples", "suffixes", "citation", "licence", "training_data", *OF_STRUCTURE,

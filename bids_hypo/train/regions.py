@@ -123,7 +123,7 @@ def cut_region(
     stacked = np.stack([resample(v, grid).data for v in labels], axis=-1)
     native = np.abs(pose.rotation.T @ scan.affine[:3, :3]).max(axis=1)
     coded = np.round(255 * np.clip(stacked, 0, 1)).astype(np.uint8)
-    box = (ndimage.find_objects(coded.any(axis=-1)) or [(slice(0, 1),) * 3])[0]
+    box = (ndimage.find_objects(coded.any(axis=-1).astype(int)) or [(slice(0, 1),) * 3])[0]
     inside, at = np.ascontiguousarray(coded[box]), (box[0].start, box[1].start, box[2].start)
     return LabelledRegion(name, image.astype(np.float16), inside, at, grid.voxel_sizes_mm, native, weight)
 
