@@ -226,8 +226,9 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("file", type=Path, help="Keras .h5, whole model or weights")
     importing.add_argument("--recipe", required=True, help=RECIPE_HELP)
     importing.add_argument("--models", type=Path, required=True, help="folder of bundles that it is added to")
-    importing.add_argument("--slice-orientation", default="RS", type=_orientation, metavar="{RS,IL,...}",
-                           help="where the axes of its training slices ran to: rows, then columns")  # fmt: skip
+    importing.add_argument("--slice-orientation", type=_orientation, metavar="{RS,IL,...}",
+                           help="where the axes of its training slices ran to: rows, then columns; default: as the "
+                           "recipe says")  # fmt: skip
     for command in (fit, bundle, importing):
         command.add_argument("--backbone", help="encoder instead of the recipe's: efficientnetb0, vgg16, resnet50, ...")
     review = commands.add_parser("review", help="find labels that networks which did not see them doubt; correct them")

@@ -141,7 +141,7 @@ def changed(content: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any
                 f"--set {change}: {text!r} is not JSON; expected a number, a list such as [1,2] or a word in double "
                 "quotes."
             ) from error
-    return _with_input_shape(recipe)
+    return with_input_shape(recipe)
 
 
 def in_phases(recipe: Recipe, only: str | None = None) -> list[Recipe]:
@@ -171,16 +171,18 @@ def in_phases(recipe: Recipe, only: str | None = None) -> list[Recipe]:
     for phase in recipe.content["phases"]:
         so_far = {**so_far, **{key: value for key, value in phase.items() if key not in GRID}}
         grid = {**whole["preprocessing"], **{key: phase[key] for key in GRID if key in phase}}
-        content = _with_input_shape({**so_far, "preprocessing": grid})
+        content = with_input_shape({**so_far, "preprocessing": grid})
         phases.append(parse_recipe(content, Path(f"{recipe.name}, phase {phase['name']}")))
     return [phase for phase in phases if only in (None, phase.name)]
 
 
-def _with_input_shape(content: dict[str, Any]) -> dict[str, Any]:
-    """A recipe whose network takes slices of its grid, with as many channels as there are neighbours."""
+def with_input_shape(content: dict[str, Any]) -> dict[str, Any]:
+    """A recipe whose network takes slices of its grid as they lie, with as many channels as there are neighbours."""
     pre = content["preprocessing"]
     try:
         height, _, width = (pre["shape"][axis] for axis in SLICE_AXES[pre["slice_axis"]])
+        if pre.get("slice_orientation", "R")[0] not in "RL":
+            height, width = width, height
         shape = [height, width, len(pre["slice_offsets"])]
     except (TypeError, ValueError, LookupError):  # told when the recipe is checked
         return content

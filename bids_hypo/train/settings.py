@@ -147,6 +147,8 @@ class Recipe:
     varied_fluid_copies : int
     folds : int
     encoder_weights : str
+    constants : mapping
+        What its bundles have in ``constants``, rather than what training finds.
     doubtful : Doubtful or None
     validation, test : mapping of str to tuple of str
         People set aside, by dataset.
@@ -178,6 +180,7 @@ class Recipe:
     varied_fluid_copies: int
     folds: int
     encoder_weights: str
+    constants: Mapping[str, Any]
     doubtful: Doubtful | None
     validation: Mapping[str, tuple[str, ...]]
     test: Mapping[str, tuple[str, ...]]

@@ -175,10 +175,10 @@ def pose_of(volume: Volume, head: ModelBundle, network: Network, *, what: str) -
 def prepare_regions(
     recipe: Recipe, items: Sequence[LabelledScan], heads: Heads, folder: Path
 ) -> dict[str, LabelledRegion]:
-    """Pose every scan and cut its region; writes the mean centre of the structure to ``constants.json``.
+    """Pose every scan and cut its region; writes the centre of the region to ``constants.json``.
 
-    With random shifts in training the region lies around each scan's own labels; without, where participant level
-    will look for it: around the mean centre.
+    The centre is the recipe's, or the mean of the structure. With random shifts in training the region lies around each
+    scan's own labels; without, where participant level will look for it.
     """
     poses, centres = [], []
     for item in items:
@@ -189,11 +189,12 @@ def prepare_regions(
         poses.append(pose)
         centres.append(pose.rotation.T @ (centre - pose.translation_mm) / pose.scale)
         logger.info("posed %s; centre in the template %s", item.name, np.round(centres[-1], 1))
-    mean = np.mean(centres, axis=0)
-    _write_constants(folder, {"region_centre_mm": np.round(mean, 2).tolist()})
+    told = recipe.constants.get("region_centre_mm")
+    middle = np.asarray(np.mean(centres, axis=0).round(2) if told is None else told)
+    _write_constants(folder, {"region_centre_mm": middle.tolist()})
     regions = {}
     for item, pose, own in zip(items, poses, centres, strict=True):
-        grid = store_grid(pose.place(own if recipe.augmentation.deforms else mean), pose.rotation, recipe)
+        grid = store_grid(pose.place(own if recipe.augmentation.deforms else middle), pose.rotation, recipe)
         scan = read_volume(item.scan.path, signed=item.scan.is_signed)
         regions[item.name] = cut_region(item.name, scan, read_classes(item, recipe), pose, grid, weight=item.weight)
     return regions

@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from bids_hypo.errors import NoInputError, UsageError
-from bids_hypo.train.recipe import RECIPES, changed, in_phases, load_recipe
+from bids_hypo.train.recipe import RECIPES, changed, in_phases, load_recipe, parse_recipe
 from tests.train.recipes import content_of, recipe_of
 
 
@@ -53,6 +53,22 @@ def test_an_entry_has_one_value():
         load_recipe("hypothalamus", changes=[*twice, "training.steps=6"])
 
 
+def test_slices_that_lie_on_their_side_change_the_input():
+    content = content_of("vernikouskaya2023")
+    content["preprocessing"] |= {"slice_orientation": "LI", "shape": [64, 4, 32]}
+    assert changed(content, [])["architecture"]["input_shape"] == [64, 32, 3]
+    content["preprocessing"]["slice_orientation"] = "IL"
+    assert parse_recipe(changed(content, []), RECIPES).architecture["input_shape"] == [32, 64, 3]
+
+
+@pytest.mark.parametrize("name", ["vernikouskaya2023", "vernikouskaya2023-icv", "gradio-cnn"])
+def test_the_papers_networks_see_pictures_with_the_commissures_in_the_middle(name):
+    recipe = load_recipe(name)
+    assert recipe.preprocessing.slice_orientation == "IL"
+    assert recipe.constants["region_centre_mm"] == [0, -3, -2]
+    assert recipe.preprocessing.intensity == ("zscore" if name == "gradio-cnn" else "white matter")
+
+
 def test_an_unknown_recipe_names_the_known_ones():
     with pytest.raises(NoInputError, match="vernikouskaya2023"):
         load_recipe("hypothalamos")
@@ -80,6 +96,12 @@ def test_a_phase_of_a_recipe_without_phases_is_an_error():
         ({"plausible": {"whole_mm3": [1]}}, "the entry plausible.whole_mm3 is"),
         ({"role": "house"}, "the entry role is 'house'; expected one of head"),
         ({"mirror_pairs": [[1, 1]]}, r"the entry mirror_pairs is .*; expected \[\[1, 2\]\]"),
+        (
+            {"constants": {"region_centre_mm": [0, -3]}},
+            "the entry constants.region_centre_mm is .*; expected 3 numbers",
+        ),
+        ({"constants": {"region_centre_mm": [0, 0, 999]}}, "the entry constants.region_centre_mm is"),
+        ({"constants": []}, "the entry constants is"),
         ({"validation": {"study": "sub-01"}}, "the entry validation.study is 'sub-01'; expected a list"),
     ],
 )
