@@ -176,6 +176,69 @@ def in_phases(recipe: Recipe, only: str | None = None) -> list[Recipe]:
     return [phase for phase in phases if only in (None, phase.name)]
 
 
+def single_phase(recipe: Recipe, phase: str | None = None, steps: int | None = None) -> Recipe:
+    """A recipe as it is in one of its phases, maybe for so many steps: what encoders are compared with.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    phase : str, optional
+        The first if not given.
+    steps : int, optional
+        The schedule is shortened: at most a tenth is warm-up, there are five checkpoints at least, and training does
+        not stop early, so that all that are compared get the same steps.
+
+    Raises
+    ------
+    UsageError
+        See `in_phases`.
+    """
+    content = {**in_phases(recipe, phase)[0].content, "name": recipe.name}
+    if steps is not None:
+        content["training"] = _shortened(recipe, content["training"], steps)
+    return parse_recipe(content, Path(recipe.name))
+
+
+def _shortened(recipe: Recipe, training: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    kept = {key: value for key, value in training.items() if key not in ("epochs", "patience", "stop_at")}
+    if "epochs" in training:  # its chunks follow from the slices
+        n_slices = recipe.preprocessing.shape[SLICE_AXES[recipe.preprocessing.slice_axis][1]]
+        kept["batches_per_chunk"] = max(SCANS_PER_CHUNK * n_slices // kept["batch_size"], 1)
+    return {
+        **kept,
+        "steps": steps,
+        "warmup_steps": min(kept.get("warmup_steps", 0), steps // 10),
+        "checkpoint_every": max(min(kept.get("checkpoint_every", steps), steps // 5), 1),
+    }
+
+
+def without_contrast(recipe: Recipe) -> Recipe:
+    """A recipe that does not vary the contrast of its examples; bias field, blur, noise and shape vary as before.
+
+    What varies it is ``gamma_sd``, ``remap`` and ``contrast_after``; the factor ``contrast`` is 1.
+
+    Parameters
+    ----------
+    recipe : Recipe
+
+    Raises
+    ------
+    UsageError
+        If the recipe does not vary the contrast anyway.
+    """
+    old = recipe.augmentation
+    if old.contrast_after is None and (old.contrast is None or not (old.gamma_sd or old.remap)):
+        raise UsageError(
+            f"the recipe '{recipe.name}' does not vary the contrast of its examples; expected one with 'gamma_sd', "
+            "'remap' or 'contrast_after' in its augmentation."
+        )
+    varied = ("gamma_sd", "remap", "contrast_after")
+    augmentation = {key: value for key, value in recipe.content["augmentation"].items() if key not in varied}
+    if old.contrast is not None:
+        augmentation["contrast"] = [1.0, 1.0]
+    return parse_recipe({**recipe.content, "augmentation": augmentation}, Path(recipe.name))
+
+
 def with_input_shape(content: dict[str, Any]) -> dict[str, Any]:
     """A recipe whose network takes slices of its grid as they lie, with as many channels as there are neighbours."""
     pre = content["preprocessing"]

@@ -1,6 +1,5 @@
 """Pairing scans with labels, and how much each label counts."""
 
-import json
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -70,7 +69,7 @@ def test_classes_by_recipe(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("told", [[0, -3, -2], None])
-def test_regions_lie_where_the_recipe_says_or_where_the_structure_is(told, dataset, tmp_path, monkeypatch):
+def test_regions_lie_where_the_recipe_says_or_where_the_structure_is(told, dataset, monkeypatch):
     pose = Pose(np.eye(3), np.array([1.0, 2, 3]), 1.25, 0.0, ())
     monkeypatch.setattr(training, "pose_of", lambda *_, what: pose)
     grid = {"spacing_mm": [1.0, 1.0, 1.0], "shape": [32, 24, 32]}
@@ -79,8 +78,8 @@ def test_regions_lie_where_the_recipe_says_or_where_the_structure_is(told, datas
     items = find_labelled(*dataset, HYPO)[:2]
     for item in items:
         save_image(item.scan.path, np.arange(8000, dtype=np.float32).reshape(20, 20, 20))
-    regions = training.prepare_regions(recipe, items, {"T1w": (None, None)}, tmp_path)
-    centre = json.loads((tmp_path / "constants.json").read_text())["region_centre_mm"]
+    prepared = training.prepare_regions(recipe, items, {"T1w": (None, None)})
+    centre, regions = list(prepared.region_centre_mm), prepared.regions
     labelled = np.array([1.5, 1.5, 1.0])  # voxels 1 and 2, 1 and 2, 1 of the masks
     where = np.array(ndimage.center_of_mass(regions[items[0].name].labels[..., 0])) - [15.5, 11.5, 15.5]
     if told is None:
