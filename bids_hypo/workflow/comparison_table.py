@@ -73,7 +73,13 @@ def _rows_of_paper(names: Sequence[str]) -> list[dict[str, Any]]:
     told, rows = paper(), []
     for name in names:
         if name in told["encoders"]:
-            row = {"method": name, "source": told["source"], "n_scans": told["n"], "n": told["n"]}
+            row = {
+                "method": name,
+                "source": told["source"],
+                "n_scans": told["n"],
+                "n_segmented": told["n"],
+                "n": told["n"],
+            }
             values = {**told["encoders"][name], "true_mm3": told["true_mm3"]}
             for key, value in values.items():
                 row |= {f"{key}_mean": value[0], f"{key}_sd": value[1]} if isinstance(value, list) else {key: value}
@@ -148,7 +154,8 @@ def _cells() -> dict[str, Any]:
         "True volume, mm³": spread("true_mm3", 0),
         "Volume minus truth, mm³ (limits of agreement)": limits,
         "p, paired (test)": test,
-        "Scans": lambda row: f"{row['n']:.0f}",
+        "Scans segmented": lambda row: f"{row['n_segmented']:.0f} of {row['n_scans']:.0f}",
+        "Scans above": lambda row: f"{row['n']:.0f}",
     }
 
 

@@ -52,10 +52,12 @@ def test_every_encoder_has_a_row_and_known_ones_the_papers_beside(table):
 def test_the_page_is_laid_out_like_table_1(table):
     lines = comparison_page(table, ["About."]).splitlines()
     assert lines[0] == "|  | VGG16 | paper | mobilenet | none |"
-    cells = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in lines[2:14]}
+    cells = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in lines[2:15]}
     assert cells["Dice"][:3] == ["0.78 ± 0.06", "0.83 ± 0.07", "0.67 ± 0.06"]
     assert cells["Time a slice, ms"] == ["12.5", "42.0", "12.5", "12.5"]
     assert cells["Volume, mm³"][:2] == ["845 ± 146", "850 ± 160"]
     assert cells["True volume, mm³"][1] == "820 ± 100"
     assert cells["Volume minus truth, mm³ (limits of agreement)"][0] == "-5 (-46 to 36)"
+    assert cells["Scans segmented"] == ["5 of 6", "30 of 30", "4 of 6", "0 of 6"]
+    assert cells["Scans above"] == ["4", "30", "4", "0"]
     assert "- About." in lines
