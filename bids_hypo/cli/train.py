@@ -5,11 +5,23 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_hypo.cli.checks import check_files, check_new_folder, need, refuse
-from bids_hypo.cli.labelled_data import aside, labelled, labelled_as_measured
+from bids_hypo.cli.compare import add_compare
+from bids_hypo.cli.labelled_data import (
+    RECIPE_HELP,
+    add_labelled,
+    add_set,
+    aside,
+    configure,
+    find_heads,
+    labelled,
+    labelled_as_measured,
+    load_heads,
+)
 from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command, say
 from bids_hypo.errors import ExitCode, UsageError
@@ -48,7 +60,7 @@ def _fit(args: argparse.Namespace) -> None:
         need(args, "label_maps")
         why = f"'{recipe.name}' learns from --label-maps, in phases"
         refuse(args, why, "folds", "fold", "data", "pattern", "stratify", "label_certainty")
-        _configure(args, recipe)
+        configure(args, recipe)
         train_anatomy(
             recipe, args.label_maps, args.work_dir, encoder_weights=_start(args, recipe), only_phase=args.phase
         )
@@ -65,18 +77,12 @@ def _fit_labelled(args: argparse.Namespace, recipe: Recipe) -> None:
     if n_folds < 1 or (args.fold is not None and not 1 <= args.fold <= n_folds):
         raise UsageError(f"--folds {n_folds} --fold {args.fold}: expected a number of folds and one of them.")
     items = labelled(args, recipe)
-    from bids_hypo.models.catalog import find_models
-    from bids_hypo.workflow.training import TrainingOptions, train_labelled
+    from bids_hypo.workflow.training import TrainingOptions, prepare_regions, train_labelled
 
-    catalog = find_models(args.models, ())
-    heads = {suffix: catalog.head_for(suffix) for suffix in dict.fromkeys(item.scan.suffix for item in items)}
+    heads = find_heads(args, items)
     options = TrainingOptions(n_folds, args.fold, _start(args, recipe), args.phase)
-    _configure(args, recipe)
-    from bids_hypo.models.inference import load_network
-
-    networks = {head.folder: load_network(head) for head in {head.folder: head for head in heads.values()}.values()}
-    posing = {suffix: (head, networks[head.folder]) for suffix, head in heads.items()}
-    train_labelled(recipe, items, posing, args.work_dir, options)
+    configure(args, recipe)
+    train_labelled(recipe, items, partial(prepare_regions, heads=load_heads(heads)), args.work_dir, options)
 
 
 def _start(args: argparse.Namespace, recipe: Recipe) -> str | Path | None:
@@ -86,15 +92,6 @@ def _start(args: argparse.Namespace, recipe: Recipe) -> str | Path | None:
     if start == ANATOMY:
         return find_bundle(ANATOMY, args.models).folder
     return {"none": None, "imagenet": "imagenet"}.get(start, Path(start))
-
-
-def _configure(args: argparse.Namespace, recipe: Recipe) -> None:
-    from bids_hypo.models.device import parse_device
-    from bids_hypo.models.hardware import configure_device
-    from bids_hypo.models.network import check_backbone
-
-    check_backbone(recipe.architecture["backbone"])
-    logger.info("device: %s", configure_device(parse_device(args.device), args.omp_nthreads))
 
 
 def _bundle(args: argparse.Namespace) -> None:
@@ -188,9 +185,6 @@ def _report(table: pd.DataFrame, out: Path | None) -> None:
         write_tsv(out, table)
 
 
-RECIPE_HELP = "the name of a shipped recipe (anatomy, locator, hypothalamus, ...), or a recipe file (.json)"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("bids_hypo_train", description=__doc__)
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: everything)")
@@ -218,16 +212,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     for command in (fit, bundle):
         command.add_argument("-w", "--work-dir", type=Path, required=True, help="checkpoints, curves and weights")
-        command.add_argument("--set", nargs="+", action="extend", default=[], metavar="ENTRY=VALUE",
-                             help="other values for entries of the recipe, such as training.steps=600")  # fmt: skip
+        add_set(command)
         command.add_argument("--bundle", type=Path, required=command is bundle, help="where the bundle goes")
     importing = commands.add_parser("import", help="make a bundle of a model that segmentation-models saved (.h5)")
     importing.set_defaults(run=_import)
     importing.add_argument("file", type=Path, help="Keras .h5, whole model or weights")
     importing.add_argument("--recipe", required=True, help=RECIPE_HELP)
     importing.add_argument("--models", type=Path, required=True, help="folder of bundles that it is added to")
-    importing.add_argument("--slice-orientation", default="RS", type=_orientation, metavar="{RS,IL,...}",
-                           help="where the axes of its training slices ran to: rows, then columns")  # fmt: skip
+    importing.add_argument("--slice-orientation", type=_orientation, metavar="{RS,IL,...}",
+                           help="where the axes of its training slices ran to: rows, then columns; default: as the "
+                           "recipe says")  # fmt: skip
     for command in (fit, bundle, importing):
         command.add_argument("--backbone", help="encoder instead of the recipe's: efficientnetb0, vgg16, resnet50, ...")
     review = commands.add_parser("review", help="find labels that networks which did not see them doubt; correct them")
@@ -238,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     measure = commands.add_parser("measure", help="measure the models on scans set aside")
     _add_measure(measure)
     _add_data(fit, review, measure)
+    add_compare(commands)
     return parser
 
 
@@ -264,26 +259,7 @@ def _add_data(fit: argparse.ArgumentParser, review: argparse.ArgumentParser, mea
         command.add_argument("--structure", default=HYPOTHALAMUS, metavar="NAME", help="which structure")
         command.add_argument("--recipe", help="that says who is set aside; by default the one named as the structure")
     for command in (fit, review, measure):
-        command.add_argument("--data", type=Path, nargs=2, action="append", metavar=("BIDS_DIR", "LABELS_DIR"),
-                             help="a dataset and the folder of its labels; may be given several times")  # fmt: skip
-        command.add_argument("--pattern", metavar="GLOB",
-                             help="where they are in LABELS_DIR, such as '{subject}/anat/*_dseg.nii.gz'")  # fmt: skip
-        command.add_argument("--label-certainty", type=_probability, metavar="P",
-                             help="soft labels (the mean of several predictions): move their outlines to where they "
-                             "would be if all were equally sure, with a mean probability of P inside")  # fmt: skip
-        command.add_argument("--stratify", metavar="COLUMN", help="balance folds by this column of participants.tsv")
-        command.add_argument("--models", type=Path, help="folder of bundles to use instead of the shipped ones")
-        command.add_argument("--device", default="auto", metavar="{auto,cpu,gpu,gpu:N}", help="where to compute")
-
-
-def _probability(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.5 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a probability between 0.5 and 1, such as 0.87")
-    return value
+        add_labelled(command)
 
 
 def _orientation(text: str) -> str:

@@ -73,10 +73,7 @@ def image_quality(volume: Volume, icv: np.ndarray) -> ImageQuality:
 
 
 def region_quality(volume: Volume, labels: np.ndarray, icv: np.ndarray) -> RegionQuality:
-    """Contrast and contrast-to-noise ratio around a structure.
-
-    The noise is the median absolute second difference along an axis, the largest of the three axes (images are often
-    interpolated along the others), scaled to a standard deviation for Gaussian noise.
+    """Contrast and contrast-to-noise ratio around a structure; see `noise_sd`.
 
     Parameters
     ----------
@@ -92,12 +89,33 @@ def region_quality(volume: Volume, labels: np.ndarray, icv: np.ndarray) -> Regio
     if inside.size < 100:
         return RegionQuality(float("nan"), float("nan"))
     low, middle, high = np.percentile(inside, _TISSUE_PERCENTILES)
-    # A second difference (1, -2, 1) has sqrt(6) times the noise's sd; 0.6745 is the median of |N(0, 1)|.
-    noise = max(float(np.median(np.abs(np.diff(near, 2, axis=axis)))) for axis in range(3)) / (0.6745 * np.sqrt(6))
+    noise = noise_sd(near)
     if middle <= 0:
         return RegionQuality(float("nan"), float("nan"))
     to_noise = float((high - low) / noise) if noise > 0 else float("inf")
     return RegionQuality(float((high - low) / middle), to_noise)
+
+
+def noise_sd(data: np.ndarray, inside: np.ndarray | None = None) -> float:
+    """Standard deviation of the noise of an image.
+
+    It is the median absolute second difference along an axis, the largest of the three axes (images are often
+    interpolated along the others), scaled to a standard deviation for Gaussian noise.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float
+    inside : (X, Y, Z) bool, optional
+        Where to look; everywhere if not given.
+    """
+    medians = []
+    for axis in range(3):
+        second = np.abs(np.diff(data, 2, axis=axis))
+        if inside is not None:
+            second = second[inside.take(range(1, data.shape[axis] - 1), axis)]
+        medians.append(float(np.median(second)))
+    # A second difference (1, -2, 1) has sqrt(6) times the noise's sd; 0.6745 is the median of |N(0, 1)|.
+    return max(medians) / (0.6745 * np.sqrt(6))
 
 
 def ghosting(volume: Volume, icv: np.ndarray, step: np.ndarray) -> float:

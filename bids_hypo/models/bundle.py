@@ -189,7 +189,7 @@ def _described(folder: Path, entries: Entries) -> ModelBundle:
         architecture=read_architecture(entries.object("architecture"), preprocessing, len(labels)),
         preprocessing=preprocessing,
         weights=tuple(_weights_entry(entry) for entry in entries.objects("weights")),
-        constants=_constants(entries.object("constants"), role),
+        constants=read_constants(entries.object("constants"), role),
         licence=entries.text("licence"),
         citation=entries.text("citation"),
         mixed_precision=entries.flag("mixed_precision", default=False),
@@ -249,8 +249,11 @@ def read_architecture(entries: Entries, pre: Preprocessing, n_labels: int) -> di
     return dict(entries.content)
 
 
-def _constants(entries: Entries, role: str) -> dict[str, Any]:
-    """What was measured on the training data: of what is known by name, the kind is checked."""
+def read_constants(entries: Entries, role: str = "") -> dict[str, Any]:
+    """What was measured on the training data: of what is known by name, the kind is checked.
+
+    What a bundle of a role needs has to be there; a recipe, which has none, may leave all of it to its training.
+    """
     needed = _NEEDED.get(role)
     if needed is not None and needed not in entries.content:
         entries.refuse(needed, f"this entry in a bundle of role {role}")

@@ -185,8 +185,15 @@ def save_weights(model: Any, path: Path) -> None:
 
 
 def write_arrays(weights: list[np.ndarray], path: Path, dtype: type[np.floating] = np.float16) -> None:
-    """Write weights as `save_weights` does; ``dtype`` float32 keeps those made elsewhere exactly as they are."""
-    arrays: dict[str, Any] = {f"{i:04d}": w.astype(dtype) for i, w in enumerate(weights)}
+    """Write weights as `save_weights` does; ``dtype`` float32 keeps those made elsewhere exactly as they are.
+
+    Arrays that half precision cannot hold stay as they are: the running variances of a decoder behind an encoder
+    without batch normalisation (VGG16) are larger than 65504.
+    """
+    largest = float(np.finfo(dtype).max)
+    arrays: dict[str, Any] = {
+        f"{i:04d}": w if np.abs(w).max(initial=0) > largest else w.astype(dtype) for i, w in enumerate(weights)
+    }
     np.savez_compressed(path, **arrays)
 
 

@@ -181,7 +181,7 @@ def run_anatomy(volume: Volume, grid: Grid, bundle: ModelBundle, network: Networ
         If nothing intracranial was found.
     """
     pre = bundle.preprocessing
-    image = INTENSITY_RULES[pre.intensity](resample(volume, grid, sharp=True).data)
+    image = INTENSITY_RULES[pre.intensity](resample(volume, grid, sharp=True).data, pre.spacing_mm)
     icv, classes = _segment(image, pre.slice_offsets, network)
     head = largest_component(icv > 0.5)
     if head.sum() * grid.voxel_volume_mm3 < 50e3:

@@ -88,7 +88,9 @@ def region_probabilities(
         For each network background, then the parts.
     """
     pre = bundle.preprocessing
-    image = through_slices(INTENSITY_RULES[pre.intensity](resample(volume, region).data), pre.slice_axis)
+    image = through_slices(
+        INTENSITY_RULES[pre.intensity](resample(volume, region).data, pre.spacing_mm), pre.slice_axis
+    )
     stack = stack_neighbours(image, pre.slice_offsets)
     views: list[tuple[bool, ...]] = [(False, True)] if len(networks) == 1 else [(False,), (True,)]
     if not mirrored:

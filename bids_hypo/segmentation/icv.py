@@ -56,9 +56,9 @@ def icv_by_own_model(
     pose : Pose
     about : (X, Y, Z) bool
         The intracranial volume as the anatomy network sees it, on the scan's grid; the slices are laid around its
-        centre.
+        centre, if the bundle does not say where.
     bundle : ModelBundle
-        Classes: background, intracranial.
+        Classes: background, intracranial. ``constants`` may have the ``region_centre_mm`` in the pose template's frame.
     network : callable
         (N, H, W, C) to (N, H, W, 2).
 
@@ -68,9 +68,12 @@ def icv_by_own_model(
         On the scan's own grid.
     """
     pre = bundle.preprocessing
-    centre = apply_affine(volume.affine, np.array(ndimage.center_of_mass(about)))
+    if (where := bundle.constants.get("region_centre_mm")) is not None:
+        centre = pose.place(where)
+    else:
+        centre = apply_affine(volume.affine, np.array(ndimage.center_of_mass(about)))
     grid: Grid = box_grid(centre, pose.rotation, pre.shape, np.asarray(pre.spacing_mm))
-    image = INTENSITY_RULES[pre.intensity](resample(volume, grid).data)
+    image = INTENSITY_RULES[pre.intensity](resample(volume, grid).data, pre.spacing_mm)
     probability = np.empty(grid.shape, np.float32)
     for start in range(0, grid.shape[1], SLAB):
         wanted = np.arange(start, min(start + SLAB, grid.shape[1]))

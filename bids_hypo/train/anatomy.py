@@ -52,7 +52,7 @@ class AnatomyBatches:
             spacing = np.asarray(pre["spacing_mm"], float)
             for example in make_examples(head, tuple(pre["shape"]), spacing, CONTRASTS_PER_DRAW, rng, options):
                 chosen = _choose_slices(example.icv_fraction, per_example, rng)
-                image = INTENSITY_RULES[pre["intensity"]](example.image)
+                image = INTENSITY_RULES[pre["intensity"]](example.image, pre["spacing_mm"])
                 x.append(stack_neighbours(image, tuple(pre["slice_offsets"]), chosen).astype(np.float16))
                 y.append(
                     soft_targets(

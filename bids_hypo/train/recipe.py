@@ -141,7 +141,7 @@ def changed(content: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any
                 f"--set {change}: {text!r} is not JSON; expected a number, a list such as [1,2] or a word in double "
                 "quotes."
             ) from error
-    return _with_input_shape(recipe)
+    return with_input_shape(recipe)
 
 
 def in_phases(recipe: Recipe, only: str | None = None) -> list[Recipe]:
@@ -171,16 +171,81 @@ def in_phases(recipe: Recipe, only: str | None = None) -> list[Recipe]:
     for phase in recipe.content["phases"]:
         so_far = {**so_far, **{key: value for key, value in phase.items() if key not in GRID}}
         grid = {**whole["preprocessing"], **{key: phase[key] for key in GRID if key in phase}}
-        content = _with_input_shape({**so_far, "preprocessing": grid})
+        content = with_input_shape({**so_far, "preprocessing": grid})
         phases.append(parse_recipe(content, Path(f"{recipe.name}, phase {phase['name']}")))
     return [phase for phase in phases if only in (None, phase.name)]
 
 
-def _with_input_shape(content: dict[str, Any]) -> dict[str, Any]:
-    """A recipe whose network takes slices of its grid, with as many channels as there are neighbours."""
+def single_phase(recipe: Recipe, phase: str | None = None, steps: int | None = None) -> Recipe:
+    """A recipe as it is in one of its phases, maybe for so many steps: what encoders are compared with.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    phase : str, optional
+        The first if not given.
+    steps : int, optional
+        The schedule is shortened: at most a tenth is warm-up, there are five checkpoints at least, and training does
+        not stop early, so that all that are compared get the same steps.
+
+    Raises
+    ------
+    UsageError
+        See `in_phases`.
+    """
+    content = {**in_phases(recipe, phase)[0].content, "name": recipe.name}
+    if steps is not None:
+        content["training"] = _shortened(recipe, content["training"], steps)
+    return parse_recipe(content, Path(recipe.name))
+
+
+def _shortened(recipe: Recipe, training: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    kept = {key: value for key, value in training.items() if key not in ("epochs", "patience", "stop_at")}
+    if "epochs" in training:  # its chunks follow from the slices
+        n_slices = recipe.preprocessing.shape[SLICE_AXES[recipe.preprocessing.slice_axis][1]]
+        kept["batches_per_chunk"] = max(SCANS_PER_CHUNK * n_slices // kept["batch_size"], 1)
+    return {
+        **kept,
+        "steps": steps,
+        "warmup_steps": min(kept.get("warmup_steps", 0), steps // 10),
+        "checkpoint_every": max(min(kept.get("checkpoint_every", steps), steps // 5), 1),
+    }
+
+
+def without_contrast(recipe: Recipe) -> Recipe:
+    """A recipe that does not vary the contrast of its examples; bias field, blur, noise and shape vary as before.
+
+    What varies it is ``gamma_sd``, ``remap`` and ``contrast_after``; the factor ``contrast`` is 1.
+
+    Parameters
+    ----------
+    recipe : Recipe
+
+    Raises
+    ------
+    UsageError
+        If the recipe does not vary the contrast anyway.
+    """
+    old = recipe.augmentation
+    if old.contrast_after is None and (old.contrast is None or not (old.gamma_sd or old.remap)):
+        raise UsageError(
+            f"the recipe '{recipe.name}' does not vary the contrast of its examples; expected one with 'gamma_sd', "
+            "'remap' or 'contrast_after' in its augmentation."
+        )
+    varied = ("gamma_sd", "remap", "contrast_after")
+    augmentation = {key: value for key, value in recipe.content["augmentation"].items() if key not in varied}
+    if old.contrast is not None:
+        augmentation["contrast"] = [1.0, 1.0]
+    return parse_recipe({**recipe.content, "augmentation": augmentation}, Path(recipe.name))
+
+
+def with_input_shape(content: dict[str, Any]) -> dict[str, Any]:
+    """A recipe whose network takes slices of its grid as they lie, with as many channels as there are neighbours."""
     pre = content["preprocessing"]
     try:
         height, _, width = (pre["shape"][axis] for axis in SLICE_AXES[pre["slice_axis"]])
+        if pre.get("slice_orientation", "R")[0] not in "RL":
+            height, width = width, height
         shape = [height, width, len(pre["slice_offsets"])]
     except (TypeError, ValueError, LookupError):  # told when the recipe is checked
         return content

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from bids_hypo.models.bundle import ROLES, STRUCTURE, read_architecture, read_preprocessing
+from bids_hypo.models.bundle import ROLES, STRUCTURE, read_architecture, read_constants, read_preprocessing
 from bids_hypo.models.entries import Entries
 from bids_hypo.models.measured import read_published, read_structure
 from bids_hypo.train.settings import (
@@ -71,6 +71,7 @@ def read_recipe(entries: Entries) -> Recipe:
         structure=read_structure(now, labels) if role == STRUCTURE else None,
         folds=now.whole_number("folds", 1, 1000, default=1),
         encoder_weights=now.text("encoder_weights", "none"),
+        constants=read_constants(_object(now, "constants")),
         phases=tuple(phases),
         **_network(now, len(labels)),
         **_examples(now, len(labels)),

@@ -11,7 +11,7 @@ from scipy import ndimage
 from bids_hypo.image.grid import Grid, apply_affine, box_grid
 from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.resample import resample
-from bids_hypo.image.slices import stack_neighbours, through_slices
+from bids_hypo.image.slices import orient, stack_neighbours, through_slices
 from bids_hypo.image.volume import Volume
 from bids_hypo.segmentation.pose import Pose
 from bids_hypo.train.augment import augment_intensity, random_sampling
@@ -130,7 +130,7 @@ def cut_region(
 
 @dataclass(frozen=True)
 class RegionBatches:
-    """Batches of slices from regions, coronal or axial as the recipe says.
+    """Batches of slices from regions, coronal or axial and laid as the recipe says.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class RegionBatches:
             count = target.shape[1]
             chosen = np.arange(count) if everything else _choose_slices(target, -(-n_slices // DRAWS_PER_CHUNK), rng)
             x.append(self._slices(image, chosen))
-            y.append(_coded(target, chosen))
+            y.append(self._coded(target, chosen))
         return mixed_batches(x, y, training.batch_size, training.batches_per_chunk, rng)
 
     def _weighted_draw(self, rng: np.random.Generator) -> list[LabelledRegion]:
@@ -178,7 +178,12 @@ class RegionBatches:
         return through_slices(image, axis), through_slices(target, axis)
 
     def _slices(self, image: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        return stack_neighbours(image, self.recipe.preprocessing.slice_offsets, chosen).astype(np.float16)
+        pre = self.recipe.preprocessing
+        return orient(stack_neighbours(image, pre.slice_offsets, chosen), pre.slice_orientation).astype(np.float16)
+
+    def _coded(self, target: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        laid = orient(np.moveaxis(target[:, chosen], 1, 0), self.recipe.preprocessing.slice_orientation)
+        return np.round(255 * laid).astype(np.uint8)
 
     def validation(self, regions: Iterable[LabelledRegion]) -> list[Batch]:
         """Every slice of other regions as it is, without augmentation."""
@@ -188,7 +193,7 @@ class RegionBatches:
         for region in regions:
             image, target = self._example(region, plain, np.random.default_rng(0))
             every = np.arange(target.shape[1])
-            x, y = self._slices(image, every), _coded(target, every)
+            x, y = self._slices(image, every), self._coded(target, every)
             # whole batches only: a last one of another size would be a second graph
             batches += [(x[i : i + size], y[i : i + size]) for i in range(0, len(every) - size + 1, size)]
         return batches
@@ -228,7 +233,7 @@ def augmented_example(
     target = np.concatenate([1 - classes.sum(-1, keepdims=True), classes], axis=-1)
     if options.contrast is not None:
         image = augment_intensity(np.ascontiguousarray(image), spacing, region.native_voxel_mm, options, rng)
-    image = INTENSITY_RULES[pre.intensity](image)
+    image = INTENSITY_RULES[pre.intensity](image, pre.spacing_mm)
     if options.contrast_after is not None:
         image = image * np.float32(rng.uniform(*options.contrast_after))
     return image, target
@@ -253,10 +258,6 @@ def _on_network_grid(
     for k in range(labels.shape[-1]):
         classes[near, k] = ndimage.map_coordinates(np.pad(labels[..., k], 1), points, order=1, mode="constant")
     return ndimage.map_coordinates(image, where, order=1, mode="constant", cval=0.0), classes
-
-
-def _coded(target: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    return np.round(255 * np.moveaxis(target[:, chosen], 1, 0)).astype(np.uint8)
 
 
 def _choose_slices(target: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -129,6 +129,8 @@ class Recipe:
     varied_fluid_copies : int
     folds : int
     encoder_weights : str
+    constants : mapping
+        What its bundles have in ``constants``, rather than what training finds.
     left_out : mapping of str to tuple of str
         People whose labels are known to be wrong, by dataset; they are in no part.
     validation, test : mapping of str to tuple of str
@@ -161,6 +163,7 @@ class Recipe:
     varied_fluid_copies: int
     folds: int
     encoder_weights: str
+    constants: Mapping[str, Any]
     left_out: Mapping[str, tuple[str, ...]]
     validation: Mapping[str, tuple[str, ...]]
     test: Mapping[str, tuple[str, ...]]

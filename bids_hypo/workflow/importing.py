@@ -14,6 +14,7 @@ from bids_hypo.errors import ModelError
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.bundle import ModelBundle, save_bundle
 from bids_hypo.models.catalog import find_structures
+from bids_hypo.train.recipe import with_input_shape
 from bids_hypo.train.settings import Recipe
 from bids_hypo.untrusted import markdown
 from bids_hypo.workflow.bundling import bundle_description
@@ -21,11 +22,11 @@ from bids_hypo.workflow.bundling import bundle_description
 logger = logging.getLogger(__name__)
 
 
-def import_keras(path: Path, recipe: Recipe, target: Path, *, slice_orientation: str = "RS") -> ModelBundle:
+def import_keras(path: Path, recipe: Recipe, target: Path, *, slice_orientation: str | None = None) -> ModelBundle:
     """Turn a Keras ``.h5`` of a segmentation-models U-Net into a bundle.
 
     Channels, classes, decoder width and backbone are read from the file; the recipe says how scans are prepared. The
-    region's centre is that of the shipped bundle of the structure, unless the recipe has ``constants``.
+    region's centre is that of the shipped bundle of the structure, unless the recipe has it.
 
     Parameters
     ----------
@@ -34,8 +35,8 @@ def import_keras(path: Path, recipe: Recipe, target: Path, *, slice_orientation:
     recipe : Recipe
     target : Path
         Bundle folder to write, inside the folder given to ``--models``.
-    slice_orientation : str
-        How the slices lay that it was trained on; see `bids_hypo.image.slices.orient`.
+    slice_orientation : str, optional
+        How the slices lay that it was trained on, if not as the recipe says; see `bids_hypo.image.slices.orient`.
 
     Raises
     ------
@@ -59,25 +60,25 @@ def import_keras(path: Path, recipe: Recipe, target: Path, *, slice_orientation:
                 "Use a recipe with as many 'slice_offsets'."
             )
         offsets = [offsets[0]] * channels  # one slice, repeated as often as the network wants
-    told = recipe.content
-    laid = {**told["preprocessing"], "slice_offsets": offsets, "slice_orientation": slice_orientation}
-    changed = replace(recipe, content={**told, "architecture": architecture, "preprocessing": laid})
-    constants = told.get("constants") or _constants_of(recipe)
+    told, laid = recipe.content, slice_orientation or recipe.preprocessing.slice_orientation
+    preprocessing = {**told["preprocessing"], "slice_offsets": offsets, "slice_orientation": laid}
+    content = with_input_shape({**told, "architecture": architecture, "preprocessing": preprocessing})
+    description = bundle_description(replace(recipe, content=content), _centre_of(recipe))
     target.mkdir(parents=True, exist_ok=True)
     stored = target / "imported.npz"
     try:
         write_arrays(weights, stored, np.float32)  # as they are: half precision is for what was trained with it in mind
-        bundle = save_bundle(target, bundle_description(changed, constants), [stored])
+        bundle = save_bundle(target, description, [stored])
     finally:
         stored.unlink(missing_ok=True)
-    write_bytes(target / "MODEL_CARD.md", _card(path, recipe, architecture["backbone"], slice_orientation).encode())
+    write_bytes(target / "MODEL_CARD.md", _card(path, recipe, architecture["backbone"], laid).encode())
     logger.info("read %s: %s", path, json.dumps(architecture))
     return bundle
 
 
-def _constants_of(recipe: Recipe) -> dict[str, Any]:
-    """Where the structure lies, as the shipped bundle has it; nothing for other roles."""
-    if recipe.structure is None:
+def _centre_of(recipe: Recipe) -> dict[str, Any]:
+    """Where the structure lies, as the shipped bundle has it; nothing where the recipe says it, and for other roles."""
+    if recipe.structure is None or "region_centre_mm" in recipe.constants:
         return {}
     return dict(find_structures(None, [recipe.structure.name])[recipe.structure.name].constants)
 

@@ -108,7 +108,7 @@ def review_labels(
         if review.item.person in trusted:
             review.row.update(action=KEPT, weight=1.0)
         rows.append(review.row)
-        _write_label(review.item, review.final, out, structure)
+        write_label(review.item, review.final, out, structure)
         if review.row["doubts"]:
             pictures.add(_case(review))
         logger.info("%s: %s %s", review.item.name, review.row["action"], review.row["doubts"])
@@ -117,7 +117,7 @@ def review_labels(
         if item.name not in reviewed:
             label = read_label(item)
             rows.append(_identity(item) | _about(label) | {"action": KEPT, "weight": 1.0})
-            _write_label(item, label, out, structure)
+            write_label(item, label, out, structure)
     table = pd.DataFrame(rows).sort_values(["dataset", "scan"], ignore_index=True)
     write_tsv(out / LABEL_TABLE, table)
     return table
@@ -257,8 +257,18 @@ def _on(part: Volume, grid: Grid) -> np.ndarray:
     return np.clip(resample(padded(part, 8), grid).data, 0, 1)
 
 
-def _write_label(item: LabelledScan, label: Parts, out: Path, structure: str) -> None:
-    """As participant level names its probabilities: a frame a part, or left and right, or one image of everything."""
+def write_label(item: LabelledScan, label: Parts, out: Path, structure: str) -> None:
+    """Write a label as participant level names its probabilities: a frame a part, or left and right, or everything.
+
+    Parameters
+    ----------
+    item : LabelledScan
+        Whose label it is.
+    label : Parts
+    out : Path
+        Gets a folder with the name of the item's dataset.
+    structure : str
+    """
     grid = common_grid(label)
     data = np.stack([_on(part, grid) for part in _frames(item, label)], axis=-1)
     names = output_names(item.scan, out / item.dataset, [structure])

@@ -39,6 +39,25 @@ Heads = Mapping[str, tuple[ModelBundle, Network]]
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """Labelled scans, ready to be trained on by any recipe of the same structure and grid.
+
+    Attributes
+    ----------
+    regions : dict of str to LabelledRegion
+        By the name of the scan.
+    region_centre_mm : tuple of float
+        Middle of the network's grid in the pose template's frame.
+    """
+
+    regions: dict[str, LabelledRegion]
+    region_centre_mm: tuple[float, ...]
+
+
+Prepare = Callable[[Recipe, Sequence[LabelledScan]], Prepared]
+
+
+@dataclass(frozen=True)
 class TrainingOptions:
     """What a user may change about a recipe.
 
@@ -111,9 +130,9 @@ def _is_bundle(weights: str | Path | None) -> TypeGuard[Path]:
 
 
 def train_labelled(
-    recipe: Recipe, items: Sequence[LabelledScan], heads: Heads, folder: Path, options: TrainingOptions
+    recipe: Recipe, items: Sequence[LabelledScan], prepare: Prepare, folder: Path, options: TrainingOptions
 ) -> None:
-    """Train a delineation network on labelled scans, posed by the network for such images; in folds if asked for.
+    """Train a delineation network on labelled scans; in folds if asked for.
 
     Where the recipe has phases, each goes on from the weights of the one before.
 
@@ -122,8 +141,8 @@ def train_labelled(
     recipe : Recipe
     items : sequence of LabelledScan
         All there are; the recipe says who is set aside for testing.
-    heads : mapping of str to (ModelBundle, callable)
-        What finds the pose, by the suffix of the images, and its network.
+    prepare : callable
+        `prepare_regions` with what finds the poses; several trainings on the same scans may share what it returns.
     folder : Path
         Gets ``fold-1/`` ... with checkpoints, curves and weights (phases before the last in a folder of their own in
         it), ``constants.json`` and ``division.json``.
@@ -144,13 +163,14 @@ def train_labelled(
     write_division(folder, divisions, set_aside(items, recipe.test))
     by_name = {item.name: item for d in divisions for item in (*d.training, *d.validation)}
     everyone = [by_name[name] for name in sorted(by_name)]
-    regions = prepare_regions(recipe, everyone, heads, folder)
+    prepared = prepare(recipe, everyone)
+    _write_constants(folder, {"region_centre_mm": list(prepared.region_centre_mm)})
     for number, (division, start) in enumerate(plan, start=1):
         if options.only_fold in (None, number):
             logger.info("fold %d: %d training, %d validation", number, len(division.training), len(division.validation))
             for phase in phases:
                 own = folder / f"fold-{number}" / ("" if phase is phases[-1] else phase.name)
-                start = _fit_fold(phase, division, regions, own, start, seed_offset=number - 1)
+                start = _fit_fold(phase, division, prepared.regions, own, start, seed_offset=number - 1)
 
 
 def _fit_fold(
@@ -172,13 +192,18 @@ def pose_of(volume: Volume, head: ModelBundle, network: Network, *, what: str) -
     return fit_pose(found.centroids_mm, pose_template(head), what=what)
 
 
-def prepare_regions(
-    recipe: Recipe, items: Sequence[LabelledScan], heads: Heads, folder: Path
-) -> dict[str, LabelledRegion]:
-    """Pose every scan and cut its region; writes the mean centre of the structure to ``constants.json``.
+def prepare_regions(recipe: Recipe, items: Sequence[LabelledScan], heads: Heads) -> Prepared:
+    """Pose every scan and cut its region.
 
-    With random shifts in training the region lies around each scan's own labels; without, where participant level
-    will look for it: around the mean centre.
+    The middle of the network's grid is the recipe's, or the mean centre of the structure. With random shifts in
+    training the region lies around each scan's own labels; without, where participant level will look for it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    items : sequence of LabelledScan
+    heads : mapping of str to (ModelBundle, callable)
+        What finds the pose, by the suffix of the images, and its network.
     """
     poses, centres = [], []
     for item in items:
@@ -189,14 +214,14 @@ def prepare_regions(
         poses.append(pose)
         centres.append(pose.rotation.T @ (centre - pose.translation_mm) / pose.scale)
         logger.info("posed %s; centre in the template %s", item.name, np.round(centres[-1], 1))
-    mean = np.mean(centres, axis=0)
-    _write_constants(folder, {"region_centre_mm": np.round(mean, 2).tolist()})
+    told = recipe.constants.get("region_centre_mm")
+    middle = np.asarray(np.mean(centres, axis=0).round(2) if told is None else told)
     regions = {}
     for item, pose, own in zip(items, poses, centres, strict=True):
-        grid = store_grid(pose.place(own if recipe.augmentation.deforms else mean), pose.rotation, recipe)
+        grid = store_grid(pose.place(own if recipe.augmentation.deforms else middle), pose.rotation, recipe)
         scan = read_volume(item.scan.path, signed=item.scan.is_signed)
         regions[item.name] = cut_region(item.name, scan, read_classes(item, recipe), pose, grid, weight=item.weight)
-    return regions
+    return Prepared(regions, tuple(float(value) for value in middle))
 
 
 def _write_constants(folder: Path, constants: dict[str, Any]) -> None:

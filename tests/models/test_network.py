@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bids_hypo.errors import ModelError, UsageError
+from bids_hypo.models.archive import read_arrays
 from bids_hypo.models.bundle import save_bundle
 from bids_hypo.models.device import DeviceRequest
 from tests.models.test_bundle import DESCRIPTION
@@ -101,6 +102,15 @@ def test_details_and_dark_parts_are_seen_and_start_at_nothing(trained, tmp_path)
     save_bundle(tmp_path / "fine", {**DESCRIPTION, "architecture": architecture}, [tmp_path / "weights.npz"])
     again = network.build_unet(architecture, tmp_path / "fine")
     np.testing.assert_allclose(again(x), fine(x), atol=2e-3)
+
+
+def test_numbers_too_large_for_half_precision_are_kept(tmp_path):
+    large, small = np.array([1.0, 3e5], np.float32), np.array([0.5, -65504], np.float32)
+    network.write_arrays([large, small, np.zeros(0, np.float32)], tmp_path / "weights.npz")
+    first, second, empty = read_arrays(tmp_path / "weights.npz").values()
+    assert first.dtype == np.float32 and second.dtype == empty.dtype == np.float16
+    np.testing.assert_array_equal(first, large)
+    np.testing.assert_array_equal(second, small)
 
 
 def test_results_do_not_depend_on_the_batch_size(trained):

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
 from scipy.special import expit
 
 from bids_hypo.bids.tsv import TableError
@@ -14,10 +15,12 @@ from bids_hypo.image.grid import apply_affine, box_grid
 from bids_hypo.image.label_numbers import Wanted
 from bids_hypo.image.parts import Parts, cropped
 from bids_hypo.image.segmentation import read_parts
+from bids_hypo.segmentation.pose import Pose
 from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT
 from bids_hypo.train.labelled import find_labelled, label_weights, read_classes, read_label
 from bids_hypo.train.levelling import certainty, levelled
 from bids_hypo.train.recipe import load_recipe
+from bids_hypo.workflow import training
 from tests.finished import TRIDENT, structure_named
 from tests.train.conftest import save_image
 from tests.train.recipes import recipe_of
@@ -63,6 +66,28 @@ def test_classes_by_recipe(dataset, tmp_path):
     assert (whole.data > 0.5).sum() == 4
     with pytest.raises(ScanReadError, match="17 foreground classes"):
         read_classes(item, load_recipe("anatomy"))
+
+
+@pytest.mark.parametrize("told", [[0, -3, -2], None])
+def test_regions_lie_where_the_recipe_says_or_where_the_structure_is(told, dataset, monkeypatch):
+    pose = Pose(np.eye(3), np.array([1.0, 2, 3]), 1.25, 0.0, ())
+    monkeypatch.setattr(training, "pose_of", lambda *_, what: pose)
+    grid = {"spacing_mm": [1.0, 1.0, 1.0], "shape": [32, 24, 32]}
+    recipe = recipe_of("vernikouskaya2023", preprocessing=grid, architecture={"input_shape": [32, 32, 3]})
+    recipe = replace(recipe, constants={} if told is None else {"region_centre_mm": told})
+    items = find_labelled(*dataset, HYPO)[:2]
+    for item in items:
+        save_image(item.scan.path, np.arange(8000, dtype=np.float32).reshape(20, 20, 20))
+    prepared = training.prepare_regions(recipe, items, {"T1w": (None, None)})
+    centre, regions = list(prepared.region_centre_mm), prepared.regions
+    labelled = np.array([1.5, 1.5, 1.0])  # voxels 1 and 2, 1 and 2, 1 of the masks
+    where = np.array(ndimage.center_of_mass(regions[items[0].name].labels[..., 0])) - [15.5, 11.5, 15.5]
+    if told is None:
+        np.testing.assert_allclose(1.25 * np.array(centre) + [1, 2, 3], labelled, atol=0.01)
+        np.testing.assert_allclose(where, 0, atol=0.1)
+    else:
+        assert centre == told
+        np.testing.assert_allclose(where, labelled - [1, 2 - 1.25 * 3, 3 - 1.25 * 2], atol=0.1)
 
 
 def test_any_labels_by_number(dataset, tmp_path):

@@ -5,7 +5,15 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from bids_hypo.errors import NoInputError, UsageError
-from bids_hypo.train.recipe import RECIPES, changed, in_phases, load_recipe
+from bids_hypo.train.recipe import (
+    RECIPES,
+    changed,
+    in_phases,
+    load_recipe,
+    parse_recipe,
+    single_phase,
+    without_contrast,
+)
 from tests.train.recipes import content_of, recipe_of
 
 
@@ -53,6 +61,22 @@ def test_an_entry_has_one_value():
         load_recipe("hypothalamus", changes=[*twice, "training.steps=6"])
 
 
+def test_slices_that_lie_on_their_side_change_the_input():
+    content = content_of("vernikouskaya2023")
+    content["preprocessing"] |= {"slice_orientation": "LI", "shape": [64, 4, 32]}
+    assert changed(content, [])["architecture"]["input_shape"] == [64, 32, 3]
+    content["preprocessing"]["slice_orientation"] = "IL"
+    assert parse_recipe(changed(content, []), RECIPES).architecture["input_shape"] == [32, 64, 3]
+
+
+@pytest.mark.parametrize("name", ["vernikouskaya2023", "vernikouskaya2023-icv", "gradio-cnn"])
+def test_the_papers_networks_see_pictures_with_the_commissures_in_the_middle(name):
+    recipe = load_recipe(name)
+    assert recipe.preprocessing.slice_orientation == "IL"
+    assert recipe.constants["region_centre_mm"] == [0, -3, -2]
+    assert recipe.preprocessing.intensity == ("zscore" if name == "gradio-cnn" else "white matter")
+
+
 def test_an_unknown_recipe_names_the_known_ones():
     with pytest.raises(NoInputError, match="vernikouskaya2023"):
         load_recipe("hypothalamos")
@@ -80,6 +104,12 @@ def test_a_phase_of_a_recipe_without_phases_is_an_error():
         ({"plausible": {"whole_mm3": [1]}}, "the entry plausible.whole_mm3 is"),
         ({"role": "house"}, "the entry role is 'house'; expected one of head"),
         ({"mirror_pairs": [[1, 1]]}, r"the entry mirror_pairs is .*; expected \[\[1, 2\]\]"),
+        (
+            {"constants": {"region_centre_mm": [0, -3]}},
+            "the entry constants.region_centre_mm is .*; expected 3 numbers",
+        ),
+        ({"constants": {"region_centre_mm": [0, 0, 999]}}, "the entry constants.region_centre_mm is"),
+        ({"constants": []}, "the entry constants is"),
         ({"validation": {"study": "sub-01"}}, "the entry validation.study is 'sub-01'; expected a list"),
     ],
 )
@@ -104,3 +134,31 @@ def test_a_recipe_may_take_its_structure_from_another(tmp_path):
     path.write_text((RECIPES / "gradio-cnn.json").read_text().replace('as": "hypothalamus"', 'as": "nothing"'))
     with pytest.raises(UsageError, match="same_structure_as is 'nothing'; expected the name of another"):
         load_recipe(str(path))
+
+
+def test_one_phase_can_be_shortened():
+    recipe = load_recipe("hypothalamus", backbone="vgg16")
+    first, mild = single_phase(recipe, steps=300), single_phase(recipe, "mild")
+    assert (first.name, first.phases, first.architecture["backbone"]) == ("hypothalamus", (), "vgg16")
+    assert first.training == replace(recipe.training, steps=300, warmup_steps=30, checkpoint_every=60)
+    assert mild.training == in_phases(recipe, "mild")[0].training
+    assert mild.augmentation.gamma_sd < first.augmentation.gamma_sd
+
+
+def test_epochs_can_be_shortened_to_steps():
+    recipe = load_recipe("vernikouskaya2023")
+    short = single_phase(recipe, steps=100).training
+    assert (short.last_step, short.epochs, short.patience) == (100, None, None)
+    assert short.batches_per_chunk == 8 * 50 // 4  # the slices of eight scans, as in an epoch
+    assert single_phase(recipe).training == recipe.training
+
+
+def test_without_contrast_nothing_else_changes():
+    full = single_phase(load_recipe("hypothalamus"))
+    plain = without_contrast(full)
+    assert plain.augmentation == replace(full.augmentation, contrast=(1.0, 1.0), gamma_sd=0.0, remap=0.0)
+    assert replace(plain, augmentation=full.augmentation, content=full.content) == full
+    paper = load_recipe("vernikouskaya2023")
+    assert paper.augmentation.contrast_after and without_contrast(paper).augmentation.contrast_after is None
+    with pytest.raises(UsageError, match="does not vary the contrast"):
+        without_contrast(load_recipe("gradio-cnn"))

@@ -3,12 +3,16 @@
 import pickle
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from bids_hypo.image.grid import box_grid
+from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume
+from bids_hypo.models.bundle import ModelBundle
+from bids_hypo.segmentation.delineate import region_grid, region_probabilities
 from bids_hypo.segmentation.pose import Pose
 from bids_hypo.train.augment import augment_intensity
 from bids_hypo.train.recipe import resolved_schedule
@@ -116,11 +120,39 @@ def test_the_papers_recipe_takes_every_slice_once_an_epoch():
     source = RegionBatches(regions, small)
     epoch = [batch for number in range(chunks_per_epoch(10)) for batch in source.chunk(number)]
     assert sum(len(x) for x, _ in epoch) == pytest.approx(100, abs=4)  # whole batches only
-    peaks = [float(x.max()) for x, _ in epoch]
-    assert min(peaks) > 0.2 and max(peaks) > 1.5  # scaled to 0..1, then times 0.25 to 3
+    peaks = np.concatenate([x.max(axis=(1, 2, 3)) for x, _ in epoch])
+    assert min(peaks) < 0.5 and max(peaks) > 1.5  # scaled, then times 0.25 to 3
     image, target = augmented_example(regions[0], replace(small, augmentation=Augmentation()), np.random.default_rng(0))
-    assert image.min() == 0 and image.max() == 1
+    assert image[16, 9, 31] == pytest.approx(0.39, abs=0.01)  # what there is most of, among the bright
     assert target.shape == (32, 10, 32, 2)
+
+
+def test_training_shows_what_participant_level_shows():
+    """The same numbers, laid in the same way."""
+    recipe = _paper()
+    assert recipe.preprocessing.slice_orientation == "IL"
+    scan, labels = _labelled()
+    scan = Volume(scan.data + np.linspace(0, 5, 60, dtype=np.float32)[:, None, None], scan.affine)
+    labels = [Volume(labels[0].data + labels[1].data, labels[0].affine)]
+    pose = Pose(nib.eulerangles.euler2mat(0.1, -0.15, 0.2), np.array([1.0, 2, 3]), 1.1, 0.0, ())
+    bundle = ModelBundle("hypothalamus", "0", "structure", None, ("T1w",), recipe.labels, {}, recipe.preprocessing, (),
+                         dict(recipe.constants), "", "", structure=recipe.structure)  # fmt: skip
+    region, seen = region_grid(pose, bundle), []
+
+    def network(x):
+        seen.append(x)
+        return np.zeros((*x.shape[:3], 2), np.float32)
+
+    region_probabilities(scan, region, bundle, [network], mirrored=False)
+    cut = cut_region("x", scan, labels, pose, store_grid(region.centre_mm(), pose.rotation, recipe))
+    plain = replace(recipe, augmentation=Augmentation())
+    batches = RegionBatches((cut,), plain).validation([cut])
+    shown = np.concatenate([x for x, _ in batches]).astype(np.float32)
+    np.testing.assert_allclose(shown, seen[0][: len(shown)], atol=2e-3)  # regions are kept in half precision
+    wanted = np.concatenate([y[..., 1] for _, y in batches]) > 127
+    by_hand = resample(labels[0], region).data[:, : len(shown)] > 0.5
+    np.testing.assert_array_equal(wanted, by_hand.transpose(1, 2, 0)[:, ::-1, ::-1])  # downwards, to the left
+    assert wanted.any()
 
 
 def test_intensity_augmentation_keeps_what_is_outside(recipe):

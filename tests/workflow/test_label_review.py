@@ -176,7 +176,7 @@ def test_parts_are_corrected_each_for_itself_and_written_in_their_order(tmp_path
     scan = Scan(tmp_path / "sub-1_T1w.nii.gz", {"sub": "1"}, "T1w", tmp_path)
     wanted = Wanted("trident", THREE)
     item = LabelledScan("study", scan, None, wanted)
-    label_review._write_label(item, joined, tmp_path / "out", "trident")
+    label_review.write_label(item, joined, tmp_path / "out", "trident")
     (files,) = find_segmentations(tmp_path / "out/study", wanted)
     again = read_segmentation(files, wanted)
     assert again.volumes_mm3() == joined.volumes_mm3()
