@@ -19,7 +19,7 @@ from bids_hypo.measure.volumes import mask_volume_mm3, part_volumes
 from bids_hypo.models.catalog import find_models
 from bids_hypo.segmentation.pose import Pose
 from bids_hypo.segmentation.structure import Delineation
-from bids_hypo.structures import HYPOTHALAMUS, ICV, Part, Plausible, Structure
+from bids_hypo.structures import HYPOTHALAMUS, ICV, Part, Plausible, Published, Structure
 from bids_hypo.workflow.records import Kept, write_images, write_records
 from bids_hypo.workflow.scan import Found, Segmentation
 from tests.phantoms import HEAD_SHELLS, inside_ellipsoid, make_bids_dataset, world_mm
@@ -27,6 +27,14 @@ from tests.phantoms import HEAD_SHELLS, inside_ellipsoid, make_bids_dataset, wor
 SIDES_MM = {1: ((-4.5, 0.0, -4.0), (3.6, 6.0, 6.0)), 2: ((4.5, 0.0, -4.0), (3.6, 6.0, 5.0))}
 """Centre and semi-axes of the left and the (smaller) right half."""
 POSE = Pose(np.eye(3), np.zeros(3), 1.0, 0.5, ())
+
+HALVES = Structure(
+    HYPOTHALAMUS, "hypothalamus",
+    (Part(1, "left hypothalamus", "L", "HYP-L", "#E69F00"), Part(2, "right hypothalamus", "R", "HYP-R", "#56B4E9")),
+    Plausible((450.0, 1400.0), 60.0, 0.25, 2.0), (Published("B", 852.0, 77.0, "107 controls", "a paper"),),
+    "outlined the left and right hypothalamus [@vernikouskaya2023]",
+)  # fmt: skip
+"""A hypothalamus without parts, as a model may have it; what the tests need to know stands here."""
 
 TRIDENT = Structure(
     "trident", "trident of Poseidon",
@@ -96,10 +104,8 @@ def paths_of(names: OutputNames, structure: str = HYPOTHALAMUS) -> StructureName
 
 
 def structure_named(name: str) -> Structure:
-    """The hypothalamus as the shipped model has it, or the invented structure."""
-    structure = TRIDENT if name == TRIDENT.name else find_models().structures[name].structure
-    assert structure is not None
-    return structure
+    """The hypothalamus without parts, or the invented structure."""
+    return {one.name: one for one in (HALVES, TRIDENT)}[name]
 
 
 def delineation_of(structure: Structure, labels: np.ndarray, grid: Grid) -> Delineation:

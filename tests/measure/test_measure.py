@@ -1,8 +1,11 @@
 """Volumes, flags and overlap, against values worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from bids_hypo.bids.sidecars import read_structures, structure_record
 from bids_hypo.errors import SegmentationError
 from bids_hypo.image.grid import box_grid
 from bids_hypo.measure.overlap import dice, volume_error_percent
@@ -16,6 +19,7 @@ from bids_hypo.measure.quality import (
 )
 from bids_hypo.measure.volumes import PartVolume, icv_volume, mask_volume_mm3, part_volumes, volume_table
 from bids_hypo.segmentation.icv import check_possible
+from bids_hypo.structures import Sum
 from tests.finished import TRIDENT, structure_named
 
 GRID = box_grid(np.zeros(3), np.eye(3), (90, 100, 90), np.full(3, 2.0))
@@ -124,3 +128,23 @@ def test_parts_have_rows_of_their_own_and_only_some_count_in_the_whole():
         PartVolume("prong", "L", 1.0), PartVolume("prong", "R", 2.0), PartVolume("shaft", "M", 4.0),
         PartVolume("whole", "L", 1.0), PartVolume("whole", "R", 2.0), PartVolume("whole", "B", 3.0),
     )  # fmt: skip
+
+
+def test_a_sum_has_rows_of_its_own_with_sides_and_spread():
+    every = replace(TRIDENT, sums=(Sum("all of it", ("prong", "shaft")), Sum("prongs", ("prong",))))
+    folds = np.array([[1.0, 2.0, 4.0], [1.5, 2.0, 3.5]])
+    rows = {(one.part, one.hemisphere): one for one in part_volumes(every, [1.0, 2.0, 4.0], folds)}
+    assert [rows["all of it", side].volume_mm3 for side in "LRB"] == [1.0, 2.0, 7.0]
+    assert [rows["prongs", side].volume_mm3 for side in "LRB"] == [1.0, 2.0, 3.0]
+    assert rows["all of it", "B"].volume_sd_mm3 == 0 < rows["prongs", "B"].volume_sd_mm3
+    assert rows["whole", "B"].volume_mm3 == 3.0
+    assert (
+        read_structures(
+            {
+                "Structures": {
+                    "trident": structure_record(every, {}, dict.fromkeys(("contrast", "contrast_to_noise"), 1.0))
+                }
+            }
+        )["trident"]
+        == every
+    )

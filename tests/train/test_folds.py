@@ -70,7 +70,7 @@ def folds(dataset, tmp_path):
     weights = []
     for n in range(2):
         weights.append(tmp_path / f"{n}.npz")
-        np.savez(weights[-1], np.full(3, n))
+        np.savez(weights[-1], np.full(len(RECIPE.labels), n))
     bundle = save_bundle(tmp_path / "bundle", bundle_description(RECIPE, {"region_centre_mm": [0, 0, 0]}), weights)
     names = [{"training": [], "validation": [item.name for item in d.validation]} for d in divisions]
     (bundle.folder / DIVISION).write_text(json.dumps({"test": [], "folds": names}))

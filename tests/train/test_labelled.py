@@ -12,20 +12,19 @@ from bids_hypo.bids.tsv import TableError
 from bids_hypo.cli.train import main
 from bids_hypo.errors import NoInputError, ScanReadError
 from bids_hypo.image.grid import apply_affine, box_grid
-from bids_hypo.image.label_numbers import Wanted
 from bids_hypo.image.parts import Parts, cropped
 from bids_hypo.image.segmentation import read_parts
 from bids_hypo.segmentation.pose import Pose
-from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT
+from bids_hypo.structures import BOTH, LEFT, RIGHT
 from bids_hypo.train.labelled import find_labelled, label_weights, read_classes, read_label
 from bids_hypo.train.levelling import certainty, levelled
 from bids_hypo.train.recipe import load_recipe
 from bids_hypo.workflow import training
-from tests.finished import TRIDENT, structure_named
+from tests.finished import TRIDENT
 from tests.train.conftest import save_image
-from tests.train.recipes import recipe_of
+from tests.train.recipes import recipe_of, two_sided
 
-HYPO = Wanted(HYPOTHALAMUS, structure_named(HYPOTHALAMUS))
+HYPO = two_sided().wanted
 THREE_PARTS = {
     "structure": TRIDENT.name, "labels": ["background", "left prong", "right prong", "shaft"],
     "parts": [asdict(part) for part in TRIDENT.parts], "architecture": {"classes": 4},
@@ -60,7 +59,7 @@ def test_a_label_is_not_taken_for_that_of_another_kind_of_image(dataset):
 
 def test_classes_by_recipe(dataset, tmp_path):
     item = find_labelled(*dataset, HYPO)[0]
-    left, right = read_classes(item, load_recipe("hypothalamus"))
+    left, right = read_classes(item, two_sided())
     assert left.data.sum() == right.data.sum() == 2
     (whole,) = read_classes(item, load_recipe("vernikouskaya2023"))
     assert (whole.data > 0.5).sum() == 4
@@ -81,7 +80,8 @@ def test_regions_lie_where_the_recipe_says_or_where_the_structure_is(told, datas
     prepared = training.prepare_regions(recipe, items, {"T1w": (None, None)})
     centre, regions = list(prepared.region_centre_mm), prepared.regions
     labelled = np.array([1.5, 1.5, 1.0])  # voxels 1 and 2, 1 and 2, 1 of the masks
-    where = np.array(ndimage.center_of_mass(regions[items[0].name].labels[..., 0])) - [15.5, 11.5, 15.5]
+    region = regions[items[0].name]
+    where = np.array(ndimage.center_of_mass(region.labels[..., 0])) + region.labels_at - [15.5, 11.5, 15.5]
     if told is None:
         np.testing.assert_allclose(1.25 * np.array(centre) + [1, 2, 3], labelled, atol=0.01)
         np.testing.assert_allclose(where, 0, atol=0.1)
@@ -96,31 +96,24 @@ def test_any_labels_by_number(dataset, tmp_path):
     labels[0], labels[1], labels[2] = 10, 49, 50
     save_image(tmp_path / "aseg" / "sub-02" / "seg.nii.gz", labels)
     (item,) = find_labelled(raw, tmp_path / "aseg", HYPO, pattern="{subject}/seg.nii.gz")
-    left, right = read_classes(item, recipe_of("hypothalamus", label_numbers=[[10], [49, 50]]))
+    left, right = read_classes(item, two_sided(label_numbers=[[10], [49, 50]]))
     assert (left.data.sum(), right.data.sum()) == (16, 32)
 
 
-def test_doubtful_labels_weigh_less(tmp_path):
-    rule = load_recipe("hypothalamus").doubtful
-    assert label_weights(tmp_path, rule) is None
-    table = {"dataset": ["a", "a", "b"], "participant_id": ["sub-1", "sub-2", "sub-1"], "cv": [0.01, 0.2, 0.01],
-             "whole_mm3": [800, 800, 500]}  # fmt: skip
-    pd.DataFrame(table).to_csv(tmp_path / "labels.tsv", sep="\t", index=False)
-    for name, expected in (("a", [1.0, rule.weight]), ("b", [rule.weight])):
-        (tmp_path / name).mkdir()
-        assert list(label_weights(tmp_path / name, rule)["weight"]) == expected
+def test_labels_weigh_what_their_table_says(tmp_path):
+    assert label_weights(tmp_path) is None
+    table = pd.DataFrame({"dataset": ["a", "a", "b"], "participant_id": ["sub-1", "sub-2", "sub-1"]})
+    table.to_csv(tmp_path / "labels.tsv", sep="\t", index=False)
+    (tmp_path / "a").mkdir()
+    assert label_weights(tmp_path / "a") is None
+    table.assign(weight=[0.3, np.nan, 0.5]).to_csv(tmp_path / "labels.tsv", sep="\t", index=False)
+    assert label_weights(tmp_path / "a")["weight"].to_list() == [0.3, 1.0]
 
 
 def test_weights_that_are_no_numbers_are_told(tmp_path):
     (tmp_path / "labels.tsv").write_text("participant_id\tweight\nsub-01\t0,5\n")
     with pytest.raises(TableError, match=r"labels\.tsv: column weight holds '0,5'"):
-        label_weights(tmp_path, load_recipe("hypothalamus").doubtful)
-
-
-def test_a_table_of_labels_without_what_is_weighed(tmp_path):
-    (tmp_path / "labels.tsv").write_text("participant_id\tcv\nsub-01\t0.1\n")
-    with pytest.raises(TableError, match=r"labels\.tsv: no column whole_mm3; expected 'weight', or 'cv' and"):
-        label_weights(tmp_path, load_recipe("hypothalamus").doubtful)
+        label_weights(tmp_path)
 
 
 def _soft(sure, left=5.0, right=5.0, spacing=(0.5, 0.5, 0.5)):
@@ -170,7 +163,7 @@ def test_labels_are_read_as_they_are_unless_a_level_is_asked_for(dataset, tmp_pa
     (asked,) = find_labelled(raw, tmp_path / "soft", HYPO, level=0.87)
     assert asked == replace(item, level=0.87)
     assert certainty(read_label(asked)) == pytest.approx(0.87, abs=0.01)
-    left = read_classes(asked, load_recipe("hypothalamus"))[0]
+    left = read_classes(asked, two_sided())[0]
     assert (left.data > 0.5).sum() > (as_it_is.of[LEFT].data > 0.5).sum()
 
 
@@ -190,7 +183,7 @@ def test_reviewed_labels_are_not_levelled_again(dataset, tmp_path, capsys):
 
 def test_each_class_is_a_part_of_the_structure(dataset, tmp_path):
     raw, _ = dataset
-    recipe = recipe_of("hypothalamus", **THREE_PARTS)
+    recipe = two_sided(**THREE_PARTS)
     labels = np.zeros((4, 4, 4), np.int16)
     labels[0], labels[2:], labels[1, 0] = 31, 32, 33
     save_image(tmp_path / "three" / "sub-02_seg-trident_dseg.nii.gz", labels)

@@ -14,7 +14,7 @@ from bids_hypo.train.recipe import (
     single_phase,
     without_contrast,
 )
-from tests.train.recipes import content_of, recipe_of
+from tests.train.recipes import content_of, two_sided
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.json")), ids=lambda p: p.stem)
@@ -101,6 +101,8 @@ def test_a_phase_of_a_recipe_without_phases_is_an_error():
         ({"loss": {"class_weights": [1]}}, "the entry loss.class_weights is .*; expected 3 numbers"),
         ({"loss": {"jaccard_groups": [[3]]}}, "the entry loss.jaccard_groups is .*; expected lists of classes"),
         ({"parts": []}, "the entry parts is"),
+        ({"sums": [{"name": "whole", "parts": ["x"]}]}, "the entry sums is .*; expected names that no part"),
+        ({"sums": [{"name": "more", "parts": ["x"]}]}, r"the entry sums is .*; expected for more some of .*\(none\)"),
         ({"plausible": {"whole_mm3": [1]}}, "the entry plausible.whole_mm3 is"),
         ({"role": "house"}, "the entry role is 'house'; expected one of head"),
         ({"mirror_pairs": [[1, 1]]}, r"the entry mirror_pairs is .*; expected \[\[1, 2\]\]"),
@@ -115,7 +117,7 @@ def test_a_phase_of_a_recipe_without_phases_is_an_error():
 )
 def test_an_entry_that_cannot_be_is_named(changes, message):
     with pytest.raises(UsageError, match=message + ".*Correct the file"):
-        recipe_of("hypothalamus", **changes)
+        two_sided(**changes)
 
 
 def test_a_recipe_stays_as_it_was_read():
@@ -123,12 +125,14 @@ def test_a_recipe_stays_as_it_was_read():
     with pytest.raises(FrozenInstanceError):
         recipe.name = "other"
     assert recipe.training.settings()["steps"] == 2000
-    assert recipe_of("hypothalamus", mirror_pairs=[[2, 1]]).mirrored == recipe.mirrored == (1, 0)
+    assert two_sided(mirror_pairs=[[2, 1]]).mirrored == two_sided().mirrored == (1, 0)
+    assert recipe.mirrored == (*range(6, 12), *range(6))
 
 
 def test_a_recipe_may_take_its_structure_from_another(tmp_path):
     whole, lent = load_recipe("hypothalamus"), load_recipe("gradio-cnn")
-    assert lent.structure == replace(whole.structure, methods=lent.structure.methods) != whole.structure
+    own = {name: getattr(lent.structure, name) for name in ("parts", "sums", "methods")}
+    assert lent.structure == replace(whole.structure, **own) != whole.structure
     assert lent.kinds_as_classes == ("hypothalamus",) and whole.kinds_as_classes is None
     path = tmp_path / "mine.json"
     path.write_text((RECIPES / "gradio-cnn.json").read_text().replace('as": "hypothalamus"', 'as": "nothing"'))

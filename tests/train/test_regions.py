@@ -26,12 +26,12 @@ from bids_hypo.train.regions import (
     store_grid,
 )
 from bids_hypo.train.settings import Augmentation
-from tests.train.recipes import recipe_of
+from tests.train.recipes import recipe_of, two_sided
 
 
 @pytest.fixture
 def recipe():
-    return recipe_of("hypothalamus")
+    return two_sided()
 
 
 def _labelled():
@@ -64,10 +64,17 @@ def _paper():
 
 
 def test_sharpening_keeps_the_outline_and_takes_off_the_tail():
-    p = np.linspace(0, 1, 101)
+    p = np.linspace(0, 1, 101)[:, None]
     np.testing.assert_array_equal(sharpen(p, 2.5) > 0.5, p > 0.5)
-    tailed = np.clip(np.linspace(1.4, -0.4, 200), 0, 0.98) ** 0.8
+    tailed = np.clip(np.linspace(1.4, -0.4, 200), 0, 0.98)[:, None] ** 0.8
     assert abs(sharpen(tailed, 2.5).sum() - (tailed > 0.5).sum()) < abs(tailed.sum() - (tailed > 0.5).sum())
+
+
+def test_sharpening_leaves_no_gap_where_parts_meet():
+    meeting = np.array([[0.34, 0.33, 0.33], [0.5, 0.5, 0.0], [0.3, 0.0, 0.0], [0.6, 0.6, 0.0]])
+    sharp = sharpen(meeting, 2.5)
+    np.testing.assert_allclose(sharp, [meeting[0], meeting[1], [0, 0, 0], [0.5, 0.5, 0]], atol=1e-6)
+    np.testing.assert_allclose(sharpen(meeting[:3], 1.0), meeting[:3], atol=1e-6)
 
 
 def test_a_region_holds_the_labels_where_they_are(recipe):
@@ -79,7 +86,8 @@ def test_a_region_holds_the_labels_where_they_are(recipe):
     angle = np.radians(90)
     rotation = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     region = _region(recipe, rotation=rotation)
-    where = np.array(ndimage.center_of_mass(region.labels[..., 0])) - (np.array(region.labels.shape[:3]) - 1) / 2
+    at = np.array(ndimage.center_of_mass(region.labels[..., 0])) + region.labels_at
+    where = at - (np.array(region.image.shape) - 1) / 2
     # the head's right is the scanner's front here, so the label at scanner x = -5 lies at the head's front + 5
     np.testing.assert_allclose(where * region.spacing_mm, [0, 5, 0], atol=0.1)
 
@@ -93,8 +101,20 @@ def test_augmented_examples_keep_left_left(recipe):
         assert ndimage.center_of_mass(target[..., 1])[0] < ndimage.center_of_mass(target[..., 2])[0] - 8
 
 
+def test_labels_are_sampled_as_if_they_filled_the_region(recipe):
+    region = _region(recipe)
+    full = np.zeros((*region.image.shape, 2), np.uint8)
+    full[tuple(slice(a, a + n) for a, n in zip(region.labels_at, region.labels.shape[:3], strict=True))] = region.labels
+    filled = replace(region, labels=full, labels_at=(0, 0, 0))
+    assert region.labels.size < full.size / 20
+    for seed in range(3):
+        one, other = (augmented_example(r, recipe, np.random.default_rng(seed)) for r in (region, filled))
+        np.testing.assert_allclose(one[1], other[1], atol=1e-6)
+        np.testing.assert_array_equal(one[0], other[0])
+
+
 def test_batches_repeat_and_validation_is_plain():
-    recipe = recipe_of("hypothalamus", training={"batch_size": 6, "batches_per_chunk": 4})
+    recipe = two_sided(training={"batch_size": 6, "batches_per_chunk": 4})
     region = _region(recipe)
     source = RegionBatches((region,), recipe)
     one, two = source.chunk(2), source.chunk(2)
@@ -173,7 +193,7 @@ def test_parts_are_swapped_by_their_names_and_the_midline_stays(recipe):
     parts = [dict(part) for part in recipe.content["parts"]]
     middle = {"index": 3, "name": "middle", "hemisphere": "M", "abbreviation": "MID", "color": "#009E73"}
     parts = [parts[1] | {"name": "right wing"}, middle, parts[0] | {"name": "left wing"}]
-    three = recipe_of("hypothalamus", parts=parts, labels=["background", "r", "m", "l"], architecture={"classes": 4},
+    three = two_sided(parts=parts, labels=["background", "r", "m", "l"], architecture={"classes": 4},
                       loss={"class_weights": [1, 1, 1, 1]})  # fmt: skip
     assert three.mirrored == (2, 1, 0)
     scan, (left, right) = _labelled()
@@ -189,7 +209,7 @@ def test_parts_are_swapped_by_their_names_and_the_midline_stays(recipe):
 
 def test_axial_slices_run_upwards():
     grid = {"slice_axis": "axial", "shape": [96, 96, 36], "spacing_mm": [0.5, 0.5, 1.0]}
-    recipe = recipe_of("hypothalamus", preprocessing=grid, training={"batch_size": 6})
+    recipe = two_sided(preprocessing=grid, training={"batch_size": 6})
     region = _region(recipe)
     batches = RegionBatches((region,), recipe).validation([region])
     assert len(batches) == 36 // 6 and batches[0][0].shape == (6, 96, 96, 5)
