@@ -138,13 +138,5 @@ def test_a_sum_has_rows_of_its_own_with_sides_and_spread():
     assert [rows["prongs", side].volume_mm3 for side in "LRB"] == [1.0, 2.0, 3.0]
     assert rows["all of it", "B"].volume_sd_mm3 == 0 < rows["prongs", "B"].volume_sd_mm3
     assert rows["whole", "B"].volume_mm3 == 3.0
-    assert (
-        read_structures(
-            {
-                "Structures": {
-                    "trident": structure_record(every, {}, dict.fromkeys(("contrast", "contrast_to_noise"), 1.0))
-                }
-            }
-        )["trident"]
-        == every
-    )
+    record = structure_record(every, {}, {"contrast": 1.0, "contrast_to_noise": 1.0})
+    assert read_structures({"Structures": {"trident": record}})["trident"] == every
