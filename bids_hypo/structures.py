@@ -168,6 +168,15 @@ class Structure:
         whole_tells_all = len(self.parts) == 1 or (len(found) == 1 and set(self.sides) == {LEFT, RIGHT})
         return () if whole_tells_all else found
 
+    @property
+    def legend(self) -> tuple[tuple[str, str], ...]:
+        """Colours and what has them: a kind of part where its sides have one colour, else each part."""
+        alike: dict[str, set[str]] = {}
+        for part in self.parts:
+            alike.setdefault(part.kind, set()).add(part.color)
+        names = {part.kind if len(alike[part.kind]) == 1 else part.name: part.color for part in self.parts}
+        return tuple((color, name) for name, color in names.items())
+
     def of(self, hemisphere: str | None, *, in_whole: bool = False) -> tuple[Part, ...]:
         """Parts of a side; with ``in_whole`` only those that count in the whole."""
         return tuple(p for p in self.parts if p.hemisphere == hemisphere and (p.in_whole or not in_whole))

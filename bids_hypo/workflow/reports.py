@@ -189,7 +189,7 @@ def _structure_view(
     return StructureView(
         name=structure.name,
         title=structure.title,
-        colours=[(part.color, part.name) for part in structure.parts],
+        colours=structure.legend,
         view_mm=structure.view_mm,
         flags=all_flags(own["flags"]),
         places=[_place(measure, numbers, among)
