@@ -164,9 +164,8 @@ def _check_sums(entries: Entries, structure: Structure) -> None:
             entries.refuse("sums", f"names that no part and no other sum has; found {one.name} again")
         taken.add(one.name)
         if not set(one.kinds) <= set(structure.kinds) or len(set(one.kinds)) < len(one.kinds):
-            entries.refuse(
-                "sums", f"for {one.name} each once some of the parts {', '.join(structure.kinds) or '(none)'}"
-            )
+            there = ", ".join(structure.kinds) or "(none)"
+            entries.refuse("sums", f"for {one.name} some of the parts {there}, each once")
 
 
 def _check_published(entries: Entries, structure: Structure) -> None:

@@ -8,9 +8,9 @@ import pytest
 from bids_hypo.errors import UsageError
 from bids_hypo.train.folds import read_folds
 from bids_hypo.workflow.bundling import make_bundle
-from tests.train.recipes import recipe_of
+from tests.train.recipes import two_sided
 
-RECIPE = recipe_of("hypothalamus", version="9.9.9")
+RECIPE = two_sided(version="9.9.9")
 
 
 @pytest.fixture

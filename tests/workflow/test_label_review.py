@@ -19,7 +19,6 @@ from bids_hypo.image.volume import Volume
 from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, MIDLINE, RIGHT, Part, Plausible, Structure
 from bids_hypo.train.folds import DIVISION
 from bids_hypo.train.labelled import LabelledScan, find_labelled, label_weights, read_label
-from bids_hypo.train.settings import Doubtful
 from bids_hypo.workflow import label_review
 from bids_hypo.workflow.label_review import CORRECTED, KEPT, LEFT_OUT, consensus, judge, review_labels
 from tests.finished import structure_named
@@ -27,7 +26,6 @@ from tests.networks import models_of
 
 GRID = box_grid(np.zeros(3), np.eye(3), (60, 40, 40), np.full(3, 0.5))
 POINTS = apply_affine(GRID.affine, np.stack(np.indices(GRID.shape), -1))
-RULE = Doubtful(cv_above=0.04, volume_below_mm3=600, weight=0.35)
 HYPO = Wanted(HYPOTHALAMUS, structure_named(HYPOTHALAMUS))
 
 
@@ -121,7 +119,7 @@ def test_all_labels_are_written_and_the_doubtful_ones_corrected(study, tmp_path)
     assert pd.read_csv(out / "labels.tsv", sep="\t")["action"].value_counts()[LEFT_OUT] == 2
     assert (out / "doubtful-1.png").stat().st_size > 10_000 and not (out / "doubtful-2.png").exists()
 
-    weights = label_weights(out / "study", RULE)
+    weights = label_weights(out / "study")
     again = {i.scan.subject: i for i in find_labelled(raw, out / "study", HYPO, weights=weights)}
     assert set(again) == {"1", "2", "5"} and {i.weight for i in again.values()} == {1.0}
     before = {i.scan.subject: read_label(i).volumes_mm3() for i in items}
