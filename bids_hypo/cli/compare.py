@@ -44,7 +44,7 @@ def add_compare(commands: Any) -> None:
                          help="gets everything; the same command goes on from what is there")  # fmt: skip
     compare.add_argument("--backbones", nargs="+", action="extend", metavar="NAME",
                          help=f"encoders; default: {' '.join(PAPER_ENCODERS)}; contrast: the recipe's")  # fmt: skip
-    compare.add_argument("--steps", type=_steps, metavar="N", help="train each for so many steps; some hundreds do")
+    compare.add_argument("--steps", type=_steps, metavar="N", help="train each for so many steps, such as 600")
     compare.add_argument("--folds", type=int, default=1, metavar="N",
                          help="networks of each, one for each of N divisions (default: %(default)s)")  # fmt: skip
     compare.add_argument("--phase", metavar="NAME", help="of a recipe in phases; the first if not told")

@@ -56,6 +56,11 @@ class Preprocessing:
     intensity: str
     slice_orientation: str = "RS"
 
+    @property
+    def n_slices(self) -> int:
+        """Slices of the grid."""
+        return self.shape[SLICE_AXES[self.slice_axis][1]]
+
 
 @dataclass(frozen=True)
 class ModelBundle:

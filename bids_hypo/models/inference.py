@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from bids_hypo.image.slices import SLICE_AXES
 from bids_hypo.models.batches import SharedNetwork
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.models.network import build_unet, precision, read_weights, tf
@@ -43,7 +42,7 @@ def load_networks(
         Each (N, H, W, C) float32 to (N, H, W, K) float32, from any thread.
     """
     n_classes = int(bundle.architecture["classes"])
-    n_slices = bundle.preprocessing.shape[SLICE_AXES[bundle.preprocessing.slice_axis][1]]
+    n_slices = bundle.preprocessing.n_slices
     batch_size = math.ceil(n_slices / math.ceil(n_slices / batch_size))
     shared = _SharedModel(bundle, mixed=mixed, n_lanes=n_lanes)
     networks = []

@@ -22,6 +22,7 @@ from bids_hypo.report.group_study import GroupStudy, unit_of
 from bids_hypo.report.html import NO_FORMULAS, png_bytes
 from bids_hypo.stats.longitudinal import choose_repeated
 from bids_hypo.stats.table import ICV, NORMALISED, VOLUME
+from bids_hypo.structures import capitalised
 from bids_hypo.untrusted import visible
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; controls are always the blue.
@@ -44,7 +45,7 @@ def colours(study: GroupStudy) -> dict[str, str]:
 def title_of(study: GroupStudy, measure: str) -> str:
     """Axis title: what it is and its unit, in lines that fit beside each other."""
     name = study.names.get(measure, measure)
-    return "\n".join(textwrap.wrap(f"{name[0].upper()}{name[1:]} ({unit_of(measure)[0]})", _LINE))
+    return "\n".join(textwrap.wrap(f"{capitalised(name)} ({unit_of(measure)[0]})", _LINE))
 
 
 def _lines(title: str) -> str:

@@ -12,6 +12,7 @@ from bids_hypo.measure.inference import ALPHA
 from bids_hypo.report.group_study import GroupStudy, interval, known, number, p_phrase, unit_of
 from bids_hypo.report.references import REFERENCES, listed
 from bids_hypo.stats.compare import MANN_WHITNEY
+from bids_hypo.structures import capitalised
 
 _FIRST = "that of the first session; within a session scans without quality flags and the lowest run came first"
 LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "pingouin", "plotly", "matplotlib")
@@ -106,7 +107,7 @@ def _measured(studies: Sequence[GroupStudy]) -> Iterator[tuple[str, tuple[str, .
     models = sorted({m for study in studies for m in study.tested["models"].dropna() if m})
     by = f" (models: {' / '.join(models)})" if models else ""
     titles = _listed([*dict.fromkeys(study.title for study in studies), "intracranial volume (ICV)"])
-    yield f"{titles[0].upper()}{titles[1:]} were measured with bids_hypo {__version__}{by}", ()
+    yield f"{capitalised(titles)} were measured with bids_hypo {__version__}{by}", ()
     counted = {study.image: _n_of_groups(study) for study in studies}
     if len({study.image for study in studies}) == len({_n_of_groups(study) for study in studies}) == 1:
         image, numbers = next(iter(counted.items()))

@@ -202,7 +202,7 @@ def single_phase(recipe: Recipe, phase: str | None = None, steps: int | None = N
 def _shortened(recipe: Recipe, training: Mapping[str, Any], steps: int) -> dict[str, Any]:
     kept = {key: value for key, value in training.items() if key not in ("epochs", "patience", "stop_at")}
     if "epochs" in training:  # its chunks follow from the slices
-        n_slices = recipe.preprocessing.shape[SLICE_AXES[recipe.preprocessing.slice_axis][1]]
+        n_slices = recipe.preprocessing.n_slices
         kept["batches_per_chunk"] = max(SCANS_PER_CHUNK * n_slices // kept["batch_size"], 1)
     return {
         **kept,
@@ -264,7 +264,7 @@ def resolved_schedule(recipe: Recipe, n_scans: int) -> Schedule:
     training = recipe.training
     if training.epochs is None:
         return training
-    n_slices = recipe.preprocessing.shape[SLICE_AXES[recipe.preprocessing.slice_axis][1]]
+    n_slices = recipe.preprocessing.n_slices
     per_epoch = max(n_scans * n_slices // training.batch_size, 1)
     return replace(
         training,

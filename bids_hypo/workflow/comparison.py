@@ -17,7 +17,6 @@ from bids_hypo.bids.entities import IMAGE_EXTENSIONS, Scan
 from bids_hypo.bids.names import output_names
 from bids_hypo.errors import UsageError
 from bids_hypo.files import read_json
-from bids_hypo.image.slices import SLICE_AXES
 from bids_hypo.image.volume import read_volume, write_bytes, write_nifti
 from bids_hypo.models.bundle import ModelBundle, load_bundle
 from bids_hypo.train.folds import set_aside
@@ -225,6 +224,5 @@ def milliseconds_per_slice(comparison: Comparison) -> dict[str, float]:
 
 
 def _noise(bundle: ModelBundle) -> np.ndarray:
-    n_slices = bundle.preprocessing.shape[SLICE_AXES[bundle.preprocessing.slice_axis][1]]
-    shape = (n_slices, *bundle.architecture["input_shape"])
+    shape = (bundle.preprocessing.n_slices, *bundle.architecture["input_shape"])
     return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)

@@ -52,20 +52,21 @@ def comparison_table(
     rows = []
     for name in names:
         row: dict[str, Any] = {"method": name, "source": HERE, "n_scans": n_scans, "n_segmented": n_segmented[name]}
-        of_volumes = _whole(tables["agreement"], name)
+        of_volumes = whole_of(tables["agreement"], name)
         row["n"] = int(of_volumes["n"].iloc[0]) if len(of_volumes) else 0
-        metrics = _whole(tables["metrics"], name).set_index("metric")
+        metrics = whole_of(tables["metrics"], name).set_index("metric")
         for metric in (*_SHOWN, "volume_mm3"):
             both = ("mean", "sd")
             row |= {f"{metric}_{k}": metrics.loc[metric, k] if metric in metrics.index else np.nan for k in both}
-        true = _whole(tables["scans"], name)["true_mm3"].astype(float)
+        true = whole_of(tables["scans"], name)["true_mm3"].astype(float)
         row |= {"true_mm3_mean": true.mean(), "true_mm3_sd": true.std(), "ms_per_slice": ms_per_slice[name]}
         rows.append(row | {k: of_volumes[k].iloc[0] if len(of_volumes) else None for k in _OF_VOLUMES})
     table = pd.DataFrame([*rows, *_rows_of_paper(names)])
     return table[list(comparison_columns())]
 
 
-def _whole(table: pd.DataFrame, name: str) -> pd.DataFrame:
+def whole_of(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The rows of an encoder or training that are about the whole structure, both sides together."""
     return table[(table["method"] == name) & (table["part"] == WHOLE) & (table["hemisphere"] == BOTH)]
 
 

@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_hypo.image.intensity import WHITE_MATTER_AT
 from bids_hypo.image.volume import Volume
 from bids_hypo.measure.image_quality import noise_sd
-from bids_hypo.structures import BOTH, WHOLE
-from bids_hypo.workflow.comparison_table import markdown_table, paper
+from bids_hypo.workflow.comparison_table import markdown_table, paper, whole_of
 from bids_hypo.workflow.evaluation_scans import COMPARED
 from bids_hypo.workflow.evaluation_tables import mean_sd
 
 FOUND_DICE = 0.5  # of the whole structure with its label: less is another place, or hardly any of it
-WHITE_OF_RANGE = 0.39  # where white matter lies in the 8-bit pictures of Vernikouskaya et al. (2023)
 _WHITEST = 255
 
 Change = Callable[[Volume], Volume]
@@ -60,7 +59,7 @@ def multiplied(scan: Volume, *, factor: float) -> Volume:
     factor : float
     """
     mean = float(scan.data[_bright(scan)].mean())
-    grey = np.round(scan.data * np.float32(factor * WHITE_OF_RANGE * _WHITEST / mean))
+    grey = np.round(scan.data * np.float32(factor * WHITE_MATTER_AT * _WHITEST / mean))
     return Volume(np.clip(grey, 0, _WHITEST).astype(np.float32), scan.affine)
 
 
@@ -106,8 +105,8 @@ def found_table(scans: dict[str, pd.DataFrame | None], names: list[str], n_scans
 
 
 def _whole_dice(table: pd.DataFrame, name: str) -> pd.Series:
-    whole = (table["method"] == name) & (table["part"] == WHOLE) & (table["hemisphere"] == BOTH)
-    return table[whole & (table["status"] == COMPARED)]["dice"].astype(float)
+    whole = whole_of(table, name)
+    return whole[whole["status"] == COMPARED]["dice"].astype(float)
 
 
 def found_page(table: pd.DataFrame, about: str) -> str:
@@ -130,7 +129,7 @@ def found_page(table: pd.DataFrame, about: str) -> str:
     found = f"Found: a Dice coefficient of at least {FOUND_DICE} with the label; 0 counts where nothing was segmented."
     changes = (
         "contrast-F: contrast times F, drawn towards the mean of the bright tissue, the noise as it was; times-F: "
-        f"intensities times F in 8 bits, with the bright tissue at {WHITE_OF_RANGE} of the range before."
+        f"intensities times F in 8 bits, with the bright tissue at {WHITE_MATTER_AT} of the range before."
     )
     notes = [about, found, changes, paper()["contrast"]]
     return markdown_table(["", *names], rows) + "\n" + "".join(f"- {text}\n" for text in notes)
