@@ -61,7 +61,9 @@ def measures_of(
     published : iterable of Published
     """
     norms = {(one.part, one.hemisphere): Norm(one.mean_mm3, one.sd_mm3) for one in published}
-    ordered = sorted(dict.fromkeys(rows), key=lambda row: (row[0] != WHOLE, row[1] != BOTH))
+    rows = list(dict.fromkeys(rows))
+    together = {part for part, side in rows if side == BOTH}
+    ordered = sorted(rows, key=lambda row: (row[0] != WHOLE, row[0] not in together, row[1] != BOTH))
     name = capitalised(title)
     several = (WHOLE, LEFT) in ordered
     return [

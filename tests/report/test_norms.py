@@ -44,6 +44,13 @@ def test_the_measures_of_a_structure_with_parts():
     assert [m.title for m in measures_of("pons", "pons", [("whole", "B")], [])] == ["Pons"]
 
 
+def test_a_sum_comes_after_the_whole_with_its_sides_beside_it():
+    rows = [("prong", "L"), ("prong", "R"), ("fork", "L"), ("fork", "R"), ("fork", "B")]
+    rows += [("whole", "L"), ("whole", "R"), ("whole", "B")]
+    titles = [measure.title for measure in measures_of("trident", "trident", rows, [])]
+    assert titles[3:] == ["Fork", "Fork, left", "Fork, right", "Prong, left", "Prong, right"]
+
+
 def test_units_missing_values_and_few_scans():
     place = place_value(ICV, 1_532_000.0, [1_532_000.0, float("nan"), 1_400_000.0])
     assert place.value == pytest.approx(1532.0) and place.n == 2
