@@ -64,9 +64,9 @@ class GroupStudy:
 
     @property
     def what(self) -> str:
-        """What was measured, in words: ``thalamus on FLAIR``, ``pulvinar of the thalamus``."""
+        """What was measured, in words: ``thalamus on FLAIR``, ``thalamus (pulvinar)``."""
         named = self.part == WHOLE or self.title in self.part
-        what = (self.title if self.part == WHOLE else self.part) if named else f"{self.part} of the {self.title}"
+        what = (self.title if self.part == WHOLE else self.part) if named else f"{self.title} ({self.part})"
         return what + ("" if self.image == PLAIN_SUFFIX else f" on {self.image}")
 
     @property

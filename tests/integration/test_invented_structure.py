@@ -78,7 +78,7 @@ def test_it_needs_no_line_of_code(study, tmp_path):
     statistics = pd.read_csv(out / "group_statistics.tsv", sep="\t")
     assert set(statistics["structure"]) == {"hypothalamus", "trident"}
     report = (out / "group_report.html").read_text()
-    assert "Shaft of the trident of Poseidon" in report and report.count('<h2 class="series"') == 4
+    assert "Trident of Poseidon (shaft)" in report and report.count('<h2 class="series"') == 4
 
     arguments = [str(out), str(tmp_path / "evaluation"), "--prediction", f"same={out}", "--structure", "trident"]
     assert evaluate([*arguments, "--models", str(models)]) == 0

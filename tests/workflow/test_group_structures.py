@@ -101,12 +101,12 @@ def test_corrections_stay_within_a_series(parts):
 def test_the_page_has_a_section_and_the_folder_figures_for_each(parts):
     out, result = parts
     page = (out / "group_report.html").read_text()
-    headings = ["Hypothalamus", "Trident of Poseidon", "Prong of the trident of Poseidon",
-                "Shaft of the trident of Poseidon on FLAIR"]  # fmt: skip
+    headings = ["Hypothalamus", "Trident of Poseidon", "Trident of Poseidon (prong)",
+                "Trident of Poseidon (shaft) on FLAIR"]  # fmt: skip
     assert page.count('<h2 class="series"') == 7
     assert all(f">{heading}</h2>" in page for heading in headings)
     assert 'id="trident-shaft-FLAIR-boxes"' in page and 'href="#trident-shaft-FLAIR-top"' in page
-    assert "The normalised shaft of the trident of Poseidon on FLAIR was" in " ".join(result.sentences)
+    assert "The normalised trident of Poseidon (shaft) on FLAIR was" in " ".join(result.sentences)
     assert "Hypothalamus, trident of Poseidon and intracranial volume (ICV) were measured" in page
     names = {path.stem for path in (out / "figures").glob("group_boxes*.svg")}
     assert names == {f"group_boxes_{key}" for key in (
@@ -192,7 +192,7 @@ def test_a_part_that_is_empty_in_one_session_does_not_end_the_run(tmp_path):
         (raw / label / f"{label}_sessions.tsv").write_text("session_id\tage\nses-1\t50\nses-2\t52\n")
     options = GroupOptions(raw, out, structures=("trident",), parts=True, covariates=(), outlier_rule="none")
     said = run_group(options).sentences[-1]
-    assert "The normalised shaft of the trident of Poseidon was" in said and "n/a" not in said
+    assert "The normalised trident of Poseidon (shaft) was" in said and "n/a" not in said
     table = read(out / "group_statistics.tsv")
     rows = table[(table["analysis"] == "longitudinal") & (table["part"] == "shaft") & (table["measure"] == "volume_mm3")
                  & (table["sample"] == "all") & (table["term"] == "years")].set_index("group_a")  # fmt: skip
