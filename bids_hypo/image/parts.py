@@ -158,16 +158,46 @@ def masks_on(parts: Parts, grid: Grid) -> dict[str, np.ndarray]:
     return {**sides, BOTH: np.logical_or.reduce(list(masks.values()))}
 
 
+def likeliest(parts: Parts, grid: Grid) -> Parts:
+    """The kinds of parts as masks on a grid: each voxel where all together are above 0.5 is of the likeliest part.
+
+    Where several parts meet, none of them may be above 0.5: taken one by one they would leave gaps.
+
+    Parameters
+    ----------
+    parts : Parts
+    grid : Grid
+
+    Returns
+    -------
+    Parts
+        With the sides as they were.
+    """
+    each = [(kind, side, volume) for kind, sides in parts.kinds.items() for side, volume in sides.items()]
+    if not each:
+        return parts
+    values = np.stack([_values_on(volume, grid) for _, _, volume in each])
+    chosen = np.where(values.sum(axis=0) > THRESHOLD, values.argmax(axis=0), -1)
+    kinds: dict[str, dict[str, Volume]] = {}
+    for k, (kind, side, _) in enumerate(each):
+        kinds.setdefault(kind, {})[side] = cropped(chosen == k, grid.affine)
+    return Parts(parts.of, kinds)
+
+
 def _on(volume: Volume, grid: Grid) -> np.ndarray:
+    return _values_on(volume, grid) > THRESHOLD
+
+
+def _values_on(volume: Volume, grid: Grid) -> np.ndarray:
     if not same_lattice(volume.grid, grid):
-        return resample(padded(volume, 8), grid).data > THRESHOLD
+        return resample(padded(volume, 8), grid).data
     start = np.rint(apply_affine(np.linalg.inv(grid.affine), volume.affine[:3, 3])).astype(int)
-    out = np.zeros(grid.shape, bool)
+    out = np.zeros(grid.shape, np.float32)
     low, high = np.maximum(start, 0), np.minimum(start + volume.data.shape, grid.shape)
     if (high > low).all():
         to = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         of = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-        out[to] = volume.data[of] > THRESHOLD
+        out[to] = volume.data[of]
     return out
 
 

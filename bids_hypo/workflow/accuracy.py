@@ -17,12 +17,13 @@ import statsmodels.api as sm
 from bids_hypo.bids.entities import PLAIN_SUFFIX, Scan
 from bids_hypo.errors import SegmentationError, UsageError
 from bids_hypo.image.grid import Grid, as_shape, box_grid, with_voxels
-from bids_hypo.image.parts import Parts, common_grid, masks_on
+from bids_hypo.image.parts import Parts, common_grid, likeliest, masks_on
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import read_volume
 from bids_hypo.measure.agreement import agreement
 from bids_hypo.measure.overlap import dice, volume_error_percent
 from bids_hypo.measure.surface_distance import surface_distance
+from bids_hypo.measure.volumes import PartVolume
 from bids_hypo.segmentation.anatomy import find_anatomy, icv_threshold
 from bids_hypo.segmentation.icv import native_icv
 from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT, WHOLE
@@ -195,18 +196,20 @@ def _compare(scan: Scan, truth: Parts, models: Models, structure: str, *, fast: 
     each = list(sides.values()) or [BOTH]
     row["dice"] = dice(*(np.stack([masks[side] for side in each]) for masks in (ours_masks, true_masks)))
     row["volume_error_percent"] = volume_error_percent(row["found_mm3"], row["true_mm3"])
-    return row | _compare_kinds(ours, truth)
+    return row | _compare_kinds(ours, truth, grid, found.delineation.volumes)
 
 
-def _compare_kinds(ours: Parts, truth: Parts) -> dict[str, float]:
+def _compare_kinds(ours: Parts, truth: Parts, grid: Grid, volumes: Sequence[PartVolume]) -> dict[str, float]:
     """Dice and volume error of each kind of part, both sides together; nothing unless both have the same kinds."""
     row: dict[str, float] = {}
-    for kind in truth.kinds if set(truth.kinds) == set(ours.kinds) else ():
-        true, found = truth.kind(kind), ours.kind(kind)
-        grid, column = widened(common_grid(true)), kind.replace(" ", "_")
-        row[f"dice_{column}"] = dice(masks_on(found, grid)[BOTH], masks_on(true, grid)[BOTH])
-        true_mm3 = true.volumes_mm3()[BOTH]
-        percent = volume_error_percent(found.volumes_mm3()[BOTH], true_mm3) if true_mm3 else np.nan
+    if set(truth.kinds) != set(ours.kinds):
+        return row
+    true, found = likeliest(truth, grid), likeliest(ours, grid)
+    for kind in truth.kinds:
+        column, true_mm3 = kind.replace(" ", "_"), true.kind(kind).volumes_mm3()[BOTH]
+        row[f"dice_{column}"] = dice(*(masks_on(each.kind(kind), grid)[BOTH] for each in (found, true)))
+        found_mm3 = sum(one.volume_mm3 or 0.0 for one in volumes if one.part == kind)
+        percent = volume_error_percent(found_mm3, true_mm3) if true_mm3 else np.nan
         row[f"volume_error_percent_{column}"] = percent
     return row
 

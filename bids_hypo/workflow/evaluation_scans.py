@@ -13,7 +13,7 @@ from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.segmentations import SegmentationFiles
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.label_numbers import Wanted
-from bids_hypo.image.parts import SIDES, Parts, carried, common_grid, masks_on, same_lattice
+from bids_hypo.image.parts import SIDES, Parts, carried, common_grid, likeliest, masks_on, same_lattice
 from bids_hypo.measure.overlap import dice, overlap, volume_error_percent
 from bids_hypo.measure.surface_distance import surface_distance
 from bids_hypo.structures import BOTH, LEFT, RIGHT, WHOLE
@@ -116,6 +116,7 @@ def compare_parts(found: Parts, true: Parts) -> list[dict[str, object]]:
     rows = [{"part": WHOLE} | row for row in _compare(found, true)]
     if set(found.kinds) != set(true.kinds):
         return rows
+    found, true = (likeliest(each, common_grid(each)) for each in (found, true))
     for kind in true.kinds:
         for row in _compare(found.kind(kind), true.kind(kind)):
             note = f"{kind}: {row['note']}" if row["note"] else None

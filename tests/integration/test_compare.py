@@ -39,7 +39,7 @@ def arguments(demo: Path, segmented: Path, tmp_path_factory: pytest.TempPathFact
             target.parent.mkdir(parents=True)
             shutil.copy(source, target)
     shutil.copy(demo / "dataset_description.json", folder / "demo")
-    small = content_of("hypothalamus")
+    small = content_of("hypothalamus") | {"parts": content_of("vernikouskaya2023")["parts"], "sums": []}
     small["preprocessing"] |= {"spacing_mm": [1.5, 3.0, 1.5], "shape": [32, 12, 32], "slice_offsets": [-1, 0, 1]}
     small["architecture"] |= {"input_shape": [32, 32, 3], "classes": 2, "decoder_filters": [16, 8, 8, 8, 8]}
     small["training"] |= {"batch_size": 4, "batches_per_chunk": 2}

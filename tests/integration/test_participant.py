@@ -16,10 +16,19 @@ from bids_hypo.bids.query import Selection
 from bids_hypo.cli.main import main
 from bids_hypo.demo import DemoSettings, subject_truth_masks
 from bids_hypo.measure.overlap import dice
+from bids_hypo.train.recipe import load_recipe
 from tests.finished import paths_of
 from tests.phantoms import bids_errors, phantom_sphere, write_scan
 
 pytestmark = pytest.mark.slow
+
+HYPO = load_recipe("hypothalamus").structure
+assert HYPO is not None
+
+
+def _numbers(side: str) -> list[int]:
+    """Of the parts of a side that count in the whole."""
+    return [part.index for part in HYPO.of(side, in_whole=True)]
 
 
 def _all_names(demo: Path, out: Path):
@@ -53,19 +62,21 @@ def test_images_lie_on_the_scans_own_grid(demo, segmented):
 
 def test_volumes_can_be_computed_again_from_the_images(demo, segmented):
     for n in _all_names(demo, segmented):
-        table = pd.read_csv(n.morph, sep="\t", na_values="n/a").set_index(["structure", "hemisphere"])
+        table = pd.read_csv(n.morph, sep="\t", na_values="n/a").set_index(["structure", "part", "hemisphere"])
         dseg, probseg = nib.load(paths_of(n).dseg), nib.load(paths_of(n).probseg)
         voxel = abs(np.linalg.det(dseg.affine[:3, :3]))
         labels = np.asarray(dseg.dataobj)
-        for label, side in ((1, "L"), (2, "R")):
-            volume = table.loc[("hypothalamus", side), "volume_mm3"]
-            assert (labels == label).sum() * voxel == pytest.approx(volume, rel=1e-3)
-            expected = np.asarray(probseg.dataobj)[..., label - 1].sum() * voxel
+        for frame, part in enumerate(HYPO.parts):
+            volume = table.loc[("hypothalamus", part.kind, part.hemisphere), "volume_mm3"]
+            assert (labels == part.index).sum() * voxel == pytest.approx(volume, rel=1e-3)
+            expected = np.asarray(probseg.dataobj)[..., frame].sum() * voxel
             assert expected == pytest.approx(volume, abs=voxel)
         mask = np.asarray(nib.load(paths_of(n).mask).dataobj)
-        np.testing.assert_array_equal(mask > 0, labels > 0)
+        np.testing.assert_array_equal(mask > 0, np.isin(labels, _numbers("L") + _numbers("R")))
+        whole = table.loc[("hypothalamus", "whole", "B"), "volume_mm3"]
+        assert (mask > 0).sum() * voxel == pytest.approx(whole, rel=1e-3)
         icv = (np.asarray(nib.load(n.icv_mask).dataobj) > 0).sum() * voxel
-        assert icv == pytest.approx(table.loc[("ICV", "B"), "volume_mm3"], rel=1e-3)
+        assert icv == pytest.approx(table.loc[("ICV", "whole", "B"), "volume_mm3"], rel=1e-3)
 
 
 def test_the_hypothalamus_is_where_the_demo_put_it_and_left_is_left(demo, segmented):
@@ -73,9 +84,10 @@ def test_the_hypothalamus_is_where_the_demo_put_it_and_left_is_left(demo, segmen
         session = int(n.scan.session or 1)
         truth, _ = subject_truth_masks(DemoSettings(n_subjects=2), n.scan.subject, session)
         labels, image = np.asarray(nib.load(paths_of(n).dseg).dataobj), nib.load(n.scan.path)
-        for label, side in ((1, "L"), (2, "R")):
-            assert np.linalg.norm(_centre(labels == label, image.affine) - _centre(truth[side], image.affine)) < 4.0
-        assert _centre(labels == 1, image.affine)[0] < _centre(labels == 2, image.affine)[0] - 4
+        centres = {side: _centre(np.isin(labels, _numbers(side)), image.affine) for side in "LR"}
+        for side, centre in centres.items():
+            assert np.linalg.norm(centre - _centre(truth[side], image.affine)) < 4.0
+        assert centres["L"][0] < centres["R"][0] - 4
         assert dice(np.asarray(nib.load(n.icv_mask).dataobj), truth["ICV"]) > 0.95
 
 

@@ -32,7 +32,7 @@ def test_agreement_with_the_labels(shared_data, models):
     assert all(s in aside[d] for d, subjects in TWO_PEOPLE["test"].items() for s in subjects)
     items = []
     for dataset in aside:
-        items += find_labelled(shared_data / dataset, shared_data / "hypothalamus-labels" / dataset, HYPO)
+        items += find_labelled(shared_data / dataset, shared_data / "hypothalamus-parts" / dataset, HYPO)
     table = structure_accuracy(set_aside(items, TWO_PEOPLE["test"]), models)
     assert len(table) == 2
     assert (table.dice > 0.87).all()

@@ -98,7 +98,7 @@ def test_the_methods_text_says_what_ran():
     text = texts[".md"]
     for words in ("bids_hypo 9.8.7", "3 T1-weighted scans of 2 subjects", '"A & B_1" (doi:10.1/x)', "cpu (2 scans)",
                   "gpu:0 (1 scan)", "1 of 3 scans were delineated in fast mode", "The masks of 1 scan were corrected",
-                  "The ICV of 1 scan could not be measured", "half batch", "automatic labels"):  # fmt: skip
+                  "The ICV of 1 scan could not be measured", "half batch", "carried from an atlas"):  # fmt: skip
         assert words in text
     for bundle in BUNDLES:
         assert f"{bundle.name} {bundle.version}" in text
