@@ -83,9 +83,7 @@ def read_scores(path: str | Path, names: Sequence[str] | None = None, covariates
         )
     table = read_table(path)
     if SUBJECT_COLUMN not in table:
-        raise UsageError(
-            f"{path}: found the columns {_listed(table)}; expected {SUBJECT_COLUMN}, and tabs between the columns."
-        )
+        raise UsageError(f"{path}: found the columns {_listed(table)}; expected {SUBJECT_COLUMN}, and tabs between.")
     check_named(table, SUBJECT_COLUMN, path)
     keys = {"sub": table[SUBJECT_COLUMN].str.removeprefix("sub-")}
     if SESSION_COLUMN in table:

@@ -135,7 +135,7 @@ class Door:
         if what not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(what)
             logger.warning(
-                "refused a request %s, from %s; further ones of this kind are not logged", what[:100], client.get()
+                "refused a request %s, from %s; others of this kind are not logged", what[:100], client.get()
             )
 
     def knows(self, name: str) -> bool:

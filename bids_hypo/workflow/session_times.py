@@ -47,8 +47,8 @@ _TOO_LONG = (f"{{n}} participants have sessions more than {LONGEST_YEARS:g} year
              "Were all sessions of a person shifted alike? {who}.")  # fmt: skip
 _NO_TIME = (
     "The analysis of change over time leaves out {n} participant(s) with several sessions, because the time of a "
-    "session is not known: {who}. Add acq_time for every session in sub-*_sessions.tsv or for every image in sub-*_scans.tsv, or age in "
-    "sub-*_sessions.tsv. Their first session is the one with the lowest label."
+    "session is not known: {who}. Add acq_time for every session in sub-*_sessions.tsv or for every image in "
+    "sub-*_scans.tsv, or age in sub-*_sessions.tsv. Their first session is the one with the lowest label."
 )
 _SAME_TIME = (
     "The analysis of change over time leaves out {n} participant(s) whose sessions all have the same time or age: "
