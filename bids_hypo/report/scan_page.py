@@ -170,7 +170,7 @@ def _drawn(name: str, key: str, svg: bytes | None) -> Markup | None:
         return safe_svg(svg)
     except ValueError as error:
         _log.warning(
-            "%s: the %s figure is not shown, it was changed after it was drawn: %s. Draw it again with --reports-only.",
+            "%s: the %s figure is not shown, for it was changed (%s). Draw it again with --reports-only.",
             name,
             key,
             error,
