@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(not PAGES, reason="the docs are not beside the t
 
 def fences(page: Path, *languages: str) -> list[tuple[str, str]]:
     """Language and content of the blocks of code of a page, in their order."""
-    found = re.findall(r"^ *```([\w-]*)\n(.*?)^ *```$", page.read_text("utf-8"), flags=re.M | re.S)
+    found = re.findall(r"^ *```([^`\n]*)\n(.*?)^ *```$", page.read_text("utf-8"), flags=re.M | re.S)
     return [(language, text) for language, text in found if language in languages]
 
 
