@@ -3,9 +3,9 @@
 #   docker build -t bids_hypo:0.2.0 .                      gpu: TensorFlow with its CUDA libraries; runs without a GPU too
 #   docker build --target cpu -t bids_hypo:0.2.0-cpu .     cpu: less than half the size
 #
-# How to run it: docs/container.md.
+# How to run it: docs/howto/container.md.
 
-# The digest, not the tag, decides what is taken; `make base TAG=...` writes both (docs/container.md).
+# The digest, not the tag, decides what is taken; `make base TAG=...` writes both (docs/howto/container.md).
 ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:c425d915a89a6dcd3183b1797ad9bd8878caff5a417f6371c8df93c8ea8b727f
 
 FROM ${PYTHON_IMAGE} AS build

@@ -3,6 +3,7 @@
 # make image  the container image of the cpu target, with its tests (needs docker or podman)
 # make lock   container/locks from setup.cfg and constraints.txt       make base TAG=...  the digest of the base image
 # make sbom   dist/bids_hypo.cdx.json: what is installed beside bids_hypo (CycloneDX)
+# make dist   dist/*.tar.gz and dist/*.whl, installed and tried in an environment of their own (RELEASING.md)
 # make torture  kills, full disks and crowds, against the command; about a quarter of an hour
 # Another interpreter: make PYTHON=python3.12 demo
 
@@ -12,7 +13,7 @@ TEST_PROCESSES ?= 2
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --no-input --quiet -c constraints.txt
 
-.PHONY: demo test torture lint docs bench image lock base sbom clean distclean
+.PHONY: demo test torture lint docs dist bench image lock base sbom clean distclean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -62,6 +63,10 @@ docs: $(VENV)/.installed-dev
 	rm -rf docs/_build
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
 	@echo "Pages:     $(CURDIR)/docs/_build/html/index.html"
+
+dist: $(VENV)/.installed-dev
+	rm -f dist/*.tar.gz dist/*.whl
+	$(BIN)/python release/dist.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bids_hypo.cli.bench

@@ -13,7 +13,7 @@ from nilearn.datasets import load_mni152_template
 import bids_hypo
 from bids_hypo.errors import ScanReadError, UsageError
 
-PAGE = Path(__file__).parents[1] / "docs" / "python.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "python.md"
 
 
 @pytest.fixture(scope="module")

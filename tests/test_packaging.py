@@ -99,7 +99,7 @@ def test_commands_explain_themselves_without_loading_tensorflow():
 def test_usage_page_lists_the_options_that_exist():
     from bids_hypo.cli.arguments import build_parser
 
-    page = (ROOT / "docs" / "usage.md").read_text("utf-8")
+    page = (ROOT / "docs" / "reference" / "usage.md").read_text("utf-8")
     documented = set(re.findall(r"`(-\w+|--[a-z][a-z-]+)`", page))
     options = [set(action.option_strings) for action in build_parser()._actions if action.option_strings]
     assert len(options) > 10
@@ -110,7 +110,7 @@ def test_usage_page_lists_the_options_that_exist():
 def test_usage_page_lists_every_exit_code():
     from bids_hypo.errors import ExitCode
 
-    page = (ROOT / "docs" / "usage.md").read_text("utf-8")
+    page = (ROOT / "docs" / "reference" / "usage.md").read_text("utf-8")
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)} == {int(code) for code in ExitCode}
 
 
@@ -118,7 +118,7 @@ def test_outputs_page_lists_every_column_and_flag():
     from bids_hypo.bids.sidecars import MORPH_COLUMNS
     from bids_hypo.measure.quality import FLAG_TEXTS
 
-    page = (ROOT / "docs" / "outputs.md").read_text("utf-8")
+    page = (ROOT / "docs" / "reference" / "outputs.md").read_text("utf-8")
     assert [name for name in (*MORPH_COLUMNS, *FLAG_TEXTS) if f"`{name}`" not in page] == []
 
 

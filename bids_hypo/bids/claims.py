@@ -73,7 +73,9 @@ def _wait_for(path: Path, held: list[int]) -> None:
             path.unlink(missing_ok=True)
             return
         if time.monotonic() > deadline:
-            _log.warning("%s: another job has held it for %g s; going on beside it.", path, CLAIM_SECONDS)
+            _log.warning(
+                "%s: another job has been at this scan for %g s; this job measures it as well.", path, CLAIM_SECONDS
+            )
             return
         time.sleep(_CLAIM_POLL_SECONDS)
 

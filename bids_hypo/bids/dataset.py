@@ -88,8 +88,8 @@ def prepare_output(
     description["DatasetLinks"] = {**old_links, **description["DatasetLinks"]}  # of maps given to an earlier run
     for key, place in ((RAW_LINK, source), *(maps or {}).items()):
         if old_links.get(key) not in (None, description["DatasetLinks"][key]):
-            _log.warning("%s: was made from %s, now from %s; do not mix datasets in one output.", output,
-                         old_links[key], place)  # fmt: skip
+            _log.warning("%s: this output folder was made from %s, and is given %s now. Two datasets in one folder get "
+                         "mixed up: choose another output folder.", output, old_links[key], place)  # fmt: skip
     try:
         _write_if_different(output / "dataset_description.json", _json_text(description))
         _write_if_different(output / "dseg.tsv", table_text(_label_table(output / "dseg.tsv", parts)))
@@ -178,7 +178,8 @@ def _label_table(path: Path, parts: Iterable[Part]) -> pd.DataFrame:
     before = dict(zip(listed["index"], listed["name"], strict=True))
     for row in rows:
         if before.get(row["index"], row["name"]) != row["name"]:
-            _log.warning("%s: the number %d was %s, it is %s now; images that are not measured again mean the former.",
+            _log.warning("%s: the number %d meant %s before and means %s now. Images that are not measured again keep "
+                         "the old meaning; measure them with --overwrite.",
                          path, row["index"], before[row["index"]], row["name"])  # fmt: skip
     others = listed[~listed["index"].isin(ours["index"]) & ~listed["name"].isin(ours["name"])]
     return pd.concat([ours, others]).sort_values("index", kind="stable") if len(others) else ours

@@ -78,10 +78,12 @@ def read_scores(path: str | Path, names: Sequence[str] | None = None, covariates
     """
     path = Path(path)
     if not path.is_file():
-        raise NoInputError(f"{path}: there is no such file; expected a table with tabs between. Check the path.")
+        raise NoInputError(
+            f"{path}: there is no such file; expected a table whose columns are separated by tabs. Check the path."
+        )
     table = read_table(path)
     if SUBJECT_COLUMN not in table:
-        raise UsageError(f"{path}: found the columns {_listed(table)}; expected {SUBJECT_COLUMN}, tabs between.")
+        raise UsageError(f"{path}: found the columns {_listed(table)}; expected {SUBJECT_COLUMN}, and tabs between.")
     check_named(table, SUBJECT_COLUMN, path)
     keys = {"sub": table[SUBJECT_COLUMN].str.removeprefix("sub-")}
     if SESSION_COLUMN in table:

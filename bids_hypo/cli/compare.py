@@ -47,7 +47,7 @@ def add_compare(commands: Any) -> None:
     compare.add_argument("--steps", type=_steps, metavar="N", help="train each for so many steps, such as 600")
     compare.add_argument("--folds", type=int, default=1, metavar="N",
                          help="networks of each, one for each of N divisions (default: %(default)s)")  # fmt: skip
-    compare.add_argument("--phase", metavar="NAME", help="of a recipe in phases; the first if not told")
+    compare.add_argument("--phase", metavar="NAME", help="of a recipe in phases (default: the first)")
     compare.add_argument("--encoder-weights", choices=("none", "imagenet"), default="none",
                          help="start of the encoders; ImageNet (downloaded) needs three channels")  # fmt: skip
     compare.add_argument("--omp-nthreads", type=int, metavar="N", help="threads")

@@ -25,7 +25,7 @@ LEVELS = ("participant", "group")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the BIDS App; returns an exit code (see docs/usage)."""
+    """Run the BIDS App; returns an exit code (see docs/reference/usage.md)."""
     given = sys.argv[1:] if argv is None else argv
     if given[:1] == ["gui"] and not (given[1:] and not given[1].startswith("-")):  # else a dataset called gui
         return gui.main(given[1:])

@@ -75,7 +75,9 @@ def _fit_labelled(args: argparse.Namespace, recipe: Recipe) -> None:
     refuse(args, f"'{recipe.name}' learns from labelled scans (--data)", "label_maps")
     n_folds = args.folds or recipe.folds
     if n_folds < 1 or (args.fold is not None and not 1 <= args.fold <= n_folds):
-        raise UsageError(f"--folds {n_folds} --fold {args.fold}: expected a number of folds and one of them.")
+        raise UsageError(
+            f"--folds {n_folds} --fold {args.fold}: expected --folds of 1 or more, and --fold from 1 to that number."
+        )
     items = labelled(args, recipe)
     from bids_hypo.workflow.training import TrainingOptions, prepare_regions, train_labelled
 

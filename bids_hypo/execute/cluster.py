@@ -105,7 +105,7 @@ def _warn_if_open(address: str) -> None:
     if protocol in ("tcp", "ws") and not _is_loopback(get_address_host(address)):
         logger.warning(
             "the Dask scheduler at %s asks nobody for a certificate: whoever reaches it, or a worker, can run programs "
-            "as you. Where others share the network, use TLS (tls://, see docs/clusters).",
+            "as you. Where others share the network, use TLS (tls://, see docs/howto/clusters.md).",
             address,
         )
 

@@ -84,7 +84,8 @@ def job_cluster(kind: str, config: Path | None) -> Iterator[Any]:
     """
     if config is None:
         raise UsageError(
-            f"--scheduler {kind}: give --scheduler-config FILE, a YAML with {', '.join(REQUIRED)}; see docs/clusters."
+            f"--scheduler {kind}: give --scheduler-config FILE, a YAML with {', '.join(REQUIRED)}; see "
+            "docs/howto/clusters.md."
         )
     dask_jobqueue = _dask_jobqueue(kind)
     settings = read_job_file(config)

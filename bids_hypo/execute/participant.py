@@ -279,6 +279,8 @@ def summary_table(results: list[ScanResult]) -> pd.DataFrame:
             "s": [sum(r.seconds.values()) or None for r in results],
         }
     )
+    numbers = [column for column in table if column not in ("scan", "status", "flags")]
+    table[numbers] = table[numbers].astype(float)  # what is not known is shown as a dash, not as None
     if any(r.report_error for r in results):
         table["report"] = [f"not made: {r.report_error}" if r.report_error else "" for r in results]
     return table

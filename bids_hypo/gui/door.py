@@ -134,7 +134,9 @@ class Door:
         """Say once what is refused: whoever asks a million times must not fill the log."""
         if what not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(what)
-            logger.warning("refused a request %s, from %s; more of this kind are not told", what[:100], client.get())
+            logger.warning(
+                "refused a request %s, from %s; others of this kind are not logged", what[:100], client.get()
+            )
 
     def knows(self, name: str) -> bool:
         """Whether the server is called by this name. No site can claim an IP address by its DNS."""

@@ -14,7 +14,7 @@ from bids_hypo.measure.quality import CORRECTION_FAR, SIDES_SWAPPED
 
 @dataclass(frozen=True)
 class Limits:
-    """What a correction of a structure has to reach; set on real scans, docs/reports.md has the figures.
+    """What a correction of a structure has to reach; set on real scans, docs/reference/reports.md has the figures.
 
     Attributes
     ----------

@@ -47,7 +47,7 @@ FLAG_TEXTS: dict[str, str] = {
     SMALL_PART: "a part of the structure is missing, or smaller than it can be",
     POSE: "brain structures do not lie as expected (tilt, pathology or poor contrast)",
     COARSE: "voxels coarser than those of the scans that the model was made for",
-    FOLDS: "the folds of the model differ in the volume by more than 5 % (standard deviation)",
+    FOLDS: "the networks of the model differ in the volume by more than 5 % (standard deviation)",
     CONTRAST: "poor contrast or much noise around the structure",
     MOTION: "structured signal in the air around the head, as motion during the scan leaves it",
     DEFACED: "the image was blanked up to or into the intracranial volume (defacing?)",
@@ -68,7 +68,7 @@ ICV_NOT_MEASURABLE = (SKULL_STRIPPED, ICV_CUT)
 ICV_RANGE_MM3 = (1.0e6, 2.1e6)
 MAX_POSE_RESIDUAL_MM = 4.5
 MAX_FOLD_SD = 0.05
-# Set on real scans and degraded copies of them; docs/reports.md has the figures.
+# Set on real scans and degraded copies of them; docs/reference/reports.md has the figures.
 MIN_CONTRAST = 0.6
 MIN_CONTRAST_TO_NOISE = 12.0
 MAX_GHOSTING = 0.06

@@ -57,7 +57,7 @@ def configure_device(request: DeviceRequest, n_threads: int | None, n_lanes: int
     if problem is None:
         return f"gpu:{number}"
     if request.kind == "gpu":
-        raise UsageError(f"--device gpu: a test kernel failed on GPU {number} ({problem.message}).") from problem
+        raise UsageError(f"--device gpu: a small test failed on GPU {number} ({problem.message}).") from problem
     logger.warning("GPU %d does not work (%s); using the CPU", number, problem.message)
     return "cpu"
 

@@ -169,7 +169,12 @@ def _drawn(name: str, key: str, svg: bytes | None) -> Markup | None:
     try:
         return safe_svg(svg)
     except ValueError as error:
-        _log.warning("%s: its %s figure is not shown: %s, which no figure of ours has.", name, key, error)
+        _log.warning(
+            "%s: the %s figure is not shown, for it was changed (%s). Draw it again with --reports-only.",
+            name,
+            key,
+            error,
+        )
         return None
 
 

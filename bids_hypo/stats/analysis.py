@@ -246,9 +246,9 @@ def _unfollowed(rows: pd.DataFrame, table: pd.DataFrame, design: Design) -> list
     known = choose_repeated(table).groupby("group")["participant_id"].nunique()
     done = set(rows.loc[(rows["analysis"] == "longitudinal") & (rows["term"] == "years"), "group_a"])
     return [
-        f"Change over time of {group} is not estimated: {several[group]} participants have several sessions, "
-        f"{known.get(group, 0)} of them at known and different times; expected at least {MIN_PARTICIPANTS} that are no "
-        "outliers and have all covariates."
+        f"Change over time of {group} is not estimated: {several[group]} participant(s) have several sessions, "
+        f"{known.get(group, 0)} of them at known and different times. At least {MIN_PARTICIPANTS} are needed, that are "
+        "no outliers and have all covariates."
         for group in design.groups.all
         if several.get(group, 0) and group not in done
     ]

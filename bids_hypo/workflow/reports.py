@@ -157,10 +157,13 @@ def scan_view(names: OutputNames, table: Rows) -> ScanView:
     structures = read_structures(record)
     figures, expected = drawn_figures(names, structures), figure_paths(names, structures)
     if not figures:
-        raise FileNotFoundError(f"{names.figures_dir}: no figure as it was drawn; give --reports-only to draw them")
+        raise FileNotFoundError(
+            f"{names.figures_dir}: all figures are missing, or were changed after they were drawn. "
+            "Draw them again with --reports-only"
+        )
     if figures.keys() != expected.keys():
         changed = ", ".join(path.name for key, path in expected.items() if key not in figures)
-        logger.warning("%s: not shown, for it is not as it was drawn: %s.", names.figures_dir, changed)
+        logger.warning("%s: not shown, because missing or changed after it was drawn: %s.", names.figures_dir, changed)
     rows = [_named(row) for row in numbers.to_dict("records")]
     own = table[names.scan.name]
     of_icv = read_published(record.get(ICV, {}))

@@ -213,7 +213,7 @@ def prepare_regions(recipe: Recipe, items: Sequence[LabelledScan], heads: Heads)
         centre = label_centre_mm(read_classes(item, recipe))
         poses.append(pose)
         centres.append(pose.rotation.T @ (centre - pose.translation_mm) / pose.scale)
-        logger.info("posed %s; centre in the template %s", item.name, np.round(centres[-1], 1))
+        logger.info("read %s; middle of its labels in the frame of the pose: %s", item.name, np.round(centres[-1], 1))
     told = recipe.constants.get("region_centre_mm")
     middle = np.asarray(np.mean(centres, axis=0).round(2) if told is None else told)
     regions = {}

@@ -277,4 +277,4 @@ def test_a_link_that_leads_elsewhere_now_is_told(make_dataset, make_maps, tmp_pa
         prepare_output(tmp_path / "out", root, command_version="1", maps={"qsm": maps})
     assert "do not mix" not in caplog.text
     prepare_output(tmp_path / "out", root, command_version="1", maps={"qsm": two})
-    assert f"was made from {one.as_uri()}, now from {two}; do not mix datasets" in caplog.text
+    assert f"was made from {one.as_uri()}, and is given {two} now. Two datasets" in caplog.text
