@@ -279,7 +279,7 @@ def summary_table(results: list[ScanResult]) -> pd.DataFrame:
             "s": [sum(r.seconds.values()) or None for r in results],
         }
     )
-    numbers = [column for column in table if column not in ("scan", "status", "flags")]
+    numbers = [*(f"{name}_mm3" for name in measured), "ICV_cm3", "s"]
     table[numbers] = table[numbers].astype(float)  # what is not known is shown as a dash, not as None
     if any(r.report_error for r in results):
         table["report"] = [f"not made: {r.report_error}" if r.report_error else "" for r in results]

@@ -46,12 +46,12 @@ class _Notes:
 _TOO_LONG = (f"{{n}} participants have sessions more than {LONGEST_YEARS:g} years apart; these times are not used. "
              "Were all sessions of a person shifted alike? {who}.")  # fmt: skip
 _NO_TIME = (
-    "The analysis of change over time leaves out {n} participant(s) with several sessions, because the time of a "
+    "Change over time leaves out {n} participant(s) with several sessions, because the time of a "
     "session is not known: {who}. Add acq_time for every session in sub-*_sessions.tsv or for every image in "
     "sub-*_scans.tsv, or age in sub-*_sessions.tsv. Their first session is the one with the lowest label."
 )
 _SAME_TIME = (
-    "The analysis of change over time leaves out {n} participant(s) whose sessions all have the same time or age: "
+    "Change over time leaves out {n} participant(s) whose sessions all have the same time or age: "
     "{who}. Add acq_time, or ages with decimals, in sub-*_sessions.tsv."
 )
 _AGES = (
