@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 
-from bids_hypo.report.drawn import DrawnPart
 from bids_hypo.report.html import data_uri
 from bids_hypo.report.mosaic import SAGITTAL, Mosaic, Tile
 
@@ -103,7 +102,7 @@ def thumbnail_jpeg(coronal: Sequence[Tile], head: Sequence[Tile]) -> bytes:
     return buffer.getvalue()
 
 
-def overview_png(mosaics: Sequence[Mosaic], title: str, parts: Sequence[DrawnPart]) -> bytes:
+def overview_png(mosaics: Sequence[Mosaic], title: str, legend: Sequence[tuple[str, str]]) -> bytes:
     """All tiles in one picture: the first row coronal from back to front, then sagittal and axial, then the head.
 
     Parameters
@@ -111,14 +110,14 @@ def overview_png(mosaics: Sequence[Mosaic], title: str, parts: Sequence[DrawnPar
     mosaics : sequence of Mosaic
         Those of a structure (`bids_hypo.report.mosaic.structure_mosaics`), then that of the head.
     title : str
-    parts : sequence of DrawnPart
-        For the legend.
+    legend : sequence of (str, str)
+        Colours and what has them.
     """
     coronal, sagittal, axial, head = (list(m.tiles) for m in mosaics)
     rows = [coronal, sagittal + axial, head]
     n = max(len(r) for r in rows)
-    in_a_row = min(len(parts), _MOST_IN_A_ROW)
-    n_lines = 1 if len(parts) <= _MOST_IN_A_ROW else 1 + -(-len(parts) // in_a_row)  # the title has one of its own
+    in_a_row = min(len(legend), _MOST_IN_A_ROW)
+    n_lines = 1 if len(legend) <= _MOST_IN_A_ROW else 1 + -(-len(legend) // in_a_row)  # the title has one of its own
     total = 1.6 * len(rows) + 0.2 * n_lines
     figure = Figure(figsize=(1.6 * n, total), facecolor="black")
     FigureCanvasAgg(figure)
@@ -126,9 +125,9 @@ def overview_png(mosaics: Sequence[Mosaic], title: str, parts: Sequence[DrawnPar
     for k, row in enumerate(rows):
         _draw_row(figure.add_axes((0, (len(rows) - 1 - k) * height, 1, height * 0.995)), row, line_width=1.1)
     figure.text(0.004, 0.995, f"{title}; {_SIDES}", color="white", fontsize=8, ha="left", va="top")
-    marks = [Line2D([], [], color=part.colour, linewidth=2) for part in parts]
+    marks = [Line2D([], [], color=colour, linewidth=2) for colour, _ in legend]
     top = 1.004 if n_lines == 1 else 1 - 0.2 / total
-    figure.legend(marks, [part.name for part in parts], loc="upper right", bbox_to_anchor=(1, top), fontsize=7,
+    figure.legend(marks, [name for _, name in legend], loc="upper right", bbox_to_anchor=(1, top), fontsize=7,
                   ncols=in_a_row, frameon=False, labelcolor="white", borderpad=0, handlelength=1)  # fmt: skip
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100, facecolor="black", pil_kwargs={"compress_level": 3},

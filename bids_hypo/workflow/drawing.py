@@ -116,8 +116,9 @@ def _drawn(shown: _Shown, wanted: Collection[str | None]) -> dict[Key, bytes]:
 def _of_structure(shown: _Shown, name: str, mosaics: Sequence[Mosaic], head: Mosaic) -> dict[str, bytes]:
     title, size = f"{shown.scan}, {shown.structures[name].title}", shown.structures[name].view_mm
     parts = [*shown.parts[name], *shown.icv]
+    legend = [*shown.structures[name].legend, *((one.colour, one.name) for one in shown.icv)]
     return {
-        "overview": overview_png([*mosaics, head], title, parts),
+        "overview": overview_png([*mosaics, head], title, legend),
         "surface": pack_meshes(make_meshes(parts, size)),
         **{one.name: mosaic_svg(one, f"{title}, {one.name} slices") for one in mosaics},
     }

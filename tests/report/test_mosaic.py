@@ -119,7 +119,10 @@ def test_a_long_legend_has_lines_of_its_own():
     mosaics = _mosaics()
     volume, labels, icv = _head()
     parts = [*drawn_parts(structure_named("hypothalamus"), labels, volume.affine), drawn_icv(icv, volume.affine)]
-    few, many = (imread(io.BytesIO(overview_png(mosaics, "title", some)), format="png") for some in (parts, parts * 4))
+    legend = [(part.colour, part.name) for part in parts]
+    few, many = (
+        imread(io.BytesIO(overview_png(mosaics, "title", some)), format="png") for some in (legend, legend * 4)
+    )
     assert few.shape[:2] == (500, 1280) and many.shape[:2] == (540, 1280)
     np.testing.assert_allclose(few[-470:], many[-470:], atol=0.05)
     assert many[20:60, :, :3].max() > 0.5 and not many[:20, 400:, :3].any()
@@ -144,7 +147,7 @@ def test_pictures_can_be_read_and_are_the_same_each_time():
     mosaics = _mosaics()
     volume, labels, icv = _head()
     parts = [*drawn_parts(structure_named("hypothalamus"), labels, volume.affine), drawn_icv(icv, volume.affine)]
-    draw = lambda: overview_png(mosaics, "title", parts)  # noqa: E731
+    draw = lambda: overview_png(mosaics, "title", [(part.colour, part.name) for part in parts])  # noqa: E731
     overview, thumbnail = draw(), thumbnail_jpeg(mosaics[0].tiles, mosaics[-1].tiles)
     assert imread(io.BytesIO(overview), format="png").shape[1] == 1280
     assert imread(io.BytesIO(thumbnail), format="jpg").shape == (160, 320, 3)
