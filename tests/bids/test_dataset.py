@@ -350,7 +350,7 @@ def test_a_number_that_means_something_else_now_is_told(make_dataset, tmp_path: 
     prepare_output(output, root, command_version="1", parts=HYPO.parts)
     other = [replace(part, name=f"{part.name} of old") for part in HYPO.parts]
     prepare_output(output, root, command_version="1", parts=other)
-    assert "the number 1 was left hypothalamus, it is left hypothalamus of old now" in caplog.text
+    assert "the number 1 meant left hypothalamus before and means left hypothalamus of old now" in caplog.text
     assert pd.read_csv(output / "dseg.tsv", sep="\t")["name"].to_list() == [part.name for part in other]
     caplog.clear()
     prepare_output(output, root, command_version="1", parts=other)

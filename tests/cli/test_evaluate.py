@@ -101,7 +101,9 @@ def test_a_structure_that_a_program_does_not_have_is_told(structure, tool):
 
 def test_an_unknown_structure_needs_its_model_only_where_one_is_named(tmp_path):
     assert find_wanted("trident", None) == Wanted("trident")
-    assert find_wanted(HYPOTHALAMUS, None).presets["bids_hypo"].of == {"L": {1}, "R": {2}}
+    assert find_wanted(HYPOTHALAMUS, None).presets["bids_hypo"].of == {
+        "L": {11, 12, 13, 14, 15}, "R": {21, 22, 23, 24, 25}
+    }  # fmt: skip
     with pytest.raises((UsageError, ModelError), match="no model"):
         find_wanted("trident", tmp_path)
 

@@ -169,7 +169,7 @@ def test_a_claim_keeps_others_out_and_ends_with_its_process(tmp_path, monkeypatc
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         monkeypatch.setattr(claims_module, "CLAIM_SECONDS", 0.6)
         with claim(names):
-            assert "another job has held it" in caplog.text  # after a while we go on beside it
+            assert "another job has been at this scan" in caplog.text  # after a while we go on beside it
         monkeypatch.setattr(claims_module, "CLAIM_SECONDS", 600.0)
         other.kill()
     with claim(names):
