@@ -7,6 +7,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -38,6 +40,11 @@ def arguments(demo: Path, segmented: Path, tmp_path_factory: pytest.TempPathFact
             target = folder / where / sub / "anat" / f"{sub}_{suffix}{''.join(source.suffixes)}"
             target.parent.mkdir(parents=True)
             shutil.copy(source, target)
+            if where == "labels":  # the two sides, as the recipe below has them
+                image = nib.load(target)
+                numbers = np.asarray(image.dataobj)
+                sides = np.uint8((numbers > 10) & (numbers < 20)) + 2 * np.uint8(numbers > 20)
+                nib.Nifti1Image(sides, image.affine).to_filename(target)
     shutil.copy(demo / "dataset_description.json", folder / "demo")
     small = content_of("hypothalamus") | {"parts": content_of("vernikouskaya2023")["parts"], "sums": []}
     small["preprocessing"] |= {"spacing_mm": [1.5, 3.0, 1.5], "shape": [32, 12, 32], "slice_offsets": [-1, 0, 1]}
