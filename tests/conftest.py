@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import ctypes
 import os
 from collections.abc import Iterator
@@ -44,6 +45,14 @@ def shared_data() -> Path:
 def repository() -> Path:
     """The root of the source tree."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def setup_cfg(repository: Path) -> configparser.ConfigParser:
+    """What setup.cfg says of the package."""
+    parser = configparser.ConfigParser()
+    parser.read(repository / "setup.cfg", encoding="utf-8")
+    return parser
 
 
 class _CapabilityHeader(ctypes.Structure):

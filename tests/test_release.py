@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import importlib.util
 import json
 import re
@@ -22,13 +21,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CONDA_NAMES = {"matplotlib-base": "matplotlib"}  # as the channel calls them: as we do
 
 pytestmark = pytest.mark.skipif(not (ROOT / "release").is_dir(), reason="the repository is not beside the tests")
-
-
-@pytest.fixture(scope="module")
-def setup_cfg() -> configparser.ConfigParser:
-    parser = configparser.ConfigParser()
-    parser.read(ROOT / "setup.cfg", encoding="utf-8")
-    return parser
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +47,16 @@ def test_archive_and_wheel_work_elsewhere(dist, built, tmp_path):
     found = dist.try_wheel(wheel, tmp_path / "venv")
     assert found.startswith(str(tmp_path / "venv")), found
     assert {"anatomy", "hypothalamus", "locator"} <= set(found.split())
+
+
+@pytest.mark.slow
+def test_wheel_holds_every_file_of_the_package(built):
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "bids_hypo").rglob("*")
+        if path.is_file() and not path.name.startswith(".") and "__pycache__" not in path.parts
+    }
+    assert expected - set(zipfile.ZipFile(built[1]).namelist()) == set()
 
 
 @pytest.mark.slow

@@ -65,9 +65,13 @@ class GroupStudy:
     @property
     def what(self) -> str:
         """What was measured, in words: ``thalamus on FLAIR``, ``thalamus (pulvinar)``."""
-        named = self.part == WHOLE or self.title in self.part
-        what = (self.title if self.part == WHOLE else self.part) if named else f"{self.title} ({self.part})"
-        return what + ("" if self.image == PLAIN_SUFFIX else f" on {self.image}")
+        if self.part == WHOLE:
+            what = self.title
+        elif self.title in self.part:
+            what = self.part
+        else:
+            what = f"{self.title} ({self.part})"
+        return what if self.image == PLAIN_SUFFIX else f"{what} on {self.image}"
 
     @property
     def key(self) -> str:
