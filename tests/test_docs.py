@@ -20,7 +20,7 @@ TUTORIALS = ("first_dataset", "correct_outline", "two_groups", "own_model")
 LONGEST_ROW = 420  # characters of a table row: what is longer belongs into sentences
 # The tests run the same commands on fewer people and for fewer steps than a reader does.
 SMALLER = {
-    "bids_hypo_demo demo/data": "bids_hypo_demo demo/data --subjects 4",
+    "bids_hypo_demo demo/data": "bids_hypo_demo demo/data --subjects 6",
     "fit recipe.json": "fit recipe.json --set training.steps=4 training.warmup_steps=1 training.checkpoint_every=2"
     " training.batches_per_chunk=2",
 }
