@@ -167,8 +167,9 @@ def test_tutorials_and_examples_run(tmp_path):
     """All blocks of ``bash`` and ``python``, in the order in which a reader comes to them."""
     (tmp_path / "recipe.json").write_bytes((DOCS / "tutorials" / "own_structure.json").read_bytes())
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    n_run, before = 0, ""  # what is in Python goes on from the blocks before
+    n_run = 0
     for page in [*(DOCS / "tutorials" / f"{name}.md" for name in TUTORIALS), DOCS / "howto" / "examples.md"]:
+        before = ""  # what is in Python goes on from the blocks before on the page
         for language, text in fences(page, "bash", "python"):
             before += text if language == "python" else ""
             words = [sys.executable, "-c", before] if language == "python" else ["bash", "-ec", smaller(text)]
