@@ -1,8 +1,9 @@
-"""`python -m bids_hypo.cli.bench`: seconds and shares of each stage, peak memory, and what overlapping scans gains."""
+"""`python -m bids_hypo.cli.bench`: seconds of a whole job and of each stage, peak memory, what overlapping gains."""
 
 from __future__ import annotations
 
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +43,7 @@ def _demo(folder: Path, n_scans: int) -> Path:
 
 
 def _run(bids_dir: Path, out: Path, n_scans: int, asked: dict[str, Any]) -> None:
+    print(f"a whole job, the command for one subject: {_job(bids_dir, out.with_name('job'), asked)}")
     alone = _in_a_process(_one_by_one, bids_dir, out, n_scans, asked)
     left_out = f"start-up {alone.start_up:.1f} s and first scan {alone.first:.1f} s left out"
     print(f"{alone.n_scans} scans on {alone.device}; {left_out}")
@@ -51,6 +53,19 @@ def _run(bids_dir: Path, out: Path, n_scans: int, asked: dict[str, Any]) -> None
     together = _in_a_process(_overlapping, bids_dir, out, n_scans, asked)
     gain = f"{together.seconds:.2f} s a scan, {alone.seconds / together.seconds:.2f} times as many"
     print(f"{together.overlap} scans overlapping: {gain}; peak {together.peak_gb:.2f} GB")
+
+
+def _job(bids_dir: Path, out: Path, asked: dict[str, Any]) -> str:
+    """What a queue or `docker run` pays for the first subject, from the command to its end."""
+    subject = min(path.name for path in bids_dir.glob("sub-*") if path.is_dir())
+    words = [sys.executable, "-m", "bids_hypo", bids_dir, out, "participant", "--participant-label", subject,
+             "--device", asked["device"], "--structures", *asked["structures"]]  # fmt: skip
+    words += ["--models", asked["models_dir"]] if asked["models_dir"] else []
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(words, check=True, capture_output=True)
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return f"{wall:.1f} s, {cpu:.1f} s of CPU"
 
 
 def _in_a_process(work: Callable[..., SimpleNamespace], *args: object) -> SimpleNamespace:

@@ -15,7 +15,7 @@ from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.slices import SLICE_AXES
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.models.entries import Entries
-from bids_hypo.models.fitting import check_fit, shapes_of_weights
+from bids_hypo.models.fitting import check_file, check_fit, shapes_of_weights
 from bids_hypo.models.measured import read_published, read_structure
 from bids_hypo.structures import Published, Structure
 
@@ -93,6 +93,8 @@ class ModelBundle:
         Published values of what it measures.
     methods : str
         What the methods text says of it; references as ``[@key]``.
+    graph : (str, str) or None
+        File name and SHA-256 of the operations of its networks, with which they start without Keras.
     """
 
     name: str
@@ -111,6 +113,7 @@ class ModelBundle:
     structure: Structure | None = None
     published: tuple[Published, ...] = ()
     methods: str = ""
+    graph: tuple[str, str] | None = None
 
     @property
     def measures_icv(self) -> bool:
@@ -170,12 +173,15 @@ def check_weights(bundle: ModelBundle) -> ModelBundle:
     Raises
     ------
     ModelError
-        If a file of weights is missing, altered, outside of the folder, or cannot be that of the network described.
+        If a file of weights or the graph is missing, altered or outside of the folder, or cannot be that of the
+        network described.
     """
     shapes = {bundle.folder / name: shapes_of_weights(bundle.folder, name, digest) for name, digest in bundle.weights}
     channels = len(bundle.preprocessing.slice_offsets) * (2 if bundle.architecture.get("spread_dark") else 1)
     filters = bundle.architecture["decoder_filters"]
     check_fit(shapes, channels=channels, n_labels=len(bundle.labels), filters=filters)
+    if bundle.graph is not None:
+        check_file(bundle.folder, *bundle.graph, what="graph")
     return bundle
 
 
@@ -193,7 +199,7 @@ def _described(folder: Path, entries: Entries) -> ModelBundle:
         labels=labels,
         architecture=read_architecture(entries.object("architecture"), preprocessing, len(labels)),
         preprocessing=preprocessing,
-        weights=tuple(_weights_entry(entry) for entry in entries.objects("weights")),
+        weights=tuple(_file_entry(entry) for entry in entries.objects("weights")),
         constants=read_constants(entries.object("constants"), role),
         licence=entries.text("licence"),
         citation=entries.text("citation"),
@@ -201,6 +207,7 @@ def _described(folder: Path, entries: Entries) -> ModelBundle:
         structure=structure,
         published=structure.published if structure else read_published(entries),
         methods=entries.text("methods") if entries.content.get("methods") else "",
+        graph=_file_entry(entries.object("graph")) if "graph" in entries.content else None,
     )
 
 
@@ -272,7 +279,7 @@ def read_constants(entries: Entries, role: str = "") -> dict[str, Any]:
     return dict(entries.content)
 
 
-def _weights_entry(entries: Entries) -> tuple[str, str]:
+def _file_entry(entries: Entries) -> tuple[str, str]:
     name, digest = entries.text("file"), entries.text("sha256")
     if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
         entries.refuse("file", "the name of a file in the folder of the bundle")

@@ -15,10 +15,15 @@ _NO_FIT = "The weights and bundle.json do not belong together: fetch or train th
 
 def shapes_of_weights(folder: Path, name: str, expected: str) -> dict[str, Shape]:
     """The shapes of the arrays in a file of weights that is the one meant, and lies in the folder."""
-    path = folder / name
+    return array_shapes(check_file(folder, name, expected, what="weights"))
+
+
+def check_file(folder: Path, name: str, expected: str, *, what: str) -> Path:
+    """Refuse a file of a bundle that is not the one meant, or does not lie in the folder; returns its path."""
+    path, are = folder / name, f"the {what} {'are' if what.endswith('s') else 'is'}"
     try:
         if not path.is_file():
-            raise ModelError(f"{path}: the weights are missing. Install the model again.")
+            raise ModelError(f"{path}: {are} missing. Install the model again.")
         if not path.resolve().is_relative_to(folder.resolve()):
             raise ModelError(
                 f"{path}: leads to {path.resolve()}; expected a file in the folder of the bundle. Copy it there."
@@ -26,13 +31,13 @@ def shapes_of_weights(folder: Path, name: str, expected: str) -> dict[str, Shape
         with open_file(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ModelError(f"{path}: the weights cannot be read ({error.strerror}). Install the model again.") from error
+        raise ModelError(f"{path}: the {what} cannot be read ({error.strerror}). Install the model again.") from error
     if found != expected:
         raise ModelError(
-            f"{path}: the weights have SHA-256 {found[:12]}..., bundle.json expects {expected[:12]}...: the file is "
-            "damaged or does not belong to this bundle. Install the model again."
+            f"{path}: the SHA-256 of the {what} is {found[:12]}..., bundle.json expects {expected[:12]}...: the "
+            "file is damaged or does not belong to this bundle. Install the model again."
         )
-    return array_shapes(path)
+    return path
 
 
 def check_fit(

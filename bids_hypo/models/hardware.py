@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from bids_hypo.errors import UsageError
+from bids_hypo.models.backend import tf
 from bids_hypo.models.device import DeviceRequest, n_cores
-from bids_hypo.models.network import tf
 from bids_hypo.models.quiet import native_output_held
 
 logger = logging.getLogger(__name__)

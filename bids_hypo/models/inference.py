@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from bids_hypo.models.backend import tf
 from bids_hypo.models.batches import SharedNetwork
 from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.models.network import build_unet, precision, read_weights, tf
+from bids_hypo.models.weights import read_weights
 
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -71,10 +72,9 @@ class _Placed:
         Where the weights inside came from.
     """
 
-    def __init__(self, architecture: dict[str, Any], *, mixed: bool) -> None:
-        with precision(mixed=mixed):
-            self.model = build_unet(architecture)
-        signature = tf.TensorSpec((None, *architecture["input_shape"]), tf.float32)
+    def __init__(self, bundle: ModelBundle, *, mixed: bool) -> None:
+        self.model = _model(bundle, mixed=mixed)
+        signature = tf.TensorSpec((None, *bundle.architecture["input_shape"]), tf.float32)
         self.answer = tf.function(lambda x: self.model(x, training=False)).get_concrete_function(signature)
         self.exchange = tf.function(self._assign)
         self.inside: Path | None = None
@@ -88,6 +88,18 @@ class _Placed:
             self.inside = None  # if memory runs out on the way, it holds neither the old nor the new
             self.exchange(weights)
             self.inside = path
+
+
+def _model(bundle: ModelBundle, *, mixed: bool) -> Any:
+    """The network of a bundle, with whatever weights: from its graph, or built with Keras, which takes seconds."""
+    if bundle.graph is not None and not mixed:
+        from bids_hypo.models.graph import GraphNetwork
+
+        return GraphNetwork(bundle.folder / bundle.graph[0])
+    from bids_hypo.models.network import build_unet, precision
+
+    with precision(mixed=mixed):
+        return build_unet(bundle.architecture)
 
 
 class _Lanes:
@@ -122,7 +134,7 @@ class _SharedModel:
     """
 
     def __init__(self, bundle: ModelBundle, *, mixed: bool, n_lanes: int = 1) -> None:
-        self._architecture = bundle.architecture
+        self._bundle = bundle
         self._mixed = mixed
         self._takes_turns = len(bundle.weights) > 1
         self._n_models = n_lanes if self._takes_turns else 1  # a model whose weights stay serves all threads at once
@@ -133,7 +145,7 @@ class _SharedModel:
         """The network with the weights of a file, on the CPU or wherever TensorFlow puts it."""
         with self._lock, _device(on_cpu):
             if on_cpu not in self._placed:
-                models = [_Placed(self._architecture, mixed=self._mixed) for _ in range(self._n_models)]
+                models = [_Placed(self._bundle, mixed=self._mixed) for _ in range(self._n_models)]
                 self._placed[on_cpu] = _Lanes(models)
             lanes = self._placed[on_cpu]
             weights = [tf.constant(w) for w in read_weights(lanes.models[0].model, path)]

@@ -1,7 +1,6 @@
-"""The only module that imports TensorFlow and segmentation_models: building and storing networks.
+"""The only module that imports segmentation_models: building networks with Keras.
 
-`bids_hypo.models.inference`, `bids_hypo.models.trainer` and `bids_hypo.models.hardware` use TensorFlow through it.
-Outside of them a network is a plain callable ``(N, H, W, C) -> (N, H, W, K)``.
+Outside of the modules around it a network is a plain callable ``(N, H, W, C) -> (N, H, W, K)``.
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import operator
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,23 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from bids_hypo.errors import ModelError, UsageError
-from bids_hypo.models.archive import read_arrays
+from bids_hypo.errors import UsageError
+from bids_hypo.models.backend import tf
 from bids_hypo.models.bundle import load_bundle
-from bids_hypo.models.quiet import LEVEL_VARIABLE, native_output_held, wants_everything
+from bids_hypo.models.quiet import native_output_held
 from bids_hypo.models.saved_layers import read_layers
+from bids_hypo.models.weights import load_weights
 
-# segmentation_models 1.0.1 needs Keras 2 (tf_keras) on TensorFlow 2.16 and later; both are read at import.
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
-os.environ.setdefault(LEVEL_VARIABLE, "3")
-logging.getLogger("tensorflow").setLevel(logging.WARNING if wants_everything() else logging.ERROR)
-
-with native_output_held():
-    import tensorflow as tf
-
-    with contextlib.redirect_stdout(io.StringIO()):  # it announces its framework; no longer, for threads that print
-        import segmentation_models as sm
+with native_output_held(), contextlib.redirect_stdout(io.StringIO()):  # it announces its framework
+    import segmentation_models as sm
 
 logger = logging.getLogger(__name__)
 
@@ -177,68 +166,6 @@ def _with_channels(kernel: np.ndarray, n: int) -> np.ndarray:
     if n == 2 * kernel.shape[2]:
         return np.concatenate([kernel, np.zeros_like(kernel)], axis=2)
     return kernel[:, :, :n] if kernel.shape[2] == 2 * n else kernel
-
-
-def save_weights(model: Any, path: Path) -> None:
-    """Write the weights in half precision as a compressed ``.npz``, one array per variable in model order."""
-    write_arrays(model.get_weights(), path)
-
-
-def write_arrays(weights: list[np.ndarray], path: Path, dtype: type[np.floating] = np.float16) -> None:
-    """Write weights as `save_weights` does; ``dtype`` float32 keeps those made elsewhere exactly as they are.
-
-    Arrays that half precision cannot hold stay as they are: the running variances of a decoder behind an encoder
-    without batch normalisation (VGG16) are larger than 65504.
-    """
-    largest = float(np.finfo(dtype).max)
-    arrays: dict[str, Any] = {
-        f"{i:04d}": w if np.abs(w).max(initial=0) > largest else w.astype(dtype) for i, w in enumerate(weights)
-    }
-    np.savez_compressed(path, **arrays)
-
-
-def load_weights(model: Any, path: Path) -> None:
-    """Fill a model from a file written by `save_weights`."""
-    model.set_weights(read_weights(model, path))
-
-
-def start_from(model: Any, path: Path) -> None:
-    """Fill a model from the weights of another that may have other classes: then its last layer stays as it is.
-
-    Raises
-    ------
-    ModelError
-        If anything else differs.
-    """
-    own, given = model.get_weights(), [array.astype(np.float32) for array in read_arrays(path).values()]
-    classes = model.output.shape[-1]
-    of_classes = [mine.shape[-1:] == (classes,) and mine.shape[:-1] == other.shape[:-1]
-                  for mine, other in zip(own, given, strict=False)]  # fmt: skip
-    fits = [mine.shape == other.shape for mine, other in zip(own, given, strict=False)]
-    if len(own) != len(given) or not all(map(operator.or_, fits, of_classes)):
-        raise ModelError(
-            f"{path}: its arrays are not those of this network; expected the same encoder, channels and decoder. Start "
-            "from a bundle of the same architecture, or from 'anatomy'."
-        )
-    model.set_weights([other if fit else mine for mine, other, fit in zip(own, given, fits, strict=True)])
-
-
-def read_weights(model: Any, path: Path) -> list[np.ndarray]:
-    """The arrays of a file written by `save_weights`, in single precision and in the order of ``model.weights``.
-
-    Raises
-    ------
-    ModelError
-        If they are not those of a network like this one.
-    """
-    weights = [array.astype(np.float32) for array in read_arrays(path).values()]
-    found, expected = [w.shape for w in weights], [tuple(w.shape) for w in model.weights]
-    if found != expected:
-        raise ModelError(
-            f"{path}: found {len(found)} arrays that are not those of the network that bundle.json describes (expected "
-            f"{len(expected)}). The two do not belong together: fetch or train the model again."
-        )
-    return weights
 
 
 @contextlib.contextmanager

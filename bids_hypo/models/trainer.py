@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bids_hypo.models.network import build_unet, precision, sm, start_from, tf, write_arrays
+from bids_hypo.models.backend import tf
+from bids_hypo.models.network import build_unet, precision, sm
+from bids_hypo.models.weights import start_from, write_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class Trainer:
     encoder_weights : {None, "imagenet"} or Path
         See `bids_hypo.models.network.build_unet`.
     initial_weights : Path, optional
-        A file of `bids_hypo.models.network.save_weights` to start from (its classes may be others); a checkpoint in
+        A file of `bids_hypo.models.weights.save_weights` to start from (its classes may be others); a checkpoint in
         ``folder`` comes first.
     """
 

@@ -43,8 +43,9 @@ def import_keras(path: Path, recipe: Recipe, target: Path, *, slice_orientation:
     ModelError
         If the file is no such model, or does not fit the recipe.
     """
+    from bids_hypo.models.graph import add_graph
     from bids_hypo.models.keras_file import read_unet
-    from bids_hypo.models.network import write_arrays
+    from bids_hypo.models.weights import write_arrays
 
     architecture, weights = read_unet(path, dict(recipe.architecture))
     if architecture["classes"] != len(recipe.labels):
@@ -68,7 +69,7 @@ def import_keras(path: Path, recipe: Recipe, target: Path, *, slice_orientation:
     stored = target / "imported.npz"
     try:
         write_arrays(weights, stored, np.float32)  # as they are: half precision is for what was trained with it in mind
-        bundle = save_bundle(target, description, [stored])
+        bundle = add_graph(save_bundle(target, description, [stored]))
     finally:
         stored.unlink(missing_ok=True)
     write_bytes(target / "MODEL_CARD.md", _card(path, recipe, architecture["backbone"], laid).encode())

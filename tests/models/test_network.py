@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bids_hypo.errors import ModelError, UsageError
+from bids_hypo.models import weights
 from bids_hypo.models.archive import read_arrays
 from bids_hypo.models.bundle import save_bundle
 from bids_hypo.models.device import DeviceRequest
@@ -59,7 +60,7 @@ def test_training_lowers_the_loss_and_resumes(trained):
 def test_a_network_starts_from_the_layers_it_shares_with_a_bundle(trained, tmp_path):
     *_, bundle = trained
     donor = network.build_unet(ARCHITECTURE)
-    network.load_weights(donor, bundle.folder / "weights-0.npz")
+    weights.load_weights(donor, bundle.folder / "weights-0.npz")
     model = network.build_unet({**ARCHITECTURE, "classes": 5}, bundle.folder)
     shared = [layer for layer in donor.layers if layer.get_weights() and layer.name != "final_conv"]
     assert len(shared) > 50
@@ -98,7 +99,7 @@ def test_details_and_dark_parts_are_seen_and_start_at_nothing(trained, tmp_path)
     brighter[0, 10, 11] += 0.05
     assert changed.max() > 10 * np.abs(fine(brighter) - fine(bright)).max()
 
-    network.save_weights(fine, tmp_path / "weights.npz")
+    weights.save_weights(fine, tmp_path / "weights.npz")
     save_bundle(tmp_path / "fine", {**DESCRIPTION, "architecture": architecture}, [tmp_path / "weights.npz"])
     again = network.build_unet(architecture, tmp_path / "fine")
     np.testing.assert_allclose(again(x), fine(x), atol=2e-3)
@@ -106,7 +107,7 @@ def test_details_and_dark_parts_are_seen_and_start_at_nothing(trained, tmp_path)
 
 def test_numbers_too_large_for_half_precision_are_kept(tmp_path):
     large, small = np.array([1.0, 3e5], np.float32), np.array([0.5, -65504], np.float32)
-    network.write_arrays([large, small, np.zeros(0, np.float32)], tmp_path / "weights.npz")
+    weights.write_arrays([large, small, np.zeros(0, np.float32)], tmp_path / "weights.npz")
     first, second, empty = read_arrays(tmp_path / "weights.npz").values()
     assert first.dtype == np.float32 and second.dtype == empty.dtype == np.float16
     np.testing.assert_array_equal(first, large)
@@ -137,7 +138,7 @@ def test_mixed_precision_changes_next_to_nothing(trained):
 def test_folds_are_averaged(trained, tmp_path):
     folder, _, bundle = trained
     other = network.build_unet(ARCHITECTURE)
-    network.save_weights(other, tmp_path / "other.npz")
+    weights.save_weights(other, tmp_path / "other.npz")
     description = {**DESCRIPTION, "architecture": ARCHITECTURE}
     both = save_bundle(tmp_path / "both", description, [folder / "weights.npz", tmp_path / "other.npz"])
     alone = save_bundle(tmp_path / "alone", description, [tmp_path / "other.npz"])
@@ -150,7 +151,7 @@ def test_folds_are_averaged(trained, tmp_path):
 def test_folds_that_share_a_model_do_not_mix(trained, tmp_path, n_lanes):
     """Called from several threads at once, each fold answers with its own weights."""
     folder, _, _ = trained
-    network.save_weights(network.build_unet(ARCHITECTURE), tmp_path / "other.npz")
+    weights.save_weights(network.build_unet(ARCHITECTURE), tmp_path / "other.npz")
     description = {**DESCRIPTION, "architecture": ARCHITECTURE}
     both = save_bundle(tmp_path / "both", description, [folder / "weights.npz", tmp_path / "other.npz"])
     folds = inference.load_networks(both, batch_size=2, n_lanes=n_lanes)
@@ -208,7 +209,7 @@ def test_a_fold_that_comes_later_waits_for_one_at_work(trained, tmp_path):
 def test_weights_that_were_exchanged_by_half_are_not_used(trained, tmp_path, monkeypatch):
     """Memory that runs out while one fold follows another must not leave a mixture that passes for the first."""
     folder, _, _ = trained
-    network.save_weights(network.build_unet(ARCHITECTURE), tmp_path / "other.npz")
+    weights.save_weights(network.build_unet(ARCHITECTURE), tmp_path / "other.npz")
     description = {**DESCRIPTION, "architecture": ARCHITECTURE}
     both = save_bundle(tmp_path / "both", description, [folder / "weights.npz", tmp_path / "other.npz"])
     shared = inference._SharedModel(both, mixed=False)
@@ -282,7 +283,7 @@ def test_validation_uses_the_average_and_leaves_training_alone(tmp_path):
     for a, b in zip(before, fresh.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     fresh.save_average(tmp_path / "average.npz")
-    network.load_weights(fresh.model, tmp_path / "average.npz")
+    weights.load_weights(fresh.model, tmp_path / "average.npz")
     assert fresh.validate([_batch(), _batch(1)])[0] == pytest.approx(loss, rel=1e-3)
 
 
