@@ -1,4 +1,4 @@
-"""Networks stored as graphs give what Keras gives, and need not be built by it; graphs that do something else are refused."""
+"""Stored graphs give what Keras gives, and need not be built by it; graphs that do something else are refused."""
 
 import subprocess
 import sys
