@@ -14,6 +14,7 @@ from bids_hypo.bids.checksums import SourceRecord, checksums, recorded_checksums
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.names import OutputNames, sidecar
 from bids_hypo.bids.resume import files_of, record_or_none, recorded_items
+from bids_hypo.bids.session_icv import normalisation_note
 from bids_hypo.bids.sidecars import (
     Provenance,
     dseg_sidecar,
@@ -137,10 +138,11 @@ def write_records(
     written = [path for item in measured for image in names.images_of(item) for path in (image, sidecar(image))]
     models = {key: model for one in made_by.values() for key, model in one.models.items()}
     of_all = replace(next(iter(made_by.values())), models={**kept.record.get("Models", {}), **models})
-    background = asdict(volume.background) if volume.background else {}
+    background, unit = (asdict(one) if one else {} for one in (volume.background, volume.map_unit))
     record = {
         **morph_sidecar(scan, of_all, {**kept.record.get("Files", {}), **checksums(written)}),
-        **image_record(found.pose.rotation, asdict(found.quality), background),
+        **image_record(found.pose.rotation, asdict(found.quality), background, unit),
+        **({} if scan.is_t1 else {"Normalisation": normalisation_note(scan, names.output_dir)}),
         "Structures": {
             **kept.record.get("Structures", {}),
             **{name: structure_record(one.structure, made_by[name].models[name], asdict(one.quality))
