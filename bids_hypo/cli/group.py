@@ -12,13 +12,16 @@ from bids_hypo.cli.running import say
 from bids_hypo.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from bids_hypo.workflow.cohort import GroupOptions
+    from bids_hypo.workflow.group_options import GroupOptions
 
 _ONLY_PARTICIPANT = ("reports_only", "overwrite", "fast", "use_edited")
 
 
 def add_group_options(group: argparse._ArgumentGroup) -> None:
     """The options of the group level."""
+    group.add_argument("--images", nargs="+", action="extend", default=[], metavar="IMAGE",
+                       help="kinds of image to compare: T1w, FLAIR, R1map ..., or ensemble, the mean over the kinds of "
+                       "a session (default: all that were measured, each by itself)")  # fmt: skip
     group.add_argument("--parts", action="store_true", help="compare the parts of each structure too")
     group.add_argument("--group-column", default="group", metavar="COLUMN",
                        help="column of participants.tsv that names the groups (default: group)")  # fmt: skip
@@ -47,7 +50,7 @@ def make_group_options(args: argparse.Namespace) -> GroupOptions:
         For options that only the participant level has.
     """
     from bids_hypo.bids.selection import Selection, normalise_labels
-    from bids_hypo.workflow.cohort import GroupOptions
+    from bids_hypo.workflow.group_options import GroupOptions
 
     for name in _ONLY_PARTICIPANT:
         if getattr(args, name, False):
@@ -65,6 +68,7 @@ def make_group_options(args: argparse.Namespace) -> GroupOptions:
             acquisitions=normalise_labels(args.acquisition, "acq"),
         ),
         structures=tuple(dict.fromkeys(args.structures or ())),
+        images=tuple(dict.fromkeys(args.images)),
         parts=args.parts,
         group_column=args.group_column,
         cases=tuple(args.case),

@@ -17,8 +17,9 @@ from bids_hypo.gui.grouping import make_study
 from bids_hypo.gui.jobs import JobFailed, Runner, Stage, Tell
 from bids_hypo.gui.texts import text
 from bids_hypo.gui.uploads import in_words
-from bids_hypo.workflow.cohort import GroupOptions, usual_covariates
+from bids_hypo.workflow.cohort import usual_covariates
 from bids_hypo.workflow.group import GroupResult, run_group
+from bids_hypo.workflow.group_options import GroupOptions
 
 GROUP_ZIP = "bids_hypo_group.zip"
 GROUP_FILES = ("group_*", "figures")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bids_hypo.bids.ensembles import ENSEMBLE
 from bids_hypo.bids.entities import PLAIN_SUFFIX
 from bids_hypo.stats.analysis import Design
 from bids_hypo.stats.table import ASYMMETRY, HARMONISED, ICV, NORMALISED, RESIDUAL, VOLUME
@@ -71,6 +72,8 @@ class GroupStudy:
             what = self.part
         else:
             what = f"{self.title} ({self.part})"
+        if self.image == ENSEMBLE:
+            return f"{what} averaged over images"
         return what if self.image == PLAIN_SUFFIX else f"{what} on {self.image}"
 
     @property

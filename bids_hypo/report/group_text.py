@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from bids_hypo import __version__
+from bids_hypo.bids.ensembles import ENSEMBLE
 from bids_hypo.bids.entities import PLAIN_SUFFIX
 from bids_hypo.measure.inference import ALPHA
 from bids_hypo.report.group_study import GroupStudy, interval, known, number, p_phrase, unit_of
@@ -108,6 +109,8 @@ def _measured(studies: Sequence[GroupStudy]) -> Iterator[tuple[str, tuple[str, .
     by = f" (models: {' / '.join(models)})" if models else ""
     titles = _listed([*dict.fromkeys(study.title for study in studies), "intracranial volume (ICV)"])
     yield f"{capitalised(titles)} were measured with bids_hypo {__version__}{by}", ()
+    if any(study.image == ENSEMBLE for study in studies):
+        yield "Volumes of an ensemble are means over the kinds of image of a session", ()
     counted = {study.image: _n_of_groups(study) for study in studies}
     if len({study.image for study in studies}) == len({_n_of_groups(study) for study in studies}) == 1:
         image, numbers = next(iter(counted.items()))
@@ -124,6 +127,8 @@ def _n_of_groups(study: GroupStudy) -> str:
 
 
 def _image_words(image: str) -> str:
+    if image == ENSEMBLE:
+        return "averaged"
     return "T1-weighted" if image == PLAIN_SUFFIX else image
 
 

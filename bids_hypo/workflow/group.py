@@ -29,10 +29,12 @@ from bids_hypo.stats import results
 from bids_hypo.stats.analysis import SMALLEST_GROUP, Design, analyse, harmonise, undone
 from bids_hypo.stats.groups import Groups, choose_groups
 from bids_hypo.stats.outliers import acceptance, icv_doubtful, mark_outliers
-from bids_hypo.stats.table import ICV, NORMALISED, choose_tested, normalise
+from bids_hypo.stats.table import choose_tested, normalise
 from bids_hypo.structures import WHOLE
-from bids_hypo.workflow.cohort import Cohort, GroupOptions, load_cohort
+from bids_hypo.workflow.cohort import Cohort, load_cohort
 from bids_hypo.workflow.group_dictionary import VOLUME_COLUMNS, volumes_dictionary
+from bids_hypo.workflow.group_options import GroupOptions
+from bids_hypo.workflow.group_remarks import remarks_on
 
 logger = logging.getLogger(__name__)
 
@@ -200,39 +202,6 @@ def check_groups(table: pd.DataFrame, groups: Groups) -> None:
             f"{len(here)} scans: {fate}. Participants per group: {counts}. Process more scans, or name other groups "
             "with --case and --control."
         )
-
-
-def remarks_on(table: pd.DataFrame, groups: Groups, design: Design) -> list[str]:
-    """What a reader of the results has to know about the scans."""
-    tested = table[table["tested"]]
-    out = []
-    if groups.left_out:
-        out.append(f"Groups that are not compared: {', '.join(groups.left_out)}.")
-    no_icv = int(tested[ICV].isna().sum())
-    if no_icv:
-        why = "skull removed or image cut"
-        if table["image"].iloc[0] != PLAIN_SUFFIX:
-            why = "it is measured on T1-weighted scans, and their sessions have none with an ICV"
-        out.append(f"{no_icv} of {len(tested)} tested scans have no ICV ({why}) and so no "
-                   "normalised volume; tests of plain volumes include them.")  # fmt: skip
-    if tested[NORMALISED].notna().sum() == 0:
-        out.append("No scan has a normalised volume: neither head size nor its effect on the volumes can be judged.")
-    if tested["models"].nunique() > 1:
-        made = "; ".join(f"{n} with {name or 'unnamed models'}" for name, n in tested["models"].value_counts().items())
-        out.append(f"Scans were measured with different models or settings ({made}); process them alike first.")
-    kinds = tested["scan"].str.rpartition("_")[2].value_counts()
-    if len(kinds) > 1:
-        made = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
-        out.append(f"Images of different kinds are compared ({made}); what differs may be the images.")
-    doubtful = int(tested["icv_doubtful"].sum())
-    if doubtful:
-        out.append(f"The ICV of {doubtful} tested scans may be more than 5 % wrong; they count as flagged.")
-    if design.site and tested[design.site].nunique() < 2:
-        out.append(f"Column {design.site} names fewer than two sites; there is nothing to harmonise.")
-    small = [f"{name} {n}" for name, n in tested["group"].value_counts().items() if n < 10]
-    if small:
-        out.append(f"Few participants ({', '.join(small)}): intervals are wide, and tests of normality see little.")
-    return out
 
 
 def write_outputs(studies: Sequence[GroupStudy], options: GroupOptions, remarks: Sequence[str] = ()) -> None:

@@ -33,7 +33,7 @@ from bids_hypo.files import DAMAGED
 from bids_hypo.image.volume import Volume, write_nifti
 from bids_hypo.measure.volumes import icv_volume, volume_table
 from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.structures import ICV
+from bids_hypo.structures import ICV, Structure
 from bids_hypo.workflow.scan import Found, Models, Segmentation
 from bids_hypo.workflow.stopwatch import Stopwatch
 
@@ -98,12 +98,17 @@ def write_images(names: OutputNames, volume: Volume, found: Segmentation, *, icv
     for name, one in found.found.items():
         labels, place = one.delineation.labels, names.structure(name)
         write_nifti(place.dseg, labels, affine, like=like)
-        whole = [part.index for part in one.structure.parts if part.in_whole]
-        all_in = len(whole) == len(one.structure.parts)
-        write_nifti(place.mask, (labels > 0 if all_in else np.isin(labels, whole)).astype(np.uint8), affine, like=like)
+        write_nifti(place.mask, whole_mask(labels, one.structure), affine, like=like)
         write_nifti(place.probseg, one.delineation.probability, affine, like=like)
     if icv:
         write_nifti(names.icv_mask, found.icv.astype(np.uint8), affine, like=like)
+
+
+def whole_mask(labels: np.ndarray, structure: Structure) -> np.ndarray:
+    """The parts that count in the whole structure as one mask, (X, Y, Z) uint8."""
+    whole = [part.index for part in structure.parts if part.in_whole]
+    all_in = len(whole) == len(structure.parts)
+    return (labels > 0 if all_in else np.isin(labels, whole)).astype(np.uint8)
 
 
 def write_records(
