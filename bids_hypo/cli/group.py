@@ -33,6 +33,8 @@ def add_group_options(group: argparse._ArgumentGroup) -> None:
                        help="columns to hold equal (default: age and sex where they exist; no name: none)")  # fmt: skip
     group.add_argument("--scores", nargs="+", action="extend", default=[], metavar="COLUMN",
                        help="clinical scores to correlate with the volumes of the patients")  # fmt: skip
+    group.add_argument("--worsened", metavar="COLUMN",
+                       help="column of yes and no, who has got worse: logistic regression")  # fmt: skip
     group.add_argument("--site-column", metavar="COLUMN", help="column that names the scanner or centre: harmonise")
     group.add_argument("--ratings", type=Path, metavar="FILE",
                        help="ratings saved on the report pages; scans rated bad are left out")  # fmt: skip
@@ -76,6 +78,7 @@ def make_group_options(args: argparse.Namespace) -> GroupOptions:
         covariates=None if args.covariates is None else tuple(args.covariates),
         scores=tuple(args.scores),
         site_column=args.site_column,
+        worsened=args.worsened,
         ratings=args.ratings,
         exclude_flagged=args.exclude_flagged,
         outlier_rule=args.outlier_rule,

@@ -12,6 +12,7 @@ import pandas as pd
 from bids_hypo.bids.ensembles import ENSEMBLE
 from bids_hypo.bids.entities import PLAIN_SUFFIX
 from bids_hypo.stats.analysis import Design
+from bids_hypo.stats.rates import RATE
 from bids_hypo.stats.table import ASYMMETRY, HARMONISED, ICV, NORMALISED, RESIDUAL, VOLUME
 from bids_hypo.structures import WHOLE
 
@@ -95,6 +96,7 @@ class GroupStudy:
             "right_mm3": f"right {self.what}",
             ICV: "intracranial volume",
             ASYMMETRY: "left − right",
+            RATE: f"change of the {self.what} a year",
             "left_mm3 - right_mm3": "left − right",
         }
 
@@ -164,6 +166,8 @@ def unit_of(measure: str) -> tuple[str, float, int]:
         return "cm³", 1e-3, 0
     if measure == "asymmetry_percent":
         return "%", 1.0, 1
+    if measure == RATE:
+        return "% a year", 1.0, 2
     return "mm³", 1.0, 0
 
 

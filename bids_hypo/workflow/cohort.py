@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_hypo.bids.columns import category_key, fold, fold_categories, numbers_or_words
+from bids_hypo.bids.columns import category_key, fold, fold_categories, numbers_or_words, yes_or_no
 from bids_hypo.bids.ensembles import ENSEMBLE
 from bids_hypo.bids.entities import image_name, shorten
 from bids_hypo.bids.people import kept_spellings, read_levels, read_participants, read_sessions, usual_names
@@ -79,7 +79,8 @@ def load_cohort(options: GroupOptions) -> Cohort:
     scans = read_volumes(options.output_dir, options.selection, frozenset(bad), ensembles=wants_ensemble)
     volumes = chosen_volumes(scans.table, options)
     each = volumes.drop_duplicates("scan").drop(columns=list(_OF_SERIES))
-    asked = {options.group_column, *(options.covariates or ()), *options.scores, options.site_column or ""}
+    asked = {options.group_column, *(options.covariates or ()), *options.scores, options.site_column or "",
+             options.worsened or ""}  # fmt: skip
     participants, named = usual_names(read_participants(options.bids_dir), "participants.tsv", asked)
     sessions = read_sessions(options.bids_dir, each["participant_id"])
     sessions, more = usual_names(sessions, SESSIONS, asked)
@@ -87,7 +88,8 @@ def load_cohort(options: GroupOptions) -> Cohort:
     source = options.bids_dir / "participants.tsv"
     covariates = _covariates(options, participants)
     site = [options.site_column] if options.site_column else []
-    wanted = tuple(dict.fromkeys([*covariates, *options.scores, *site]))
+    worsened = [options.worsened] if options.worsened else []
+    wanted = tuple(dict.fromkeys([*covariates, *options.scores, *site, *worsened]))
     _check_columns(options, wanted, participants, sessions, source)
     shown = tuple(c for c in DEFAULT_COVARIATES if c in participants and c not in wanted and c != options.group_column)
     levels = read_levels(options.bids_dir)
@@ -125,7 +127,7 @@ def usual_covariates(names: Iterable[str]) -> list[str]:
 def _covariates(options: GroupOptions, participants: pd.DataFrame) -> tuple[str, ...]:
     if options.covariates is not None:
         return tuple(dict.fromkeys(options.covariates))
-    others = (options.group_column, *options.scores, options.site_column)
+    others = (options.group_column, *options.scores, options.site_column, options.worsened)
     return tuple(name for name in DEFAULT_COVARIATES if name in participants and name not in others)
 
 
@@ -165,6 +167,8 @@ def _typed(
     table: pd.DataFrame, name: str, options: GroupOptions, levels: Mapping[str, frozenset[str]], origin: pd.Series
 ) -> tuple[pd.Series, list[str]]:
     """A column as numbers or as categories in one spelling, and what was done to it."""
+    if name == options.worsened:
+        return yes_or_no(table[name], name, origin), []
     must = is_age_column(name) or name in options.scores
     if not must and (fold(name) in CATEGORIES or name in levels or name == options.site_column):
         return _folded(table, name, levels.get(name, frozenset()))

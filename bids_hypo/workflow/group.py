@@ -29,6 +29,7 @@ from bids_hypo.stats import results
 from bids_hypo.stats.analysis import SMALLEST_GROUP, Design, analyse, harmonise, undone
 from bids_hypo.stats.groups import Groups, choose_groups
 from bids_hypo.stats.outliers import acceptance, icv_doubtful, mark_outliers
+from bids_hypo.stats.rates import add_rates
 from bids_hypo.stats.table import choose_tested, normalise
 from bids_hypo.structures import WHOLE
 from bids_hypo.workflow.cohort import Cohort, load_cohort
@@ -87,7 +88,9 @@ def run_group(options: GroupOptions) -> GroupResult:
     """
     cohort = load_cohort(options)
     groups = choose_groups(cohort.table["group"].dropna(), options.cases, options.control, column=options.group_column)
-    design = Design(groups, cohort.covariates, options.scores, options.site_column, options.outlier_rule)
+    design = Design(
+        groups, cohort.covariates, options.scores, options.site_column, options.worsened, options.outlier_rule
+    )
     studies, left_out = _studies(cohort, design, options)
     several = len(studies) > 1
     about = [f"{study.what}: {remark}" if several else remark for study in studies for remark in study.remarks]
@@ -146,7 +149,7 @@ def _study(table: pd.DataFrame, cohort: Cohort, design: Design, options: GroupOp
     """Everything about one series."""
     table, mean_icv = prepare_table(table, design.groups, options)
     check_groups(table, design.groups)
-    table = harmonise(table, design)
+    table = add_rates(harmonise(table, design))
     statistics = analyse(table, design)
     first = table.iloc[0]
     return GroupStudy(
@@ -230,7 +233,15 @@ def _told(study: GroupStudy) -> pd.DataFrame:
 def extra_columns(study: GroupStudy) -> list[str]:
     """Columns joined from participants.tsv and sessions.tsv."""
     design = study.design
-    known = [*design.covariates, *design.scores, *([design.site] if design.site else []), "age", "sex", "gender"]
+    known = [
+        *design.covariates,
+        *design.scores,
+        *([design.site] if design.site else []),
+        *([design.worsened] if design.worsened else []),
+        "age",
+        "sex",
+        "gender",
+    ]
     return [name for name in dict.fromkeys(known) if name in study.table]
 
 

@@ -41,6 +41,8 @@ class GroupOptions:
         None takes age and sex where they are there.
     scores : tuple of str
     site_column : str or None
+    worsened : str or None
+        Column that says of each person yes or no.
     ratings : Path or None
         Scans rated bad are left out.
     exclude_flagged, dry_run : bool
@@ -60,6 +62,7 @@ class GroupOptions:
     covariates: tuple[str, ...] | None = None
     scores: tuple[str, ...] = ()
     site_column: str | None = None
+    worsened: str | None = None
     ratings: Path | None = None
     exclude_flagged: bool = False
     outlier_rule: str = "iqr"
