@@ -30,7 +30,7 @@ def test_the_method_with_less_noise_is_told_apart_and_p_is_that_of_the_known_tes
     partial = [np.corrcoef(*(stats.linregress(table["age"], table[c]).slope * -table["age"] + table[c]
                              for c in (name, "score")))[0, 1] for name in ("good", "poor")]  # fmt: skip
     assert [worse.r_first, worse.r_second] == pytest.approx(partial)
-    again = compare_correlations(table, "score", methods, ["age"])
+    again = compare_correlations(table, "score", ["good", "fair", "poor"], ["age"])
     assert [one.p for one in again] == [one.p for one in found.values()]
 
 
