@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bids_hypo.bids.entities import IMAGE_EXTENSIONS, PLAIN_SUFFIX, SIGNED_SUFFIXES
+from bids_hypo.bids.entities import IMAGE_EXTENSIONS, PLAIN_SUFFIX, RELAXATION_SUFFIXES, SIGNED_SUFFIXES
 from bids_hypo.ending import temporary_folder
 from bids_hypo.errors import UsageError
 from bids_hypo.execute.worker import load_models as _load_models
@@ -136,7 +136,9 @@ def segment(
         else:
             path = Path(image)
             told = str(path)
-        volume = read_volume(path, signed=kind in SIGNED_SUFFIXES)
+        volume = read_volume(
+            path, signed=kind in SIGNED_SUFFIXES, relaxation=kind if kind in RELAXATION_SUFFIXES else None
+        )
         found = segment_volume(volume, loaded, suffix=kind, wanted=names, fast=fast, what=told)
     return _told(volume, found)
 

@@ -10,6 +10,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +22,7 @@ LONGEST_ROW = 420  # characters of a table row: what is longer belongs into sent
 # The tests run the same commands on fewer people and for fewer steps than a reader does.
 SMALLER = {
     "bids_hypo_demo demo/data": "bids_hypo_demo demo/data --subjects 6",
+    "ms --patients 40": "ms --patients 16 --seed 1",
     "fit recipe.json": "fit recipe.json --set training.steps=4 training.warmup_steps=1 training.checkpoint_every=2"
     " training.batches_per_chunk=2",
 }
@@ -166,21 +168,51 @@ def test_recipe_of_the_tutorial_can_be_read():
 def test_tutorials_and_examples_run(tmp_path):
     """All blocks of ``bash`` and ``python``, in the order in which a reader comes to them."""
     (tmp_path / "recipe.json").write_bytes((DOCS / "tutorials" / "own_structure.json").read_bytes())
+    pages = [*(DOCS / "tutorials" / f"{name}.md" for name in TUTORIALS), DOCS / "howto" / "examples.md"]
+    assert run_blocks(pages, tmp_path) > 25
+    volumes = (tmp_path / "demo/out/sub-01/anat/sub-01_desc-volumetric_morph.tsv").read_text()
+    assert "hypothalamus\twhole\tB" in volumes and (tmp_path / "groups.png").stat().st_size > 1000
+
+
+def test_tutorial_of_simulated_patients_runs_and_finds_what_is_planted(tmp_path):
+    from bids_hypo.demo.patients import CHANGE
+
+    assert run_blocks([DOCS / "tutorials" / "change_over_time.md"], tmp_path) == 5
+    out = tmp_path / "ms" / "derivatives"
+    volumes, rows = (
+        pd.read_csv(out / f"group_{name}.tsv", sep="\t", na_values="n/a") for name in ("volumes", "statistics")
+    )
+    assert set(volumes["image"]) == {"T1w", "ensemble"} and volumes["icv_source"].str.endswith("_T1w").all()
+    assert volumes["change_percent_per_year"].notna().all()
+    rows = rows[rows["chosen"] & rows["primary"] & (rows["image"] == "ensemble")]
+    change = rows[(rows["analysis"] == "longitudinal") & (rows["measure"] == "volume_mm3") & (rows["term"] == "years")]
+    for group, (mean, _) in CHANGE.items():
+        row = change[change["group_a"] == group].iloc[0]
+        assert row["estimate_low"] < mean < row["estimate_high"]
+    worse = rows[(rows["analysis"] == "worsening") & (rows["measure"] == "change_percent_per_year")].iloc[0]
+    assert worse["estimate"] > 1 and worse["p_holm"] >= worse["p"]
+    assert (rows["analysis"] == "trial").sum() == 8
+    page = (out / "group_report.html").read_text()
+    for words in ("thalamus averaged over images", "Who has got worse (worsened)", "A trial that slows the loss",
+                  "Change of each participant", "means over the kinds of image of a session"):  # fmt: skip
+        assert words in page
+
+
+def run_blocks(pages: list[Path], folder: Path) -> int:
+    """Run the blocks of ``bash`` and ``python`` of pages one after the other; how many there were."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     n_run = 0
-    for page in [*(DOCS / "tutorials" / f"{name}.md" for name in TUTORIALS), DOCS / "howto" / "examples.md"]:
+    for page in pages:
         before = ""  # what is in Python goes on from the blocks before on the page
         for language, text in fences(page, "bash", "python"):
             before += text if language == "python" else ""
             words = [sys.executable, "-c", before] if language == "python" else ["bash", "-ec", smaller(text)]
-            done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             said = f"{page.name}: {text}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
             untrained = page.name == "own_model.md" and "was not found" in said  # by a network of a few steps
             assert done.returncode == 0 or untrained, said
             n_run += 1
-    assert n_run > 25
-    volumes = (tmp_path / "demo/out/sub-01/anat/sub-01_desc-volumetric_morph.tsv").read_text()
-    assert "hypothalamus\twhole\tB" in volumes and (tmp_path / "groups.png").stat().st_size > 1000
+    return n_run
 
 
 def smaller(text: str) -> str:

@@ -26,6 +26,8 @@ _MISSING_NUMBERS = MISSING_WORDS | {"none"}
 _SEX = {"m": "male", "f": "female", "o": "other"}
 _HAND = {"l": "left", "r": "right", "a": "ambidextrous"}
 _SYNONYMS = {"sex": _SEX, "gender": _SEX, "hand": _HAND, "handedness": _HAND}  # as BIDS defines them
+_YES = ("yes", "y", "1", "true", "worse", "worsened", "worsening", "progressed", "progression", "progressive")
+_NO = ("no", "n", "0", "false", "stable", "not worsened", "not progressed", "improved")
 _PLAIN_NUMBER = re.compile(r"\+?(-?)0*(\d+)(?:\.(\d*?)0*)?")
 _AND_ABOVE = re.compile(r"(\d+(?:\.\d+)?)\s*\+")  # 89+: what BIDS recommends so that the oldest cannot be recognised
 _COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -124,6 +126,39 @@ def fold_categories(spellings: Iterable[str], name: str, keep: Collection[str] =
         target = kept[0] if kept else None if key in missing else found[0]
         became |= {s: target for s in others if s != target}
     return Folding(became, tuple(unclear))
+
+
+def yes_or_no(column: pd.Series, name: str, source: pd.Series) -> pd.Series:
+    """Read a column of answers.
+
+    Parameters
+    ----------
+    column : Series of str or None
+    name : str
+    source : Series of Path
+        The file of each row, named in messages.
+
+    Returns
+    -------
+    Series of float
+        1 yes, 0 no, NaN where missing.
+
+    Raises
+    ------
+    TableError
+        If there are other words.
+    """
+    answers = {**dict.fromkeys(_YES, 1.0), **dict.fromkeys(_NO, 0.0)}
+    known = column.dropna()
+    known = known[~known.map(is_missing)]
+    found = known.map(lambda text: answers.get(category_key(str(text), name)))
+    odd = known[found.isna()]
+    if len(odd):
+        example = shorten({f"'{brief(t)}'" for t in odd}, at_most=5)
+        files = ", ".join(sorted({str(s) for s in source[odd.index]}))
+        raise TableError(f"{files}: column {name} holds {example} in {len(odd)} rows; expected yes or no (also 1 or 0, "
+                         "true or false, worse or stable), n/a where unknown. Correct them.")  # fmt: skip
+    return found.astype(float).reindex(column.index)
 
 
 def numbers_or_words(

@@ -41,6 +41,7 @@ sub-*/[ses-*/]anat/ holds for every image that was measured, on its own grid:
   *_space-orig_label-<structure>_probseg.nii.gz  probabilities, a frame a part
   *_space-orig_label-ICV_mask.nii.gz             intracranial volume (of T1-weighted images)
   *_desc-volumetric_morph.tsv                    volumes in mm^3; flags are reasons to look before use
+  *_desc-ensemble_*                              of sessions with several kinds of image: their mean
 For images other than T1w their suffix stands in place of orig (space-UNIT1, space-FLAIR), in the name of the table
 too. The JSON file beside each of them names the source image, the models with their checksums, the software
 and the device. logs/ has one crash-*.txt for each image that could not be processed.

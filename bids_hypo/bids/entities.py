@@ -35,6 +35,9 @@ T1_SUFFIXES: tuple[str, ...] = (PLAIN_SUFFIX, "UNIT1")
 # Maps whose sign and zero mean something: their background is not looked for.
 SIGNED_SUFFIXES: tuple[str, ...] = ("Chimap",)
 
+# Maps of relaxation rates and times: the size of their values tells the unit.
+RELAXATION_SUFFIXES: tuple[str, ...] = ("R1map", "T1map")
+
 RAW_LINK = "raw"  # the key of DatasetLinks in dataset_description.json that BIDS URIs of the input refer to
 
 
@@ -72,6 +75,11 @@ class Scan:
     def is_signed(self) -> bool:
         """Whether its values have a sign and a zero that mean something."""
         return self.suffix in SIGNED_SUFFIXES
+
+    @property
+    def relaxation(self) -> str | None:
+        """The suffix of a map of relaxation rates or times; None for other images."""
+        return self.suffix if self.suffix in RELAXATION_SUFFIXES else None
 
     @property
     def name(self) -> str:

@@ -59,7 +59,7 @@ class StructureNames:
     @property
     def edited(self) -> Path:
         """Where corrected labels are looked for: the name of the dseg with ``desc-edited``."""
-        return _edited(self.dseg)
+        return described(self.dseg, EDITED_DESC)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class OutputNames:
     @property
     def edited_icv_mask(self) -> Path:
         """Where a corrected intracranial mask is looked for."""
-        return _edited(self.icv_mask)
+        return described(self.icv_mask, EDITED_DESC)
 
     def edited_of(self, item: str) -> Path:
         """Where a corrected mask of a structure, or of the ICV, is looked for."""
@@ -206,9 +206,10 @@ def _joined(own: str | None, ours: str) -> str:
     return ours if own is None else f"{own}{JOINT}{ours}"
 
 
-def _edited(path: Path) -> Path:
+def described(path: Path, label: str) -> Path:
+    """A file beside another one, whose name has a ``desc-`` more."""
     entities, suffix, extension = split_name(path.name)
-    desc = _joined(entities.get("desc"), EDITED_DESC)
+    desc = _joined(entities.get("desc"), label)
     return path.with_name(join_name({**entities, "desc": desc}, suffix) + extension)
 
 

@@ -103,11 +103,11 @@ def find_segmentations(folder: str | Path, wanted: Wanted, pattern: str | None =
             raise NoInputError(f"{root}: no file matches the pattern '{pattern}'. Correct it, or leave it out.")
         return matching
     found = _by_bids_name(root, wanted)
-    for tool, place in wanted.places.items():
+    for tool, place in wanted.places:
         found = found or [replace(files, tool=tool) for files in _by_pattern(root, place)]
     if found:
         return found
-    places = "".join(f", no {place}" for place in wanted.places.values())
+    places = "".join(f", no {place}" for place in dict(reversed(wanted.places)).values())
     raise NoInputError(
         f"{root}: found no segmentation of the {wanted.title}: no sub-*_dseg, *_label-L_mask and *_label-R_mask, "
         f"*_probseg or *_label-{wanted.name}_mask{places}. Say where the files are with a pattern, such as "

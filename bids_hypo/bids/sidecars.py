@@ -208,8 +208,9 @@ def edited_sidecar(scan: Scan, automatic: Mapping[str, Any], automatic_path: str
 
 
 def image_record(
-    head_axes: np.ndarray, image_quality: Mapping[str, float], background: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+    head_axes: np.ndarray, image_quality: Mapping[str, float], background: Mapping[str, Any] | None = None,
+    map_unit: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """What is kept of the image itself in the JSON of the table, for figures and quality control.
 
     Parameters
@@ -220,12 +221,25 @@ def image_record(
         Measures of quality; NaN and infinity become null.
     background : mapping, optional
         ``value`` and ``kind``, see `bids_hypo.image.background.Background`.
+    map_unit : mapping, optional
+        See `bids_hypo.image.relaxation_units.MapUnit`.
     """
     names = ("Right", "Anterior", "Superior")
     return {
         "HeadAxes": {name: [round(float(x), 6) for x in head_axes[:, k]] for k, name in enumerate(names)},
         "ImageQuality": {name: _finite(value) for name, value in image_quality.items()},
         **({"Background": {"Value": background["value"], "Kind": background["kind"]}} if background else {}),
+        **({"MapUnit": _map_unit(map_unit)} if map_unit else {}),
+    }
+
+
+def _map_unit(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "Quantity": found["quantity"],
+        "Found": found["found"],
+        "Used": found["used"],
+        "Median": float(f"{found['median']:.4g}"),
+        "ShareLimited": _finite(found["limited"]),
     }
 
 

@@ -11,6 +11,8 @@ import pandas as pd
 
 from bids_hypo.bids.checksums import table_flags
 from bids_hypo.bids.columns import natural
+from bids_hypo.bids.ensembles import TABLES as ENSEMBLES
+from bids_hypo.bids.ensembles import scan_of_ensemble
 from bids_hypo.bids.entities import PLAIN_SUFFIX, RAW_LINK, Scan, image_name, shorten
 from bids_hypo.bids.folders import closed_folders
 from bids_hypo.bids.names import TABLE_DESC, output_names, sidecar
@@ -39,7 +41,8 @@ class ScanTables:
     ----------
     table : DataFrame
         One row for each scan, structure and part (the whole first): participant_id, session_id, run (None where the
-        name has none), scan, image (its suffix; T1w for UNIT1 too), source_file, report (address relative to the
+        name has none), scan, image (its suffix; T1w for UNIT1 too; ensemble), source_file (of an ensemble the first of
+        its images), sources (tuple: the file, or those of an ensemble), report (address relative to the
         dataset, None if there is none), structure, title, part, left_mm3, right_mm3 (None where there are no sides),
         volume_mm3, volume_sd_mm3 (None for a part of both sides), icv_mm3, icv_sd_mm3, icv_source (the scan that the
         ICV is of), flags (tuple of str), manual, models.
@@ -54,7 +57,9 @@ class ScanTables:
     unmatched: tuple[str, ...] = ()
 
 
-def read_volumes(derivatives: Path, selection: Selection, unfit: Collection[str] = ()) -> ScanTables:
+def read_volumes(
+    derivatives: Path, selection: Selection, unfit: Collection[str] = (), *, ensembles: bool = False
+) -> ScanTables:
     """Collect the volumes of a derivative dataset.
 
     Parameters
@@ -64,6 +69,8 @@ def read_volumes(derivatives: Path, selection: Selection, unfit: Collection[str]
         Which scans.
     unfit : collection of str
         Names of images whose ICV is not taken for other images of the session.
+    ensembles : bool
+        Whether to read the tables of ensembles too.
 
     Raises
     ------
@@ -81,11 +88,13 @@ def read_volumes(derivatives: Path, selection: Selection, unfit: Collection[str]
     paths = sorted([*derivatives.glob(f"sub-*/{name}"), *derivatives.glob(f"sub-*/ses-*/{name}")])
     if not paths:
         raise NoInputError(f"{derivatives}: found no table of volumes (sub-*/[ses-*/]{name}). {advice}")
+    if ensembles:
+        paths += sorted([*derivatives.glob(f"sub-*/{ENSEMBLES}"), *derivatives.glob(f"sub-*/ses-*/{ENSEMBLES}")])
     rows: Rows = []
     problems, every, selected = [], [], 0
     for path in paths:
         try:
-            scan = scan_of_table(path, derivatives)
+            scan = _scan_of(path, derivatives)
             every.append(scan.entities)
             if not (selection.accepts_subject(scan.subject) and selection.accepts(scan)):
                 continue
@@ -105,6 +114,10 @@ def read_volumes(derivatives: Path, selection: Selection, unfit: Collection[str]
     return ScanTables(table, tuple(problems), tuple(unmatched(selection, every, derivatives)))
 
 
+def _scan_of(path: Path, derivatives: Path) -> Scan:
+    return (scan_of_ensemble if path.match(ENSEMBLES) else scan_of_table)(path, derivatives)
+
+
 def _text(error: Exception) -> str:
     return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
 
@@ -119,6 +132,7 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> Rows:
     ]
     if not sources:
         raise ValueError(f"its {sidecar(path).name} names no source that begins with bids:{RAW_LINK}:")
+    files = tuple(text.removeprefix("bids:").partition(":")[2] for text in sources)
     report = output_names(scan, derivatives).report
     common = {
         "participant_id": f"sub-{scan.subject}",
@@ -126,7 +140,8 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> Rows:
         "run": scan.entities.get("run"),
         "scan": scan.name,
         "image": PLAIN_SUFFIX if scan.is_t1 else scan.suffix,
-        "source_file": sources[0].removeprefix("bids:").partition(":")[2],
+        "source_file": files[0],
+        "sources": files,
         "report": report.name if report.is_file() else None,
     }
     table, changed = morph_numbers(path), table_flags(path, about)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -13,7 +13,9 @@ from bids_hypo.files import DAMAGED, read_json
 from bids_hypo.structures import DEFAULT_STRUCTURES
 
 
-def find_written(output_dir: str | Path, dataset_root: str | Path) -> list[OutputNames]:
+def find_written(
+    output_dir: str | Path, dataset_root: str | Path, folders: Iterable[Path] | None = None
+) -> list[OutputNames]:
     """The scans of which a derivative dataset holds a finished table of volumes.
 
     Parameters
@@ -21,6 +23,8 @@ def find_written(output_dir: str | Path, dataset_root: str | Path) -> list[Outpu
     output_dir : path-like
     dataset_root : path-like
         The input dataset that most of their sources lie in.
+    folders : iterable of Path, optional
+        The ``anat`` folders to look in; all unless given.
 
     Returns
     -------
@@ -30,7 +34,8 @@ def find_written(output_dir: str | Path, dataset_root: str | Path) -> list[Outpu
     output_dir = Path(output_dir)
     roots = {**linked_datasets(output_dir), RAW_LINK: Path(dataset_root)}
     found = []
-    for path in closing_files(output_dir):
+    paths = closing_files(output_dir) if folders is None else (p for one in folders for p in closing_in(one))
+    for path in paths:
         try:
             record = read_json(path)
             link, _, relative = record["Sources"][0].removeprefix("bids:").partition(":")
@@ -82,6 +87,11 @@ def scan_of_table(path: Path, dataset_root: Path) -> Scan:
     own_space, _, suffix = entities.pop("space", PLAIN_SUFFIX).rpartition(JOINT)
     own = {key: label for key, label in (("space", own_space), ("desc", own_desc)) if label}
     return Scan(path=path, entities=sort_entities({**entities, **own}), suffix=suffix, dataset_root=dataset_root)
+
+
+def closing_in(folder: Path) -> list[Path]:
+    """The files that close the set of each scan in an ``anat`` folder, in no order."""
+    return list(folder.glob(f"*_desc-*{TABLE_DESC}_morph.json"))
 
 
 def closing_files(output_dir: str | Path) -> list[Path]:

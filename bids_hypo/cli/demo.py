@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from bids_hypo import __version__
 from bids_hypo.cli.parser import Parser
@@ -21,6 +22,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", metavar="DIR", help="where to write it: a new or an empty folder")
     parser.add_argument("--subjects", type=int, default=8, metavar="N", help="how many subjects (default: 8)")
+    parser.add_argument("--patients", type=int, metavar="N",
+                        help="write tables of N simulated patients and N/2 controls, followed for two years, in place "
+                        "of heads: DIR/raw and DIR/derivatives, for the group level")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same bytes (default: 0)")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="tell what is being done")
     parser.add_argument("--version", action="version", version=f"bids_hypo {__version__}")
@@ -44,10 +48,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(args: argparse.Namespace) -> int:
+    if args.patients is not None:
+        return _write_patients(args)
     from bids_hypo.demo import DemoSettings, write_demo_dataset
 
     written = write_demo_dataset(args.folder, DemoSettings(n_subjects=args.subjects, seed=args.seed))
     say(f"{args.folder}: {'written' if written else 'already complete, kept'}")
+    return ExitCode.OK
+
+
+def _write_patients(args: argparse.Namespace) -> int:
+    from bids_hypo.demo.patients import write_patients
+    from bids_hypo.workflow.ensemble import write_ensembles
+
+    sessions = write_patients(args.folder, args.patients, args.seed)
+    folder = Path(args.folder).resolve()
+    write_ensembles(folder / "derivatives", folder / "raw", sessions)
+    say(f"{args.folder}: tables of {len(sessions)} sessions written to {args.folder}/derivatives")
     return ExitCode.OK
 
 

@@ -12,13 +12,16 @@ from bids_hypo.cli.running import say
 from bids_hypo.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from bids_hypo.workflow.cohort import GroupOptions
+    from bids_hypo.workflow.group_options import GroupOptions
 
 _ONLY_PARTICIPANT = ("reports_only", "overwrite", "fast", "use_edited")
 
 
 def add_group_options(group: argparse._ArgumentGroup) -> None:
     """The options of the group level."""
+    group.add_argument("--images", nargs="+", action="extend", default=[], metavar="IMAGE",
+                       help="kinds of image to compare: T1w, FLAIR, R1map ..., or ensemble, the mean over the kinds of "
+                       "a session (default: all that were measured, each by itself)")  # fmt: skip
     group.add_argument("--parts", action="store_true", help="compare the parts of each structure too")
     group.add_argument("--group-column", default="group", metavar="COLUMN",
                        help="column of participants.tsv that names the groups (default: group)")  # fmt: skip
@@ -30,6 +33,8 @@ def add_group_options(group: argparse._ArgumentGroup) -> None:
                        help="columns to hold equal (default: age and sex where they exist; no name: none)")  # fmt: skip
     group.add_argument("--scores", nargs="+", action="extend", default=[], metavar="COLUMN",
                        help="clinical scores to correlate with the volumes of the patients")  # fmt: skip
+    group.add_argument("--worsened", metavar="COLUMN",
+                       help="column of yes and no, who has got worse: logistic regression")  # fmt: skip
     group.add_argument("--site-column", metavar="COLUMN", help="column that names the scanner or centre: harmonise")
     group.add_argument("--ratings", type=Path, metavar="FILE",
                        help="ratings saved on the report pages; scans rated bad are left out")  # fmt: skip
@@ -47,7 +52,7 @@ def make_group_options(args: argparse.Namespace) -> GroupOptions:
         For options that only the participant level has.
     """
     from bids_hypo.bids.selection import Selection, normalise_labels
-    from bids_hypo.workflow.cohort import GroupOptions
+    from bids_hypo.workflow.group_options import GroupOptions
 
     for name in _ONLY_PARTICIPANT:
         if getattr(args, name, False):
@@ -65,6 +70,7 @@ def make_group_options(args: argparse.Namespace) -> GroupOptions:
             acquisitions=normalise_labels(args.acquisition, "acq"),
         ),
         structures=tuple(dict.fromkeys(args.structures or ())),
+        images=tuple(dict.fromkeys(args.images)),
         parts=args.parts,
         group_column=args.group_column,
         cases=tuple(args.case),
@@ -72,6 +78,7 @@ def make_group_options(args: argparse.Namespace) -> GroupOptions:
         covariates=None if args.covariates is None else tuple(args.covariates),
         scores=tuple(args.scores),
         site_column=args.site_column,
+        worsened=args.worsened,
         ratings=args.ratings,
         exclude_flagged=args.exclude_flagged,
         outlier_rule=args.outlier_rule,

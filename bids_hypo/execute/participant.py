@@ -27,6 +27,7 @@ from bids_hypo.bids.resume import (
     lost_by_taking_over,
     refresh_source_times,
 )
+from bids_hypo.bids.session_icv import sessions_without_t1
 from bids_hypo.errors import BidsHypoError, ExitCode
 from bids_hypo.execute.cluster import run_on_cluster
 from bids_hypo.execute.local import at_a_time, run_here
@@ -98,6 +99,9 @@ def run_participant(options: RunOptions, *, tell: Tell | None = None) -> tuple[E
         options.bids_dir, options.selection, suffixes=catalog.suffixes, maps=options.maps,
         database_dir=options.database_dir, keep_index=not options.dry_run,
     )  # fmt: skip
+    alone = sessions_without_t1(scans, options.bids_dir)
+    if alone:
+        logger.warning("%s", alone)
     plan = make_plan(scans, missing, catalog, options)
     if options.dry_run:
         check_output(options.output_dir, options.bids_dir)

@@ -1,4 +1,4 @@
-"""Reports at the end of a run: corrected masks taken in, missing figures drawn, pages written."""
+"""Reports at the end of a run: corrected masks taken in, ensembles made, missing figures drawn, pages written."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bids_hypo.execute.worker import names_for
 from bids_hypo.files import DAMAGED
 from bids_hypo.models.catalog import Catalog
 from bids_hypo.workflow.edited import take_edited
+from bids_hypo.workflow.ensemble import write_ensembles
 from bids_hypo.workflow.options import RunOptions
 from bids_hypo.workflow.reports import figures_missing_or_old, redraw, write_pages
 from bids_hypo.workflow.result import ScanResult, Status, read_result
@@ -51,6 +52,7 @@ def finish_reports(
     if options.use_edited:
         of |= {names.scan.name: _with_edited(names, of[names.scan.name]) for names in complete}
         complete = [names for names in complete if of[names.scan.name].status != Status.FAILED]
+    write_ensembles(options.output_dir, options.bids_dir, dict.fromkeys(names.anat_dir for names in every))
     if options.no_reports:
         return list(of.values())
     undrawn = [n for n in complete if options.reports_only or _needs_figures(n, of[n.scan.name])]

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from bids_hypo.bids.ensembles import ENSEMBLE
 from bids_hypo.bids.people import group_names
 from bids_hypo.bids.tsv import read_table
 from bids_hypo.errors import BidsHypoError
@@ -17,11 +18,13 @@ from bids_hypo.gui.grouping import make_study
 from bids_hypo.gui.jobs import JobFailed, Runner, Stage, Tell
 from bids_hypo.gui.texts import text
 from bids_hypo.gui.uploads import in_words
-from bids_hypo.workflow.cohort import GroupOptions, usual_covariates
+from bids_hypo.workflow.cohort import usual_covariates
 from bids_hypo.workflow.group import GroupResult, run_group
+from bids_hypo.workflow.group_options import GroupOptions
 
 GROUP_ZIP = "bids_hypo_group.zip"
 GROUP_FILES = ("group_*", "figures")
+IMAGE_CHOICES = ["T1w", "FLAIR", "T2w", "R1map", "T1map", "Chimap", ENSEMBLE]
 _MAX_LEVELS = 12
 
 
@@ -48,6 +51,11 @@ class GroupTab:
                 [], label=text("group.covariates"), multiselect=True, elem_id="group-covariates"
             )
             self.scores = gr.Dropdown([], label=text("group.scores"), multiselect=True, elem_id="group-scores")
+            self.images = gr.Dropdown(
+                label=text("group.images"), multiselect=True, allow_custom_value=True, elem_id="group-images",
+                choices=IMAGE_CHOICES,
+            )  # fmt: skip
+            self.worsened = gr.Dropdown([], label=text("group.worsened"), elem_id="group-worsened")
             self.exclude = gr.Checkbox(False, label=text("group.exclude"), elem_id="group-exclude")
         self.start = gr.Button(text("group.start"), variant="primary", elem_id="group-start")
         self.status = gr.HTML(elem_id="group-status")
@@ -58,7 +66,7 @@ class GroupTab:
         self._connect()
 
     def _connect(self) -> None:
-        choices = [self.status, self.column, self.covariates, self.scores]
+        choices = [self.status, self.column, self.covariates, self.scores, self.worsened]
         levels = [self.control, self.cases]
         self.participants.upload(self.columns, self.participants, choices, **LIGHT).then(
             self.levels, [self.participants, self.column], levels, **LIGHT
@@ -66,7 +74,7 @@ class GroupTab:
         self.column.input(self.levels, [self.participants, self.column], levels, **LIGHT)
         self.tables.upload(self.noted, self.tables, self.status, **LIGHT)
         inputs = [self.tables, self.participants, self.column, self.control, self.cases, self.covariates, self.scores,
-                  self.exclude]  # fmt: skip
+                  self.images, self.worsened, self.exclude]  # fmt: skip
         outputs = [self.status, self.found, self.summary, self.download, self.page]
         self.start.click(self.run, inputs, outputs, show_progress_on=[self.status], **JOB)
 
@@ -78,16 +86,16 @@ class GroupTab:
         """Offer the columns of participants.tsv, those chosen that the command line would choose."""
         session = session_of(self.runner, request, [file] if file else [])
         if isinstance(session, str):
-            return [session, *[gr.skip()] * 3]
+            return [session, *[gr.skip()] * 4]
         try:
             table = read_table(Path(str(file)), ("participant_id",))
         except BidsHypoError as error:
             said = html.alert([in_words(error, {Path(str(file)): Path(str(file)).name})])
-            return [said, *[gr.Dropdown(choices=[], value=None)] * 3]
+            return [said, *[gr.Dropdown(choices=[], value=None)] * 4]
         names = [str(name) for name in table.columns if name != "participant_id"]
         group = next((n for n in names if n == "group"), names[0] if names else None)
         return ["", gr.Dropdown(choices=names, value=group), gr.Dropdown(choices=names, value=usual_covariates(names)),
-                gr.Dropdown(choices=names, value=[])]  # fmt: skip
+                gr.Dropdown(choices=names, value=[]), gr.Dropdown(choices=names, value=None)]  # fmt: skip
 
     def levels(self, file: str | None, column: str | None) -> list:
         """Offer the groups that a column names; which is the control is left to the core unless chosen."""
@@ -97,9 +105,10 @@ class GroupTab:
             return [gr.Dropdown(choices=[], value=None), gr.Dropdown(choices=[], value=[])]
         return [gr.Dropdown(choices=names, value=None), gr.Dropdown(choices=names, value=[])]
 
-    def run(
+    def run(  # noqa: PLR0913 (one argument for each input of the page)
         self, tables: list[str] | None, participants: str | None, column: str | None, control: str | None,
-        cases: list[str], covariates: list[str], scores: list[str], exclude: bool, request: gr.Request,
+        cases: list[str], covariates: list[str], scores: list[str], images: list[str], worsened: str | None,
+        exclude: bool, request: gr.Request,
     ) -> Iterator[dict]:  # fmt: skip
         """Compare the groups; yields the page's changes."""
         given = [*(tables or []), *([participants] if participants else [])]
@@ -117,7 +126,8 @@ class GroupTab:
             raw, out = make_study([Path(t) for t in tables], Path(participants), work, self.runner.limits)
             options = GroupOptions(
                 raw, out, group_column=column or "group", cases=tuple(cases or ()), control=control or None,
-                covariates=tuple(covariates or ()), scores=tuple(scores or ()), exclude_flagged=exclude,
+                covariates=tuple(covariates or ()), scores=tuple(scores or ()),
+                images=tuple(images or ()), worsened=worsened or None, exclude_flagged=exclude,
             )  # fmt: skip
             found.append(run_group(options))
             results.zip_folder(out, work / GROUP_ZIP, only=GROUP_FILES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -46,6 +47,15 @@ class Grid:
 def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Map points (..., 3) by a (4, 4) affine."""
     return np.asarray(points, dtype=float) @ affine[:3, :3].T + affine[:3, 3]
+
+
+def same_grid(a: Grid, b: Grid, *, tolerance_mm: float = 0.05) -> bool:
+    """Whether two grids are one: the same shape, and every voxel in the same place."""
+    if tuple(a.shape) != tuple(b.shape):
+        return False
+    corners = np.array(list(product(*[(0.0, n - 1.0) for n in a.shape])))
+    apart = apply_affine(a.affine, corners) - apply_affine(b.affine, corners)
+    return bool(np.linalg.norm(apart, axis=1).max() < tolerance_mm)
 
 
 def box_grid(centre_mm: np.ndarray, axes: np.ndarray, shape: Shape, spacing_mm: np.ndarray) -> Grid:

@@ -1,10 +1,10 @@
 """Which numbers a structure has in label images: those of this program, and of others by the name of the program.
 
-The numbers of other programs stand in ``label_numbers.json`` under ``tools``: for each program and structure ``labels``
-of the whole, and where known its ``parts``, the ``file`` of a subject, numbers that the image may hold besides
-(``among``), and where the numbers were found (``source``). A program without a structure is listed because it gives
-none that is known here. Under ``names`` stands what else a structure is called in names of files, as a regular
-expression.
+The numbers of other programs stand in ``label_numbers.json`` under ``tools``: for each program and structure
+``labels`` of the whole, and where known its ``parts``, the ``file`` of a subject (or several, to try in order),
+numbers that the image may hold besides (``among``), and where the numbers were found (``source``). A program without
+a structure is listed because it gives none that is known here. Under ``names`` stands what else a structure is called
+in names of files, as a regular expression.
 """
 
 from __future__ import annotations
@@ -94,9 +94,10 @@ class Wanted:
         return {**ours, **{tool: labels_of(entry) for tool, entry in self._known().items()}}
 
     @property
-    def places(self) -> dict[str, str]:
-        """For programs with folders of their own: where in that of a subject the image lies, as a pattern."""
-        return {tool: entry["file"] for tool, entry in self._known().items() if "file" in entry}
+    def places(self) -> list[tuple[str, str]]:
+        """Where programs leave their images: the name of the program and a pattern, in the order to try them."""
+        known = [(tool, entry["file"]) for tool, entry in self._known().items() if "file" in entry]
+        return [(tool, one) for tool, found in known for one in ([found] if isinstance(found, str) else found)]
 
     def recognised(self, found: set[int]) -> Labels | None:
         """What the numbers in an image mean that nothing is said about; None if that is not known."""

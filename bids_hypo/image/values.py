@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -13,13 +14,31 @@ from bids_hypo.image.faces import connected_with_faces
 from bids_hypo.image.nifti import UNREADABLE, check_numeric
 
 UNDEFINED = "undefined_voxels"
-MAX_UNDEFINED_INSIDE = 0.01  # of the head
-MAX_HOLE_MM3 = 100.0  # of NaN inside the head
 MIN_VALUES = 3  # different ones; a mask has two
 _WORKABLE = (1e-20, 1e20)  # sizes of intensities that float32 has room for, with their squares
 _MIN_RESOLUTION = 1e-3  # of the intensities: their range; float32 has 1e-7
 _ROUNDED = 0.01  # how far a label may be from a whole number: programs save labels as fractions with a scale
 _SAMPLE = 100_000  # voxels among which different values are counted first
+
+
+@dataclass(frozen=True)
+class Holes:
+    """How much inside a head may have no value.
+
+    Attributes
+    ----------
+    share : float
+        Of the head.
+    largest_mm3 : float
+        Of one hole.
+    """
+
+    share: float
+    largest_mm3: float
+
+
+HEAD_HOLES = Holes(0.01, 100.0)
+MAP_HOLES = Holes(0.1, 2e4)  # the fit behind a map fails in bone and in the sinuses
 
 
 def read_values(path: Path, image: nib.Nifti1Image) -> np.ndarray:
@@ -77,7 +96,9 @@ def _sizes(data: np.ndarray) -> tuple[float, float, float]:
     return float(np.median(np.abs(values))), high - low, middle
 
 
-def finite(path: Path, data: np.ndarray, voxel_mm3: float) -> tuple[np.ndarray, np.ndarray | None, bool]:
+def finite(
+    path: Path, data: np.ndarray, voxel_mm3: float, allowed: Holes = HEAD_HOLES
+) -> tuple[np.ndarray, np.ndarray | None, bool]:
     """Check that data may be those of a head, and set what is NaN or infinite to 0.
 
     Parameters
@@ -87,6 +108,7 @@ def finite(path: Path, data: np.ndarray, voxel_mm3: float) -> tuple[np.ndarray, 
     data : (X, Y, Z) float32
         Changed in place.
     voxel_mm3 : float
+    allowed : Holes
 
     Returns
     -------
@@ -113,12 +135,12 @@ def finite(path: Path, data: np.ndarray, voxel_mm3: float) -> tuple[np.ndarray, 
     n_holes, n_head = int(holes.sum()), int(head.sum())
     parts, _ = ndimage.label(holes)
     largest = int(np.bincount(parts.ravel())[1:].max(initial=0))
-    if n_holes > MAX_UNDEFINED_INSIDE * n_head or largest * voxel_mm3 > MAX_HOLE_MM3:
+    if n_holes > allowed.share * n_head or largest * voxel_mm3 > allowed.largest_mm3:
         raise ScanReadError(
             f"{path}: {100 * n_holes / max(n_head, 1):.1f} % of the voxels inside the head are NaN or infinite, and "
-            f"the largest hole has {largest * voxel_mm3:.0f} mm3; expected at most {100 * MAX_UNDEFINED_INSIDE:g} % "
-            f"and {MAX_HOLE_MM3:g} mm3. (Around the head such voxels count as background.) Export the image again, "
-            "or fill the holes."
+            f"the largest hole has {largest * voxel_mm3:.0f} mm3; expected at most {100 * allowed.share:g} % "
+            f"and {allowed.largest_mm3:g} mm3. (Around the head such voxels count as background.) Export the image "
+            "again, or fill the holes."
         )
     return data, undefined, n_holes > 0
 

@@ -22,7 +22,8 @@ from bids_hypo.image.held import NoLocksError, open_held
 from bids_hypo.image.limits import check_size
 from bids_hypo.image.nifti import check_numeric, open_image
 from bids_hypo.image.placement import Placement, check_placement
-from bids_hypo.image.values import UNDEFINED, finite, read_values
+from bids_hypo.image.relaxation_units import MapUnit, in_bids_unit
+from bids_hypo.image.values import HEAD_HOLES, MAP_HOLES, UNDEFINED, finite, read_values
 
 PART_PATTERN = ".*.part"  # names of files that `write_bytes` has not finished
 COMPRESSION = 2  # most of a mask is empty: higher levels take twice the time for files that are hardly smaller
@@ -47,12 +48,15 @@ class Volume:
     doubts : tuple of str
         What its header leaves in doubt (see `bids_hypo.image.placement.Placement`), its background (see `Background`),
         and `UNDEFINED`.
+    map_unit : MapUnit or None
+        Of a map of R1 or T1: the unit of its values.
     """
 
     data: np.ndarray
     affine: np.ndarray
     background: Background | None = None
     doubts: tuple[str, ...] = ()
+    map_unit: MapUnit | None = None
 
     @property
     def grid(self) -> Grid:
@@ -60,7 +64,7 @@ class Volume:
         return Grid(as_shape(self.data.shape), self.affine)
 
 
-def read_volume(path: str | Path, *, signed: bool = False) -> Volume:
+def read_volume(path: str | Path, *, signed: bool = False, relaxation: str | None = None) -> Volume:
     """Read a scan and check that it is one.
 
     Parameters
@@ -70,6 +74,8 @@ def read_volume(path: str | Path, *, signed: bool = False) -> Volume:
     signed : bool
         A map whose values, their sign and their zero mean something, such as a susceptibility map: they stay as they
         are.
+    relaxation : str, optional
+        BIDS suffix of a map of relaxation rates or times (R1map, T1map): its values are brought to the unit of BIDS.
 
     Returns
     -------
@@ -80,18 +86,23 @@ def read_volume(path: str | Path, *, signed: bool = False) -> Volume:
     Raises
     ------
     ScanReadError
-        If the file cannot be decoded, is not 3-D, has nothing in it, more than 1 % of NaN inside the head, voxels that
-        are too small or too large, or a header without an affine or that contradicts itself.
+        If the file cannot be decoded, is not 3-D, has nothing in it, more than 1 % of NaN inside the head (maps: 10 %),
+        voxels that are too small or too large, a header without an affine or that contradicts itself, or is a map whose
+        values fit no unit.
     """
     path = Path(path)
     data, place = _values_of(path)
     sizes = Grid(as_shape(data.shape), place.affine).voxel_sizes_mm
-    data, undefined, holes = finite(path, data, float(np.prod(sizes)))
+    unit = None
+    if relaxation is not None:
+        data, unit = in_bids_unit(path, data, relaxation)
+    allowed = MAP_HOLES if relaxation else HEAD_HOLES
+    data, undefined, holes = finite(path, data, float(np.prod(sizes)), allowed)
     if signed:
         return Volume(data, place.affine, None, (*place.doubts, *((UNDEFINED,) if holes else ())))
     data, background = above_background(data, undefined, voxel_sizes_mm=tuple(sizes))
     doubts = (*place.doubts, *background.doubts, *((UNDEFINED,) if holes else ()))
-    return Volume(data, place.affine, background, doubts)
+    return Volume(data, place.affine, background, doubts, unit)
 
 
 def check_scan(path: str | Path) -> None:

@@ -5,7 +5,7 @@ Two of them say that the ICV cannot be measured, and then no number is given for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -36,6 +36,7 @@ LARGE_HEAD = "large_head"
 SMALL_PART = "small_part"
 CORRECTION_FAR = "correction_far"
 SIDES_SWAPPED = "correction_sides_swapped"
+IMAGES_DISAGREE = "images_disagree"
 
 FLAG_TEXTS: dict[str, str] = {
     SKULL_STRIPPED: "the skull was removed: the intracranial volume cannot be measured",
@@ -60,6 +61,7 @@ FLAG_TEXTS: dict[str, str] = {
     TEMPLATE_SPACE: "the header says that the image lies in a template's space, where volumes are not the person's",
     CORRECTION_FAR: "the mask corrected by hand hardly overlaps with the automatic one, or lies apart from it",
     SIDES_SWAPPED: "left and right of the mask corrected by hand lie where the automatic one has right and left",
+    IMAGES_DISAGREE: "the images of an ensemble differ in the volume by more than 5 % (standard deviation)",
     TABLE_CHANGED: "the table of volumes was changed after it was written",
 }
 ICV_NOT_MEASURABLE = (SKULL_STRIPPED, ICV_CUT)
@@ -68,6 +70,7 @@ ICV_NOT_MEASURABLE = (SKULL_STRIPPED, ICV_CUT)
 ICV_RANGE_MM3 = (1.0e6, 2.1e6)
 MAX_POSE_RESIDUAL_MM = 4.5
 MAX_FOLD_SD = 0.05
+MAX_IMAGE_SD = 0.05  # of an ensemble
 # Set on real scans and degraded copies of them; docs/reference/reports.md has the figures.
 MIN_CONTRAST = 0.6
 MIN_CONTRAST_TO_NOISE = 12.0
@@ -126,6 +129,27 @@ def volume_flags(volumes: Sequence[PartVolume], plausible: Plausible) -> tuple[s
         SMALL_PART: any(part < plausible.min_part_mm3 for part in parts),
     }
     return tuple(name for name, raised in checks.items() if raised)
+
+
+VOLUME_FLAGS = (ASYMMETRIC, SMALL, LARGE, SMALL_PART)  # those that `volume_flags` gives
+
+
+def ensemble_flags(volumes: Sequence[PartVolume], plausible: Plausible, of_images: Iterable[str]) -> tuple[str, ...]:
+    """Flags of volumes that were averaged over images: what follows from them, and what else the images have.
+
+    Parameters
+    ----------
+    volumes : sequence of PartVolume
+        Their SD is that between the images.
+    plausible : Plausible
+    of_images : iterable of str
+        Flags of the structure in each image.
+    """
+    whole = next(v for v in volumes if (v.part, v.hemisphere) == (WHOLE, BOTH))
+    sd, volume = whole.volume_sd_mm3, whole.volume_mm3
+    apart = sd is not None and volume is not None and sd > MAX_IMAGE_SD * volume
+    kept = [flag for flag in of_images if flag not in VOLUME_FLAGS]
+    return tuple(dict.fromkeys([*volume_flags(volumes, plausible), *([IMAGES_DISAGREE] if apart else []), *kept]))
 
 
 def contrast_flags(quality: RegionQuality) -> tuple[str, ...]:

@@ -52,14 +52,37 @@ def associate(table: pd.DataFrame, volume: str, score: str, covariates: Sequence
     Association
         NaN with fewer persons than five and one more for each covariate, or without spread.
     """
-    known = table[[volume, score, *covariates]].dropna()
-    if covariates:
-        indicators = pd.get_dummies(known[list(covariates)], drop_first=True, dtype=float)
-        known = pd.concat([known[[volume, score]], indicators], axis=1)
-    adjust = [c for c in known.columns[2:] if np.ptp(known[c]) > 0]
+    known, adjust = with_indicators(table[[volume, score, *covariates]].dropna(), [volume, score], covariates)
     flat = len(known) < MIN_PERSONS + len(adjust) or known[volume].nunique() == 1 or known[score].nunique() == 1
     if flat:
         return Association(len(known), Estimate(), np.nan, np.nan, np.nan)
     r, low, high, p = correlation(known, volume, score, adjust, PEARSON)
     rho, _, _, rho_p = correlation(known, volume, score, adjust, SPEARMAN)
     return Association(len(known), Estimate(r, low, high), p, rho, rho_p)
+
+
+def with_indicators(
+    known: pd.DataFrame, columns: Sequence[str], covariates: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Columns with covariates as numbers: words become indicators.
+
+    Parameters
+    ----------
+    known : DataFrame
+        Without missing values.
+    columns : sequence of str
+        Numbers that stay.
+    covariates : sequence of str
+
+    Returns
+    -------
+    table : DataFrame
+        The columns, then the covariates.
+    adjust : list of str
+        The covariates that vary.
+    """
+    if not covariates:
+        return known[list(columns)], []
+    indicators = pd.get_dummies(known[list(covariates)], drop_first=True, dtype=float)
+    varying = [str(name) for name in indicators if np.ptp(indicators[name]) > 0]
+    return pd.concat([known[list(columns)], indicators], axis=1), varying

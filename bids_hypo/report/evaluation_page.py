@@ -23,6 +23,7 @@ from bids_hypo.report.agreement_figures import (
 )
 from bids_hypo.report.evaluation_rows import (
     agreement_rows,
+    association_comparison_rows,
     association_rows,
     comparison_rows,
     counts,
@@ -78,7 +79,8 @@ class EvaluationPage:
     scans, compared : DataFrame
         All rows; rows of the scans that all methods have.
     tables : dict of str to DataFrame
-        ``summary``, ``metrics``, ``agreement``; maybe ``ranking``, ``comparisons``, ``associations``.
+        ``summary``, ``metrics``, ``agreement``; maybe ``ranking``, ``comparisons``, ``associations``,
+        ``association_comparisons``.
     metrics, boxes : sequence of Metric
         In the order of the table; those drawn as box plots.
     outlines : dict of str to list of OutlineCase
@@ -169,6 +171,7 @@ def _section(page: EvaluationPage, part: str) -> dict[str, Any]:
         "comparisons": comparison_rows(page),
         "agreement": {side: agreement_rows(page, side) for side in page.sides},
         "associations": association_rows(page),
+        "association_comparisons": association_comparison_rows(page),
         "analyses": list(page.tables["associations"]["analysis"].unique()) if "associations" in page.tables else [],
         "pictures": {name: data_uri(payload, "image/png") for name, payload in pictures.items()},
         "files": {f"{before}{name}": payload for name, payload in pictures.items()},

@@ -132,6 +132,25 @@ def association_rows(page: EvaluationPage) -> list[dict[str, Any]]:
     ]
 
 
+def association_comparison_rows(page: EvaluationPage) -> list[dict[str, Any]]:
+    """Pairs of methods, by their correlations with scores; none without scores."""
+    if "association_comparisons" not in page.tables:
+        return []
+    return [
+        {
+            "analysis": row["analysis"],
+            "score": row["score"],
+            "pair": f"{row['first']} - {row['second']}",
+            "n": row["n"],
+            "r": f"{number(row['r_first'], 2)} / {number(row['r_second'], 2)}",
+            "difference": interval(row, "difference", 2),
+            "p": p_text(row["p"]),
+            "p_corrected": p_text(row["p_corrected"]),
+        }
+        for row in records(page.tables["association_comparisons"])
+    ]
+
+
 def scan_rows(page: EvaluationPage) -> list[dict[str, Any]]:
     """Every scan that was compared."""
     rows = page.scans[page.scans["status"] == "compared"]

@@ -31,6 +31,7 @@ TITLES: dict[str, str] = {
     quality.TEMPLATE_SPACE: "In a template's space",
     quality.CORRECTION_FAR: "Correction far from the automatic mask",
     quality.SIDES_SWAPPED: "Correction with left and right swapped",
+    quality.IMAGES_DISAGREE: "Images disagree",
     quality.TABLE_CHANGED: "Table changed",
 }
 ADVICE: dict[str, str] = {
@@ -56,6 +57,7 @@ ADVICE: dict[str, str] = {
     quality.TEMPLATE_SPACE: "Use the scan as the scanner made it; a copy moved to a template has another size.",
     quality.CORRECTION_FAR: "See whether the outline lies on the structure: it may be another person's, or shifted.",
     quality.SIDES_SWAPPED: "See which number is which side in dseg.tsv, and exchange the labels.",
+    quality.IMAGES_DISAGREE: "Compare the outlines of the images of the session: one of them may have missed a part.",
     quality.TABLE_CHANGED: "Run participant level again: the scan is then measured anew.",
 }
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from bids_hypo.bids.plausible import is_age_column
+from bids_hypo.report.group_change import over_time_sections
 from bids_hypo.report.group_plots import box_plots, scatter_plot, time_plot
 from bids_hypo.report.group_study import (
     SAMPLE_NAMES,
@@ -65,7 +66,8 @@ def _section(study: GroupStudy, prefix: str) -> dict[str, Any]:
         "remarks": study.remarks, "counts": _counts(study), "comparisons": _comparisons(study),
         "samples": _samples(study), "all_three": _all_three(study), "omnibus": _omnibus(study),
         "models": _models(study, "ancova"), "at_sites": _models(study, "site_mixed_model"), "sides": _sides(study),
-        "associations": _associations(study), "over_time": _over_time(study), "icv_errors": _icv_errors(study),
+        "associations": _associations(study), "over_time": _over_time(study),
+        **over_time_sections(study), "icv_errors": _icv_errors(study),
         "power": _power(study), "listed": _listed(study), "not_tested": _not_tested(study),
         "main": study.names[study.main_measure],
         "figures": {f"{prefix}{name}": figure for name, figure in _figures(study).items()},

@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from bids_hypo.bids.ensembles import ENSEMBLE
 from bids_hypo.bids.entities import PLAIN_SUFFIX
 from bids_hypo.stats.analysis import Design
+from bids_hypo.stats.rates import RATE
 from bids_hypo.stats.table import ASYMMETRY, HARMONISED, ICV, NORMALISED, RESIDUAL, VOLUME
 from bids_hypo.structures import WHOLE
 
@@ -71,6 +73,8 @@ class GroupStudy:
             what = self.part
         else:
             what = f"{self.title} ({self.part})"
+        if self.image == ENSEMBLE:
+            return f"{what} averaged over images"
         return what if self.image == PLAIN_SUFFIX else f"{what} on {self.image}"
 
     @property
@@ -92,6 +96,7 @@ class GroupStudy:
             "right_mm3": f"right {self.what}",
             ICV: "intracranial volume",
             ASYMMETRY: "left − right",
+            RATE: f"change of the {self.what} a year",
             "left_mm3 - right_mm3": "left − right",
         }
 
@@ -161,6 +166,8 @@ def unit_of(measure: str) -> tuple[str, float, int]:
         return "cm³", 1e-3, 0
     if measure == "asymmetry_percent":
         return "%", 1.0, 1
+    if measure == RATE:
+        return "% a year", 1.0, 2
     return "mm³", 1.0, 0
 
 

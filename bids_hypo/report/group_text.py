@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from bids_hypo import __version__
+from bids_hypo.bids.ensembles import ENSEMBLE
 from bids_hypo.bids.entities import PLAIN_SUFFIX
 from bids_hypo.measure.inference import ALPHA
 from bids_hypo.report.group_study import GroupStudy, interval, known, number, p_phrase, unit_of
@@ -108,6 +109,8 @@ def _measured(studies: Sequence[GroupStudy]) -> Iterator[tuple[str, tuple[str, .
     by = f" (models: {' / '.join(models)})" if models else ""
     titles = _listed([*dict.fromkeys(study.title for study in studies), "intracranial volume (ICV)"])
     yield f"{capitalised(titles)} were measured with bids_hypo {__version__}{by}", ()
+    if any(study.image == ENSEMBLE for study in studies):
+        yield "Volumes of an ensemble are means over the kinds of image of a session", ()
     counted = {study.image: _n_of_groups(study) for study in studies}
     if len({study.image for study in studies}) == len({_n_of_groups(study) for study in studies}) == 1:
         image, numbers = next(iter(counted.items()))
@@ -124,6 +127,8 @@ def _n_of_groups(study: GroupStudy) -> str:
 
 
 def _image_words(image: str) -> str:
+    if image == ENSEMBLE:
+        return "averaged"
     return "T1-weighted" if image == PLAIN_SUFFIX else image
 
 
@@ -201,9 +206,19 @@ def _models(studies: Sequence[GroupStudy], done: Collection[str]) -> Iterator[tu
         held = f", with {covariates} held equal" if covariates else ""
         yield (f"Within the case groups, volumes were correlated with {_listed(list(design.scores))} by "
                f"partial Pearson or, where a variable was not normal, Spearman correlations{held}"), ()  # fmt: skip
+    if "worsening" in done:
+        held = f", with {covariates} held equal" if covariates else ""
+        yield (f"Worsening (column {design.worsened}) was related to volumes and their change a year by logistic "
+               f"regression, with odds ratios for one standard deviation less{held}"), ()  # fmt: skip
     if "longitudinal" in done:
         yield ("Change over time was estimated by mixed models of the logarithm of the volume with time, group and "
                "their product as fixed effects and a random intercept of the participant"), ("laird1982",)  # fmt: skip
+    if "rate_comparison" in done:
+        yield "The change of each participant was the slope of the logarithm of the volume over the years", ()
+    if "trial" in done:
+        yield ("Sample sizes are those of a two-sided t test at 0.05 between two equal arms, for a drug that takes "
+               "away 25 or 50 % of the mean change a year, with the standard deviation of the participants' "
+               "changes"), ()  # fmt: skip
 
 
 def sensitivity_lines(study: GroupStudy) -> list[dict[str, str]]:

@@ -68,16 +68,39 @@ def delineate(
     touches = _touches_border(kept, structure)
     near, box = resample_probability(kept, region.affine, native)
     np.clip(near, 0, 1, out=near)
+    labels, volumes_mm3 = labels_of(near, box, native, structure)
+    probability = np.zeros((*native.shape, len(structure.parts)), np.float32, order="F")  # as it will lie in the file
+    probability[box] = near
+    spread = fold_volumes_mm3(folds, kept > 0, region)
+    return Delineation(probability, labels, part_volumes(structure, volumes_mm3, spread), region, touches)
+
+
+def labels_of(
+    near: np.ndarray, box: tuple[slice, slice, slice], native: Grid, structure: Structure
+) -> tuple[np.ndarray, list[float]]:
+    """Labels on a grid from probabilities in a box of it, and the volume of each part in mm3.
+
+    Parameters
+    ----------
+    near : (x, y, z, P) float
+        Of each part, in the box.
+    box : tuple of slice
+        Of the grid; 0 outside.
+    native : Grid
+    structure : Structure
+
+    Returns
+    -------
+    labels : (X, Y, Z) uint8 or uint16
+        0, else `Part.index`; see `label_parts`.
+    volumes_mm3 : list of float
+    """
     indices = np.array([part.index for part in structure.parts])
     labels = np.zeros(native.shape, np.uint8 if indices.max() < 256 else np.uint16)
     held = label_parts(near)
     labels[box][held >= 0] = indices[held[held >= 0]]
     counts = np.bincount(held[held >= 0], minlength=len(indices))
-    probability = np.zeros((*native.shape, len(indices)), np.float32, order="F")  # as it will lie in the file
-    probability[box] = near
-    volumes_mm3 = [float(count) * native.voxel_volume_mm3 for count in counts]
-    spread = fold_volumes_mm3(folds, kept > 0, region)
-    return Delineation(probability, labels, part_volumes(structure, volumes_mm3, spread), region, touches)
+    return labels, [float(count) * native.voxel_volume_mm3 for count in counts]
 
 
 def fold_volumes_mm3(folds: np.ndarray, near: np.ndarray, region: Grid) -> np.ndarray | None:

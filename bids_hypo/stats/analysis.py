@@ -15,6 +15,7 @@ from bids_hypo.stats.groups import Groups
 from bids_hypo.stats.longitudinal import MIN_PARTICIPANTS, change_over_time, choose_repeated
 from bids_hypo.stats.mixed import site_model
 from bids_hypo.stats.outliers import MAX_ICV_ERROR
+from bids_hypo.stats.rates import RATE, compare_rates
 from bids_hypo.stats.results import TestResult, corrected, results_table
 from bids_hypo.stats.table import (
     ASYMMETRY,
@@ -28,6 +29,8 @@ from bids_hypo.stats.table import (
     VOLUME,
     samples,
 )
+from bids_hypo.stats.trial import trial_sizes
+from bids_hypo.stats.worsening import worsening
 
 SMALLEST_GROUP = 2
 
@@ -45,6 +48,8 @@ class Design:
         Clinical scores, correlated within each case group.
     site : str or None
         Column that names the scanner or centre.
+    worsened : str or None
+        Column that tells who has got worse, 1 or 0.
     outlier_rule : str
         ``iqr`` or ``none``.
     """
@@ -53,6 +58,7 @@ class Design:
     covariates: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()
     site: str | None = None
+    worsened: str | None = None
     outlier_rule: str = "iqr"
 
     @property
@@ -123,8 +129,7 @@ def _across(sample: pd.DataFrame, design: Design) -> list[TestResult]:
         both = sample[sample["group"] == name].dropna(subset=list(SIDES))  # there may be no sides
         if len(both) >= SMALLEST_GROUP:
             rows += left_against_right(both[SIDES[0]].to_numpy(float), both[SIDES[1]].to_numpy(float), name)
-    rows += _associations(sample, design)
-    return rows
+    return rows + _associations(sample, design) + _worsenings(sample, design)
 
 
 def _icv_error(values: dict[str, np.ndarray], pair: tuple[str, str]) -> list[TestResult]:
@@ -166,13 +171,23 @@ def _associations(sample: pd.DataFrame, design: Design) -> list[TestResult]:
     return rows
 
 
+def _worsenings(sample: pd.DataFrame, design: Design) -> list[TestResult]:
+    """Who has got worse, by the volume and by its change."""
+    rows = []
+    for group in design.groups.cases if design.worsened else ():
+        for measure in (NORMALISED, VOLUME, RATE):
+            if sample.loc[sample["group"] == group, measure].notna().any():
+                rows += worsening(sample, measure, str(design.worsened), group, design.covariates)
+    return rows
+
+
 def _through_time(repeated: pd.DataFrame, design: Design) -> list[TestResult]:
     if repeated.empty:
         return []
     groups, rows = design.groups, []
     for measure in (NORMALISED, VOLUME, *SIDES, ICV):
         rows += change_over_time(repeated, measure, groups.cases, groups.control, design.covariates)
-    return rows
+    return rows + compare_rates(repeated, groups) + trial_sizes(repeated, groups.cases, groups.control)
 
 
 def harmonise(table: pd.DataFrame, design: Design) -> pd.DataFrame:
@@ -216,7 +231,7 @@ def undone(statistics: pd.DataFrame, table: pd.DataFrame, design: Design) -> lis
         if design.site and "site_mixed_model" not in done:
             out.append(f"{a} and {b} are not compared with {design.site} as random intercept: too few participants "
                        "have a site and all covariates, or there is only one site.")  # fmt: skip
-    return [*out, *_unrelated(rows, design), *_unfollowed(rows, table, design)]
+    return [*out, *_unrelated(rows, design), *_unfollowed(rows, table, design), *_not_told(rows, design)]
 
 
 def _adjusted(pair: pd.DataFrame, covariates: Iterable[str]) -> bool:
@@ -235,6 +250,17 @@ def _unrelated(rows: pd.DataFrame, design: Design) -> list[str]:
                 continue
             notes = [str(note) for note in found["note"].dropna()]
             out.append(f"{score} is not correlated with the volumes of {group}: {notes[0] if notes else 'no volumes'}.")
+    return out
+
+
+def _not_told(rows: pd.DataFrame, design: Design) -> list[str]:
+    """Groups in which worsening could not be related to any volume."""
+    out = []
+    for group in design.groups.cases if design.worsened else ():
+        found = rows[(rows["analysis"] == "worsening") & (rows["group_a"] == group)]
+        if not found["estimate"].notna().any():
+            notes = [str(note) for note in found["note"].dropna()]
+            out.append(f"{design.worsened} is not related to the volumes of {group}: {notes[0] if notes else 'none'}.")
     return out
 
 

@@ -70,11 +70,11 @@ def achieved_power(g: float, n_a: int, n_b: int) -> float:
     return float(TTestIndPower().power(effect_size=abs(g), nobs1=n_a, alpha=ALPHA, ratio=n_b / n_a))
 
 
-def needed_per_group(g: float) -> int | None:
-    """Participants in each of two equal groups for a power of 80 % at `g`; None if g is below 0.01."""
+def needed_per_group(g: float, power: float = POWER) -> int | None:
+    """Participants in each of two equal groups for a power (80 % unless told) at `g`; None if g is below 0.01."""
     if not math.isfinite(g) or abs(g) < 0.01:
         return None
     if abs(g) > 5:  # statsmodels' solver looks above two participants only
         return 2
-    found = TTestIndPower().solve_power(effect_size=abs(g), alpha=ALPHA, power=POWER, ratio=1.0)
+    found = TTestIndPower().solve_power(effect_size=abs(g), alpha=ALPHA, power=power, ratio=1.0)
     return math.ceil(float(np.ravel(found)[0]))

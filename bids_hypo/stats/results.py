@@ -56,6 +56,7 @@ class TestResult:
     p_equal_variance: float | None = None
     power: float | None = None
     n_per_group_for_80_percent: int | None = None
+    n_per_arm: int | None = None
     adjusted_for: str | None = None
     note: str | None = None
 
@@ -68,7 +69,9 @@ SERIES_COLUMNS: dict[str, str] = {
 COLUMNS: dict[str, str] = {
     "analysis": "What was asked: comparison (two groups), omnibus (three or more groups), ancova, ancova_covariate, "
     "site_mixed_model, asymmetry (left against right), association (with a clinical score), longitudinal, "
-    "icv_error (the comparison if the ICV of one group were 5 % off)",
+    "rate_comparison (two groups, in the change a year of each person), worsening (yes or no, by logistic regression), "
+    "trial (people needed to notice that a loss is slowed), icv_error (the comparison if the ICV of one group were 5 % "
+    "off)",
     "measure": "Column of group_volumes.tsv that was tested",
     "test": "Test or model",
     "sample": "Which of the tested scans: all, no_outliers, no_flagged, no_outliers_no_flagged",
@@ -77,9 +80,10 @@ COLUMNS: dict[str, str] = {
     "reason": "Why it was chosen",
     "group_a": "First group (the cases)",
     "group_b": "Second group (the controls)",
-    "term": "Term of a model, or the clinical score",
-    "n_a": "Participants of the first group, or all participants of a model or correlation with one group",
-    "n_b": "Participants of the second group",
+    "term": "Term of a model, the clinical score or the column of worsening; trial: how much of which change",
+    "n_a": "Participants of the first group, or all participants of a model or correlation with one group; worsening: "
+    "who have got worse, so with mean_a, sd_a and median_a",
+    "n_b": "Participants of the second group; worsening: who have not got worse",
     "mean_a": "Mean of the first group (asymmetry: left)",
     "sd_a": "Standard deviation of the first group",
     "median_a": "Median of the first group",
@@ -88,7 +92,8 @@ COLUMNS: dict[str, str] = {
     "median_b": "Median of the second group",
     "estimate": "Difference first minus second group in the unit of the measure (t tests: of the means; Mann-Whitney: "
     "median of all pairwise differences; models: coefficient); association: correlation coefficient; "
-    "longitudinal: change in percent per year",
+    "longitudinal: change in percent per year; worsening: odds ratio for each standard deviation less; trial: "
+    "difference between the arms in percentage points a year",
     "estimate_low": "Lower end of its 95 % confidence interval",
     "estimate_high": "Upper end of its 95 % confidence interval",
     "percent": "Difference in percent of the second group",
@@ -107,12 +112,14 @@ COLUMNS: dict[str, str] = {
     "p_normal_a": "Shapiro-Wilk test of the first group (omnibus: the smallest p of all groups; ancova: residuals)",
     "p_normal_b": "Shapiro-Wilk test of the second group",
     "p_equal_variance": "Brown-Forsythe test of equal variances",
-    "power": "Achieved power of a t test at alpha 0.05, were the observed g the true one",
+    "power": "Achieved power of a t test at alpha 0.05, were the observed g the true one; trial: the power asked for",
     "n_per_group_for_80_percent": "Participants needed in each group for a power of 80 % at the observed g",
+    "n_per_arm": "Participants needed in each arm of a trial",
     "adjusted_for": "Covariates, separated by semicolons",
     "note": "What to know about this row",
 }
-FAMILIES = ("comparison", "omnibus", "ancova", "site_mixed_model", "asymmetry", "association", "longitudinal")
+FAMILIES = ("comparison", "omnibus", "ancova", "site_mixed_model", "asymmetry", "association", "longitudinal",
+            "rate_comparison", "worsening")  # fmt: skip
 
 
 def corrected(results: Sequence[TestResult]) -> list[TestResult]:
@@ -143,6 +150,6 @@ def results_table(results: Iterable[TestResult]) -> pd.DataFrame:
     """One row a test, columns in the order of `COLUMNS`."""
     names = [field.name for field in fields(TestResult)]
     table = pd.DataFrame([[getattr(r, name) for name in names] for r in results], columns=names)
-    for name in ("n_a", "n_b", "n_per_group_for_80_percent"):
+    for name in ("n_a", "n_b", "n_per_group_for_80_percent", "n_per_arm"):
         table[name] = table[name].astype("Int64")
     return table

@@ -15,11 +15,11 @@ import pandas as pd
 import statsmodels.api as sm
 
 from bids_hypo.bids.entities import PLAIN_SUFFIX, Scan
+from bids_hypo.bids.reading import read_scan
 from bids_hypo.errors import SegmentationError, UsageError
 from bids_hypo.image.grid import Grid, as_shape, box_grid, with_voxels
 from bids_hypo.image.parts import Parts, common_grid, likeliest, masks_on
 from bids_hypo.image.resample import resample
-from bids_hypo.image.volume import read_volume
 from bids_hypo.measure.agreement import agreement
 from bids_hypo.measure.overlap import dice, volume_error_percent
 from bids_hypo.measure.surface_distance import surface_distance
@@ -175,7 +175,7 @@ def found_parts(found: Found, affine: np.ndarray) -> Parts:
 
 
 def _compare(scan: Scan, truth: Parts, models: Models, structure: str, *, fast: bool) -> dict[str, float]:
-    true_mm3, volume = truth.volumes_mm3(), read_volume(scan.path, signed=scan.is_signed)
+    true_mm3, volume = truth.volumes_mm3(), read_scan(scan)
     sides = {"dice_left": LEFT, "dice_right": RIGHT} if truth.has_sides else {}
     columns = ("found_mm3", "found_sd_mm3", "dice", *sides, "hausdorff95_mm")
     row = {"true_mm3": true_mm3[BOTH], **dict.fromkeys(columns, np.nan)}

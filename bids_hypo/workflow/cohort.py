@@ -6,12 +6,13 @@ import difflib
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from bids_hypo.bids.columns import category_key, fold, fold_categories, numbers_or_words
+from bids_hypo.bids.columns import category_key, fold, fold_categories, numbers_or_words, yes_or_no
+from bids_hypo.bids.ensembles import ENSEMBLE
 from bids_hypo.bids.entities import image_name, shorten
 from bids_hypo.bids.people import kept_spellings, read_levels, read_participants, read_sessions, usual_names
 from bids_hypo.bids.plausible import check_numbers, is_age_column
@@ -20,7 +21,7 @@ from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.tables import read_volumes
 from bids_hypo.bids.tsv import TableError, brief
 from bids_hypo.errors import UsageError, comma_hint
-from bids_hypo.structures import ALL, WHOLE
+from bids_hypo.workflow.group_options import GroupOptions, chosen_volumes
 from bids_hypo.workflow.joining import SESSIONS, join_people
 from bids_hypo.workflow.session_times import add_years
 
@@ -29,62 +30,15 @@ logger = logging.getLogger(__name__)
 DEFAULT_COVARIATES = ("age", "sex", "gender")
 CATEGORIES = frozenset({"sex", "gender", "site", "scanner", "hand", "handedness", "center", "centre"})
 RESERVED = frozenset({
-    "participant_id", "session_id", "run", "scan", "image", "source_file", "report", "structure", "title", "part",
-    "left_mm3", "right_mm3", "volume_mm3", "icv_mm3", "volume_sd_mm3", "icv_sd_mm3", "icv_source", "flags", "manual",
-    "models", "group", "years", "rating", "rating_note", "not_tested", "tested", "flagged", "icv_doubtful", "ratio",
-    "normalised_mm3", "residual_mm3", "asymmetry_percent", "harmonised_mm3", "outlier", "outlier_of",
+    "participant_id", "session_id", "run", "scan", "image", "source_file", "sources", "report", "structure", "title",
+    "part", "left_mm3", "right_mm3", "volume_mm3", "icv_mm3", "volume_sd_mm3", "icv_sd_mm3", "icv_source", "flags",
+    "manual", "models", "group", "years", "rating", "rating_note", "not_tested", "tested", "flagged", "icv_doubtful",
+    "ratio", "normalised_mm3", "residual_mm3", "asymmetry_percent", "harmonised_mm3", "outlier", "outlier_of",
+    "change_percent_per_year",
 })  # fmt: skip
 _NUMBERS = ("left_mm3", "right_mm3", "volume_mm3", "volume_sd_mm3", "icv_mm3", "icv_sd_mm3")
 # Columns that belong to a structure or part, not to the scan alone.
 _OF_SERIES = ("structure", "title", "part", *_NUMBERS, "icv_source", "flags", "manual", "models")
-
-
-@dataclass(frozen=True)
-class GroupOptions:
-    """What a group-level run was asked to do.
-
-    Attributes
-    ----------
-    bids_dir, output_dir : Path
-        The dataset with participants.tsv; the derivatives.
-    selection : Selection
-        Which scans.
-    structures : tuple of str
-        What to compare; all that were measured, if empty.
-    parts : bool
-        Compare the parts of each structure too.
-    group_column : str
-        Column of participants.tsv.
-    cases : tuple of str
-        Levels of it; empty for all but the control.
-    control : str or None
-        None looks for a well-known name.
-    covariates : tuple of str or None
-        None takes age and sex where they are there.
-    scores : tuple of str
-    site_column : str or None
-    ratings : Path or None
-        Scans rated bad are left out.
-    exclude_flagged, dry_run : bool
-    outlier_rule : str
-        ``iqr`` or ``none``.
-    """
-
-    bids_dir: Path
-    output_dir: Path
-    selection: Selection = field(default_factory=Selection)
-    structures: tuple[str, ...] = ()
-    parts: bool = False
-    group_column: str = "group"
-    cases: tuple[str, ...] = ()
-    control: str | None = None
-    covariates: tuple[str, ...] | None = None
-    scores: tuple[str, ...] = ()
-    site_column: str | None = None
-    ratings: Path | None = None
-    exclude_flagged: bool = False
-    outlier_rule: str = "iqr"
-    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,10 +75,12 @@ def load_cohort(options: GroupOptions) -> Cohort:
     """
     ratings = read_ratings(options.ratings) if options.ratings else None
     bad = () if ratings is None else ratings.loc[ratings["rating"] == BAD, "image"]
-    scans = read_volumes(options.output_dir, options.selection, frozenset(bad))
-    volumes = _chosen(scans.table, options)
+    wants_ensemble = ENSEMBLE in map(str.lower, options.images)
+    scans = read_volumes(options.output_dir, options.selection, frozenset(bad), ensembles=wants_ensemble)
+    volumes = chosen_volumes(scans.table, options)
     each = volumes.drop_duplicates("scan").drop(columns=list(_OF_SERIES))
-    asked = {options.group_column, *(options.covariates or ()), *options.scores, options.site_column or ""}
+    asked = {options.group_column, *(options.covariates or ()), *options.scores, options.site_column or "",
+             options.worsened or ""}  # fmt: skip
     participants, named = usual_names(read_participants(options.bids_dir), "participants.tsv", asked)
     sessions = read_sessions(options.bids_dir, each["participant_id"])
     sessions, more = usual_names(sessions, SESSIONS, asked)
@@ -132,7 +88,8 @@ def load_cohort(options: GroupOptions) -> Cohort:
     source = options.bids_dir / "participants.tsv"
     covariates = _covariates(options, participants)
     site = [options.site_column] if options.site_column else []
-    wanted = tuple(dict.fromkeys([*covariates, *options.scores, *site]))
+    worsened = [options.worsened] if options.worsened else []
+    wanted = tuple(dict.fromkeys([*covariates, *options.scores, *site, *worsened]))
     _check_columns(options, wanted, participants, sessions, source)
     shown = tuple(c for c in DEFAULT_COVARIATES if c in participants and c not in wanted and c != options.group_column)
     levels = read_levels(options.bids_dir)
@@ -161,26 +118,6 @@ def load_cohort(options: GroupOptions) -> Cohort:
     return Cohort(table, covariates, scans.problems, tuple(remarks))
 
 
-def _chosen(volumes: pd.DataFrame, options: GroupOptions) -> pd.DataFrame:
-    """The volumes of the structures, and of the parts, that are to be compared.
-
-    Raises
-    ------
-    UsageError
-        If a structure was not measured.
-    """
-    there = list(dict.fromkeys(volumes["structure"]))
-    unknown = [name for name in options.structures if name not in (*there, ALL)]
-    if unknown:
-        raise UsageError(
-            f"--structures {' '.join(unknown)}: not measured in {options.output_dir}; there are {', '.join(there)}. "
-            "Run the participant level with --structures first."
-        )
-    wanted = there if not options.structures or ALL in options.structures else options.structures
-    kept = volumes[volumes["structure"].isin(wanted)]
-    return kept if options.parts else kept[kept["part"] == WHOLE]
-
-
 def usual_covariates(names: Iterable[str]) -> list[str]:
     """The columns that are held equal unless told otherwise: age, sex and gender, in capital letters or small."""
     found = [name for name in names if fold(name) in DEFAULT_COVARIATES]
@@ -190,7 +127,7 @@ def usual_covariates(names: Iterable[str]) -> list[str]:
 def _covariates(options: GroupOptions, participants: pd.DataFrame) -> tuple[str, ...]:
     if options.covariates is not None:
         return tuple(dict.fromkeys(options.covariates))
-    others = (options.group_column, *options.scores, options.site_column)
+    others = (options.group_column, *options.scores, options.site_column, options.worsened)
     return tuple(name for name in DEFAULT_COVARIATES if name in participants and name not in others)
 
 
@@ -230,6 +167,8 @@ def _typed(
     table: pd.DataFrame, name: str, options: GroupOptions, levels: Mapping[str, frozenset[str]], origin: pd.Series
 ) -> tuple[pd.Series, list[str]]:
     """A column as numbers or as categories in one spelling, and what was done to it."""
+    if name == options.worsened:
+        return yes_or_no(table[name], name, origin), []
     must = is_age_column(name) or name in options.scores
     if not must and (fold(name) in CATEGORIES or name in levels or name == options.site_column):
         return _folded(table, name, levels.get(name, frozenset()))
@@ -271,7 +210,10 @@ def _rate(table: pd.DataFrame, ratings: pd.DataFrame | None, options: GroupOptio
         raise TableError(f"{options.ratings}: none of its ratings counts: {told} Expected images such as {expected}.")
     table["rating"] = images.map(ratings["rating"])
     table["rating_note"] = images.map(ratings["note"])
-    bad = table["rating"] == BAD
+    of_images = dict(zip(ratings.index, ratings["rating"], strict=True))
+    bad = pd.Series(
+        [any(of_images.get(image_name(one)) == BAD for one in several) for several in table["sources"]], table.index
+    )
     table.loc[bad & table["not_tested"].isna(), "not_tested"] = "rated bad"
     remarks = [told] if len(unknown) else []
     unrated = int(table["rating"].isna().sum())

@@ -15,9 +15,10 @@ import numpy as np
 
 from bids_hypo.bids.entities import IMAGE_EXTENSIONS, Scan
 from bids_hypo.bids.names import output_names
+from bids_hypo.bids.reading import read_scan
 from bids_hypo.errors import UsageError
 from bids_hypo.files import read_json
-from bids_hypo.image.volume import read_volume, write_bytes, write_nifti
+from bids_hypo.image.volume import write_bytes, write_nifti
 from bids_hypo.models.bundle import ModelBundle, load_bundle
 from bids_hypo.train.folds import set_aside
 from bids_hypo.train.labelled import LabelledScan, read_label
@@ -197,7 +198,7 @@ def _write_scan(scan: Scan, path: Path, change: Change | None) -> None:
     if change is None:
         write_bytes(path, scan.path.read_bytes())
         return
-    changed = change(read_volume(scan.path, signed=scan.is_signed))
+    changed = change(read_scan(scan))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_nifti(path, changed.data, changed.affine)
 

@@ -15,13 +15,14 @@ from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.entities import DERIVATIVE_ENTITIES, split_name
 from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import OutputNames, sidecar
+from bids_hypo.bids.reading import read_scan
 from bids_hypo.bids.resume import recorded_items, source_change
 from bids_hypo.bids.sidecars import edited_sidecar, read_head_axes, read_record, read_structures, write_json
 from bids_hypo.bids.tables import morph_numbers
 from bids_hypo.ending import unless_ending
 from bids_hypo.errors import ScanReadError
 from bids_hypo.image.drawn import read_drawn
-from bids_hypo.image.volume import Volume, read_labels, read_volume
+from bids_hypo.image.volume import Volume, read_labels
 from bids_hypo.structures import ICV, Structure
 from bids_hypo.workflow.recount import automatic_values, count_icv, count_structure, restore_values
 
@@ -115,7 +116,7 @@ def read_counted(names: OutputNames) -> tuple[Volume, Counted, np.ndarray | None
     changed = source_change(names, record)
     if changed:
         raise ScanReadError(f"{changed}. Run participant level again to measure it anew.")
-    return read_volume(names.scan.path, signed=names.scan.is_signed), counted_masks(names), read_head_axes(record)
+    return read_scan(names.scan), counted_masks(names), read_head_axes(record)
 
 
 def counted_masks(names: OutputNames) -> Counted:

@@ -13,13 +13,14 @@ from bids_hypo.bids.dataset import write_described_tsv
 from bids_hypo.bids.entities import shorten
 from bids_hypo.bids.matching import match_scans
 from bids_hypo.bids.query import check_dataset, find_scans
+from bids_hypo.bids.reading import read_scan
 from bids_hypo.bids.scores import Scores, read_scores
 from bids_hypo.bids.segmentations import SegmentationFiles
 from bids_hypo.bids.selection import Selection
 from bids_hypo.bids.unmatched import near_hint
 from bids_hypo.errors import NoInputError, NothingSelectedError, ScanReadError, UsageError
 from bids_hypo.image.parts import common_grid, masks_on
-from bids_hypo.image.volume import Volume, read_volume
+from bids_hypo.image.volume import Volume
 from bids_hypo.report.evaluation_page import EvaluationPage, write_evaluation_page
 from bids_hypo.report.outline_figures import OutlineCase
 from bids_hypo.structures import BOTH, WHOLE
@@ -247,7 +248,7 @@ def _find_images(options: EvaluateOptions, truths: Iterable[SegmentationFiles]) 
             if match.index is None:
                 logger.warning("%s: no T1w image to draw for %s (%s).", options.images, truth.name, match.reason)
             else:
-                found[truth.name] = read_volume(scans[match.index].path, signed=scans[match.index].is_signed)
+                found[truth.name] = read_scan(scans[match.index])
         except ScanReadError as error:
             logger.warning("%s", error)
     return found

@@ -9,8 +9,10 @@ import pandas as pd
 
 from bids_hypo.bids.columns import natural
 from bids_hypo.bids.scores import Scores
+from bids_hypo.measure.dependent_correlations import compare_correlations
 from bids_hypo.measure.inference import HOLM, corrected_p
 from bids_hypo.measure.score_association import associate
+from bids_hypo.structures import BOTH
 from bids_hypo.workflow.evaluation_sessions import Days, in_order
 
 logger = logging.getLogger(__name__)
@@ -39,25 +41,67 @@ def associations_table(
         One row an analysis, method (``truth`` first), hemisphere and score. The change is left out where nobody has
         two sessions.
     """
-    days = scores.days if days is None else days
     rows = []
-    for (method, hemisphere), volumes in _volumes(scans).groupby(["method", "hemisphere"], sort=False):
-        persons = [(CROSS_SECTIONAL, _first_session(volumes, scores, days)), *_changes(volumes, scores, days)]
-        for analysis, table in persons:
-            found = [(name, associate(table, "volume", name, covariates)) for name in scores.names]
-            corrected = corrected_p([a.pearson_p for _, a in found], HOLM)
+    for analysis, method, hemisphere, table in _persons(scans, scores, days):
+        found = [(name, associate(table, "volume", name, covariates)) for name in scores.names]
+        corrected = corrected_p([a.pearson_p for _, a in found], HOLM)
+        rows += [
+            {
+                "analysis": analysis, "method": method, "hemisphere": hemisphere, "score": name,
+                "covariates": ";".join(covariates) or None, "n": a.n, "pearson_r": a.pearson.value,
+                "pearson_r_low": a.pearson.low, "pearson_r_high": a.pearson.high, "pearson_p": a.pearson_p,
+                "pearson_p_corrected": p, "spearman_rho": a.spearman, "spearman_p": a.spearman_p,
+            }
+            for (name, a), p in zip(found, corrected, strict=True)
+        ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def association_comparisons_table(
+    scans: pd.DataFrame, scores: Scores, covariates: Sequence[str] = (), days: Days | None = None
+) -> pd.DataFrame:
+    """Compare the methods, and the truth, in how closely their volumes go with each score.
+
+    Parameters
+    ----------
+    scans, scores, covariates, days
+        As for `associations_table`.
+
+    Returns
+    -------
+    DataFrame
+        One row an analysis, score and pair of methods, for both sides together; see `compare_correlations`.
+    """
+    persons = [one for one in _persons(scans, scores, days) if one[2] == BOTH]
+    rows = []
+    for analysis in dict.fromkeys(one[0] for one in persons):
+        tables = {method: table.set_index("sub") for name, method, _, table in persons if name == analysis}
+        each = pd.DataFrame({method: table["volume"] for method, table in tables.items()})
+        for score in scores.names:
+            about = pd.concat([table[[score, *covariates]] for table in tables.values()])
+            joined = each.join(about[~about.index.duplicated()])
             rows += [
                 {
-                    "analysis": analysis, "method": method, "hemisphere": hemisphere, "score": name,
-                    "covariates": ";".join(covariates) or None, "n": a.n, "pearson_r": a.pearson.value,
-                    "pearson_r_low": a.pearson.low, "pearson_r_high": a.pearson.high, "pearson_p": a.pearson_p,
-                    "pearson_p_corrected": p, "spearman_rho": a.spearman, "spearman_p": a.spearman_p,
+                    "analysis": analysis, "hemisphere": BOTH, "score": score, "first": one.first, "second": one.second,
+                    "covariates": ";".join(covariates) or None, "n": one.n, "r_first": one.r_first,
+                    "r_second": one.r_second, "difference": one.difference.value,
+                    "difference_low": one.difference.low, "difference_high": one.difference.high, "p": one.p,
+                    "p_corrected": one.p_corrected,
                 }
-                for (name, a), p in zip(found, corrected, strict=True)
+                for one in compare_correlations(joined, score, list(tables), covariates)
             ]  # fmt: skip
-    table = pd.DataFrame(rows)
-    order = {name: n for n, name in enumerate((CROSS_SECTIONAL, CHANGE, CHANGE_AND_FIRST))}
-    return table.sort_values("analysis", key=lambda c: c.map(order), kind="stable", ignore_index=True)
+    return pd.DataFrame(rows)
+
+
+def _persons(scans: pd.DataFrame, scores: Scores, days: Days | None) -> list[tuple[str, str, str, pd.DataFrame]]:
+    """Analysis, method and hemisphere, each with one row a person: ``volume`` (or its change) and the scores."""
+    days = scores.days if days is None else days
+    found = []
+    for (method, hemisphere), volumes in _volumes(scans).groupby(["method", "hemisphere"], sort=False):
+        tables = [(CROSS_SECTIONAL, _first_session(volumes, scores, days)), *_changes(volumes, scores, days)]
+        found += [(analysis, str(method), str(hemisphere), table) for analysis, table in tables]
+    order = (CROSS_SECTIONAL, CHANGE, CHANGE_AND_FIRST)
+    return sorted(found, key=lambda one: order.index(one[0]))
 
 
 def session_keys(scans: pd.DataFrame) -> pd.DataFrame:

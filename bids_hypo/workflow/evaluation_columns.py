@@ -154,6 +154,21 @@ _ASSOCIATIONS: dict[str, Any] = {
     "spearman_p": _column("p value of Spearman's rho, uncorrected"),
 }
 
+_ASSOCIATION_COMPARISONS: dict[str, Any] = {
+    "analysis": _ASSOCIATIONS["analysis"],
+    **_SERIES,
+    "score": _column("Column of the table of scores"),
+    "first": _column("A method, or truth"),
+    "second": _column("Another one"),
+    "covariates": _ASSOCIATIONS["covariates"],
+    "n": _column("Participants with both volumes, score and covariates"),
+    "r_first": _column("Pearson correlation of the first one's volumes with the score"),
+    "r_second": _column("The same of the second"),
+    **_with_interval("difference", "r_first - r_second; interval by bootstrap over the participants (BCa)"),
+    "p": _column("p value by permutations that exchange the two volumes of a participant, two-sided"),
+    "p_corrected": _column("p value after Holm, over all pairs, within analysis, score and part"),
+}
+
 _SUMMARY: dict[str, Any] = {
     **_SERIES,
     **_METRIC,
@@ -170,6 +185,7 @@ _TABLES = {
     "ranking": _RANKING,
     "comparisons": _COMPARISONS,
     "associations": _ASSOCIATIONS,
+    "association_comparisons": _ASSOCIATION_COMPARISONS,
 }
 
 
@@ -179,7 +195,8 @@ def column_dictionary(table: str, methods: Iterable[str] = ()) -> dict[str, Any]
     Parameters
     ----------
     table : str
-        ``scans``, ``summary``, ``metrics``, ``agreement``, ``ranking``, ``comparisons`` or ``associations``.
+        ``scans``, ``summary``, ``metrics``, ``agreement``, ``ranking``, ``comparisons``, ``associations`` or
+        ``association_comparisons``.
     methods : iterable of str
         Columns of the summary that are named after methods; others are left alone.
 

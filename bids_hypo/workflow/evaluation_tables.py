@@ -15,7 +15,7 @@ from bids_hypo.image.parts import SIDES
 from bids_hypo.measure.agreement import Estimate, PairedTest, agreement
 from bids_hypo.measure.ranking import compare_methods, rank_methods
 from bids_hypo.structures import BOTH
-from bids_hypo.workflow.evaluation_associations import associations_table
+from bids_hypo.workflow.evaluation_associations import association_comparisons_table, associations_table
 from bids_hypo.workflow.evaluation_sessions import Days
 
 HEMISPHERES = (BOTH, *SIDES)
@@ -74,7 +74,8 @@ def all_tables(
     Returns
     -------
     dict of str to DataFrame
-        ``summary``, ``metrics``, ``agreement``, ``ranking``, ``comparisons`` and, with scores, ``associations``;
+        ``summary``, ``metrics``, ``agreement``, ``ranking``, ``comparisons`` and, with scores, ``associations`` and
+        ``association_comparisons``;
         ``ranking`` and ``comparisons`` only with several methods. Each for the whole, then for each kind of part.
     """
     scans = scans.assign(absolute_volume_error_percent=scans["volume_error_percent"].astype(float).abs())
@@ -107,6 +108,7 @@ def _tables_of_part(
         made |= {"ranking": ranking_table(scans), "comparisons": comparisons_table(scans)}
     if scores is not None:
         made["associations"] = associations_table(scans, scores, covariates, days)
+        made["association_comparisons"] = association_comparisons_table(scans, scores, covariates, days)
     for table in made.values():
         if len(table):
             for name in ("structure", "part"):

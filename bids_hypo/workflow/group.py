@@ -29,10 +29,13 @@ from bids_hypo.stats import results
 from bids_hypo.stats.analysis import SMALLEST_GROUP, Design, analyse, harmonise, undone
 from bids_hypo.stats.groups import Groups, choose_groups
 from bids_hypo.stats.outliers import acceptance, icv_doubtful, mark_outliers
-from bids_hypo.stats.table import ICV, NORMALISED, choose_tested, normalise
+from bids_hypo.stats.rates import add_rates
+from bids_hypo.stats.table import choose_tested, normalise
 from bids_hypo.structures import WHOLE
-from bids_hypo.workflow.cohort import Cohort, GroupOptions, load_cohort
+from bids_hypo.workflow.cohort import Cohort, load_cohort
 from bids_hypo.workflow.group_dictionary import VOLUME_COLUMNS, volumes_dictionary
+from bids_hypo.workflow.group_options import GroupOptions
+from bids_hypo.workflow.group_remarks import remarks_on
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +88,9 @@ def run_group(options: GroupOptions) -> GroupResult:
     """
     cohort = load_cohort(options)
     groups = choose_groups(cohort.table["group"].dropna(), options.cases, options.control, column=options.group_column)
-    design = Design(groups, cohort.covariates, options.scores, options.site_column, options.outlier_rule)
+    design = Design(
+        groups, cohort.covariates, options.scores, options.site_column, options.worsened, options.outlier_rule
+    )
     studies, left_out = _studies(cohort, design, options)
     several = len(studies) > 1
     about = [f"{study.what}: {remark}" if several else remark for study in studies for remark in study.remarks]
@@ -144,7 +149,7 @@ def _study(table: pd.DataFrame, cohort: Cohort, design: Design, options: GroupOp
     """Everything about one series."""
     table, mean_icv = prepare_table(table, design.groups, options)
     check_groups(table, design.groups)
-    table = harmonise(table, design)
+    table = add_rates(harmonise(table, design))
     statistics = analyse(table, design)
     first = table.iloc[0]
     return GroupStudy(
@@ -202,39 +207,6 @@ def check_groups(table: pd.DataFrame, groups: Groups) -> None:
         )
 
 
-def remarks_on(table: pd.DataFrame, groups: Groups, design: Design) -> list[str]:
-    """What a reader of the results has to know about the scans."""
-    tested = table[table["tested"]]
-    out = []
-    if groups.left_out:
-        out.append(f"Groups that are not compared: {', '.join(groups.left_out)}.")
-    no_icv = int(tested[ICV].isna().sum())
-    if no_icv:
-        why = "skull removed or image cut"
-        if table["image"].iloc[0] != PLAIN_SUFFIX:
-            why = "it is measured on T1-weighted scans, and their sessions have none with an ICV"
-        out.append(f"{no_icv} of {len(tested)} tested scans have no ICV ({why}) and so no "
-                   "normalised volume; tests of plain volumes include them.")  # fmt: skip
-    if tested[NORMALISED].notna().sum() == 0:
-        out.append("No scan has a normalised volume: neither head size nor its effect on the volumes can be judged.")
-    if tested["models"].nunique() > 1:
-        made = "; ".join(f"{n} with {name or 'unnamed models'}" for name, n in tested["models"].value_counts().items())
-        out.append(f"Scans were measured with different models or settings ({made}); process them alike first.")
-    kinds = tested["scan"].str.rpartition("_")[2].value_counts()
-    if len(kinds) > 1:
-        made = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
-        out.append(f"Images of different kinds are compared ({made}); what differs may be the images.")
-    doubtful = int(tested["icv_doubtful"].sum())
-    if doubtful:
-        out.append(f"The ICV of {doubtful} tested scans may be more than 5 % wrong; they count as flagged.")
-    if design.site and tested[design.site].nunique() < 2:
-        out.append(f"Column {design.site} names fewer than two sites; there is nothing to harmonise.")
-    small = [f"{name} {n}" for name, n in tested["group"].value_counts().items() if n < 10]
-    if small:
-        out.append(f"Few participants ({', '.join(small)}): intervals are wide, and tests of normality see little.")
-    return out
-
-
 def write_outputs(studies: Sequence[GroupStudy], options: GroupOptions, remarks: Sequence[str] = ()) -> None:
     """Write both tables with their dictionaries, the figures and the page, with remarks that concern all series."""
     folder, first = options.output_dir, studies[0]
@@ -261,7 +233,15 @@ def _told(study: GroupStudy) -> pd.DataFrame:
 def extra_columns(study: GroupStudy) -> list[str]:
     """Columns joined from participants.tsv and sessions.tsv."""
     design = study.design
-    known = [*design.covariates, *design.scores, *([design.site] if design.site else []), "age", "sex", "gender"]
+    known = [
+        *design.covariates,
+        *design.scores,
+        *([design.site] if design.site else []),
+        *([design.worsened] if design.worsened else []),
+        "age",
+        "sex",
+        "gender",
+    ]
     return [name for name in dict.fromkeys(known) if name in study.table]
 
 

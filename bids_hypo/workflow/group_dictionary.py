@@ -38,6 +38,7 @@ VOLUME_COLUMNS: dict[str, tuple[str, str | None]] = {
         _MM3,
     ),
     "asymmetry_percent": ("100 * (left - right) / mean of both", "%"),
+    "change_percent_per_year": ("Change of the participant's volume over all sessions; n/a with one", "%/year"),
     "flags": ("Quality flags of the structure and the ICV, separated by semicolons; n/a if none", None),
     "icv_doubtful": (
         (

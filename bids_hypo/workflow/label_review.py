@@ -14,11 +14,12 @@ import pandas as pd
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.links import check_writes_stay
 from bids_hypo.bids.names import output_names
+from bids_hypo.bids.reading import read_scan
 from bids_hypo.errors import NoInputError, SegmentationError, comma_hint
 from bids_hypo.image.grid import Grid
 from bids_hypo.image.parts import SIDES, Parts, common_grid, cropped, padded
 from bids_hypo.image.resample import resample
-from bids_hypo.image.volume import Volume, read_volume, write_bytes, write_nifti
+from bids_hypo.image.volume import Volume, write_bytes, write_nifti
 from bids_hypo.report.html import png_bytes
 from bids_hypo.report.outline_figures import OutlineCase, outline_figure
 from bids_hypo.structures import BOTH, HYPOTHALAMUS, LEFT, RIGHT
@@ -148,7 +149,7 @@ def _reviews(items: Sequence[LabelledScan], models: Models, structure: str) -> I
         for item in held_out:
             label = read_label(item)
             row = _identity(item) | {"fold": fold} | _about(label)
-            scan = read_volume(item.scan.path, signed=item.scan.is_signed)
+            scan = read_scan(item.scan)
             try:
                 segmented = segment_volume(scan, network, suffix=item.scan.suffix, wanted=[structure], what=item.name)
             except SegmentationError as error:
@@ -297,4 +298,4 @@ def _case(review: Review) -> OutlineCase:
     title = f"{review.item.name}: {row['doubts']}"
     if review.found is not None:
         title += f"; label {row['label_mm3']:.0f}, found {row['found_mm3']:.0f} mm³, Dice {row['dice']:.2f}"
-    return OutlineCase(title, truth, other, read_volume(review.item.scan.path, signed=review.item.scan.is_signed))
+    return OutlineCase(title, truth, other, read_scan(review.item.scan))

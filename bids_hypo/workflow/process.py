@@ -8,10 +8,11 @@ from typing import Any
 
 from bids_hypo.bids.checksums import record_source, stamp_of
 from bids_hypo.bids.names import OutputNames
+from bids_hypo.bids.reading import read_scan
 from bids_hypo.bids.removal import remove_outputs, remove_unfinished
 from bids_hypo.bids.sidecars import read_head_axes
 from bids_hypo.ending import undone_at_end
-from bids_hypo.image.volume import Volume, read_volume
+from bids_hypo.image.volume import Volume
 from bids_hypo.structures import ICV
 from bids_hypo.workflow.edited import Counted, counted_masks
 from bids_hypo.workflow.records import Kept, provenance, read_kept, restore_kept, write_images, write_records
@@ -59,7 +60,7 @@ def process_scan(
         try:
             with watch.stage("read"):
                 untouched = stamp_of(scan.path)
-                volume = read_volume(scan.path, signed=scan.is_signed)
+                volume = read_scan(scan)
                 source = record_source(scan.path, untouched)
             if kept.record and kept.record.get("SourceSHA256") != source.sha256:
                 kept = Kept()  # what is on record was measured in another image of this name

@@ -14,6 +14,7 @@ from bids_hypo.bids.checksums import SourceRecord, checksums, recorded_checksums
 from bids_hypo.bids.dataset import write_tsv
 from bids_hypo.bids.names import OutputNames, sidecar
 from bids_hypo.bids.resume import files_of, record_or_none, recorded_items
+from bids_hypo.bids.session_icv import normalisation_note
 from bids_hypo.bids.sidecars import (
     Provenance,
     dseg_sidecar,
@@ -32,7 +33,7 @@ from bids_hypo.files import DAMAGED
 from bids_hypo.image.volume import Volume, write_nifti
 from bids_hypo.measure.volumes import icv_volume, volume_table
 from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.structures import ICV
+from bids_hypo.structures import ICV, Structure
 from bids_hypo.workflow.scan import Found, Models, Segmentation
 from bids_hypo.workflow.stopwatch import Stopwatch
 
@@ -97,12 +98,17 @@ def write_images(names: OutputNames, volume: Volume, found: Segmentation, *, icv
     for name, one in found.found.items():
         labels, place = one.delineation.labels, names.structure(name)
         write_nifti(place.dseg, labels, affine, like=like)
-        whole = [part.index for part in one.structure.parts if part.in_whole]
-        all_in = len(whole) == len(one.structure.parts)
-        write_nifti(place.mask, (labels > 0 if all_in else np.isin(labels, whole)).astype(np.uint8), affine, like=like)
+        write_nifti(place.mask, whole_mask(labels, one.structure), affine, like=like)
         write_nifti(place.probseg, one.delineation.probability, affine, like=like)
     if icv:
         write_nifti(names.icv_mask, found.icv.astype(np.uint8), affine, like=like)
+
+
+def whole_mask(labels: np.ndarray, structure: Structure) -> np.ndarray:
+    """The parts that count in the whole structure as one mask, (X, Y, Z) uint8."""
+    whole = [part.index for part in structure.parts if part.in_whole]
+    all_in = len(whole) == len(structure.parts)
+    return (labels > 0 if all_in else np.isin(labels, whole)).astype(np.uint8)
 
 
 def write_records(
@@ -137,10 +143,11 @@ def write_records(
     written = [path for item in measured for image in names.images_of(item) for path in (image, sidecar(image))]
     models = {key: model for one in made_by.values() for key, model in one.models.items()}
     of_all = replace(next(iter(made_by.values())), models={**kept.record.get("Models", {}), **models})
-    background = asdict(volume.background) if volume.background else {}
+    background, unit = (asdict(one) if one else {} for one in (volume.background, volume.map_unit))
     record = {
         **morph_sidecar(scan, of_all, {**kept.record.get("Files", {}), **checksums(written)}),
-        **image_record(found.pose.rotation, asdict(found.quality), background),
+        **image_record(found.pose.rotation, asdict(found.quality), background, unit),
+        **({} if scan.is_t1 else {"Normalisation": normalisation_note(scan, names.output_dir)}),
         "Structures": {
             **kept.record.get("Structures", {}),
             **{name: structure_record(one.structure, made_by[name].models[name], asdict(one.quality))

@@ -10,10 +10,11 @@ import pandas as pd
 from scipy import stats
 
 from bids_hypo.bids.entities import Scan
+from bids_hypo.bids.reading import read_scan
 from bids_hypo.image.grid import apply_affine
 from bids_hypo.image.parts import THRESHOLD, common_grid
 from bids_hypo.image.resample import resample
-from bids_hypo.image.volume import Volume, read_volume
+from bids_hypo.image.volume import Volume
 from bids_hypo.measure.overlap import volume_error_percent
 from bids_hypo.measure.volumes import whole_mm3
 from bids_hypo.structures import HYPOTHALAMUS
@@ -46,7 +47,7 @@ def shrinking(items: Sequence[LabelledScan], models: Models, *, structure: str =
     """
     rows = []
     for item in items:
-        scan = read_volume(item.scan.path, signed=item.scan.is_signed)
+        scan = read_scan(item.scan)
         label = read_label(item)
         truth = list(label.of.values())
         centre = label_centre_mm(truth)

@@ -12,8 +12,9 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from bids_hypo.bids.reading import read_scan
 from bids_hypo.errors import UsageError
-from bids_hypo.image.volume import Volume, read_volume, write_bytes
+from bids_hypo.image.volume import Volume, write_bytes
 from bids_hypo.models.bundle import ModelBundle, load_bundle
 from bids_hypo.segmentation.anatomy import find_anatomy, pose_template
 from bids_hypo.segmentation.pose import Pose, fit_pose
@@ -207,9 +208,7 @@ def prepare_regions(recipe: Recipe, items: Sequence[LabelledScan], heads: Heads)
     """
     poses, centres = [], []
     for item in items:
-        pose = pose_of(
-            read_volume(item.scan.path, signed=item.scan.is_signed), *heads[item.scan.suffix], what=str(item.scan.path)
-        )
+        pose = pose_of(read_scan(item.scan), *heads[item.scan.suffix], what=str(item.scan.path))
         centre = label_centre_mm(read_classes(item, recipe))
         poses.append(pose)
         centres.append(pose.rotation.T @ (centre - pose.translation_mm) / pose.scale)
@@ -219,7 +218,7 @@ def prepare_regions(recipe: Recipe, items: Sequence[LabelledScan], heads: Heads)
     regions = {}
     for item, pose, own in zip(items, poses, centres, strict=True):
         grid = store_grid(pose.place(own if recipe.augmentation.deforms else middle), pose.rotation, recipe)
-        scan = read_volume(item.scan.path, signed=item.scan.is_signed)
+        scan = read_scan(item.scan)
         regions[item.name] = cut_region(item.name, scan, read_classes(item, recipe), pose, grid, weight=item.weight)
     return Prepared(regions, tuple(float(value) for value in middle))
 

@@ -197,3 +197,17 @@ def test_programs_have_their_places_for_each_structure(folder):
     assert [(f.name, f.tool) for f in found] == [("sub-bert", "freesurfer"), ("sub-ernie", "freesurfer")]
     with pytest.raises(NoInputError, match="hypothalamic_subunits_seg"):
         find_segmentations(root, HYPO)
+
+
+@pytest.mark.parametrize(
+    ("files", "tool", "names"),
+    [(["sub-01/ses-1/first/sub-01_ses-1_T1w_all_fast_firstseg.nii.gz", "sub-01/ses-2/x_all_fast_firstseg.nii.gz"],
+      "fsl", ["sub-01_ses-1", "sub-01_ses-2"]),
+     (["sub-01_T1w_all_fast_firstseg.nii.gz", "sub-02_T1w_brain_all_fast_firstseg.nii.gz"],
+      "fsl", ["sub-01", "sub-02"]),
+     (["sub-01_ses-1_T1w_synthseg.nii.gz", "sub-01_ses-2_T1w_synthseg.nii.gz"], "synthseg",
+      ["sub-01_ses-1", "sub-01_ses-2"])],
+)  # fmt: skip
+def test_outputs_of_first_and_synthseg_are_found_by_their_names(folder, files, tool, names):
+    found = find_segmentations(folder(*files), Wanted("thalamus"))
+    assert [(f.name, f.tool) for f in found] == [(name, tool) for name in names]

@@ -8,8 +8,8 @@ from bids_hypo.errors import BidsHypoError
 from bids_hypo.gui import results
 from bids_hypo.gui.grouping import make_study
 from bids_hypo.gui.options import Limits
-from bids_hypo.workflow.cohort import GroupOptions
 from bids_hypo.workflow.group import run_group
+from bids_hypo.workflow.group_options import GroupOptions
 from tests.finished import finished_dataset
 
 PEOPLE = [("01", "ALS", 50), ("02", "ALS", 61), ("03", "control", 55), ("04", "control", 47)]

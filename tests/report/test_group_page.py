@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from bids_hypo.workflow.cohort import GroupOptions
 from bids_hypo.workflow.group import run_group
+from bids_hypo.workflow.group_options import GroupOptions
 from tests.many_structures import write_two_structures
 
 

@@ -96,7 +96,7 @@ def test_parts_are_measured_where_the_labels_have_the_same(monkeypatch):
     grid = Grid(labels.shape, np.eye(4))
     found = Found(TRIDENT, delineation_of(TRIDENT, thinner, grid), RegionQuality(1.0, 1.0), ())
     monkeypatch.setattr(accuracy, "segment_volume", lambda *_, **__: SimpleNamespace(found={"trident": found}))
-    monkeypatch.setattr(accuracy, "read_volume", lambda path, **_: Volume(labels, np.eye(4)))
+    monkeypatch.setattr(accuracy, "read_scan", lambda _: Volume(labels, np.eye(4)))
     monkeypatch.setattr(accuracy, "read_label", lambda item: Parts.of_frames(truth, np.eye(4), TRIDENT))
     scan = SimpleNamespace(name="sub-01", path="p", suffix="T1w", is_signed=False)
     item = SimpleNamespace(dataset="d", scan=scan, weight=1.0, level=None)

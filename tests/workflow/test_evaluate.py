@@ -16,7 +16,7 @@ from bids_hypo.errors import CannotCreateError, NoInputError, NothingSelectedErr
 from bids_hypo.image.label_numbers import Wanted
 from bids_hypo.structures import HYPOTHALAMUS
 from bids_hypo.workflow.evaluate import evaluate
-from bids_hypo.workflow.evaluation_associations import associations_table
+from bids_hypo.workflow.evaluation_associations import association_comparisons_table, associations_table
 from bids_hypo.workflow.evaluation_columns import column_dictionary
 from bids_hypo.workflow.evaluation_plan import EvaluateOptions, Source
 from bids_hypo.workflow.evaluation_sessions import days_of_dataset, order_remarks
@@ -322,6 +322,18 @@ def test_change_between_two_sessions():
     assert table.loc[("change", "truth"), "n"] == 12
     assert table.loc[("cross-sectional", "A"), "n"] == 12
     assert abs(table.loc[("cross-sectional", "A"), "pearson_r"]) < 0.9
+
+
+def test_methods_are_compared_by_their_correlations_with_change():
+    scans, scores = _two_sessions()
+    noise = np.random.default_rng(1).normal(0, 60, len(scans))
+    noisy = scans.assign(method="C", volume_mm3=scans["volume_mm3"] + noise)
+    both = pd.concat([scans, noisy], ignore_index=True)
+    table = association_comparisons_table(both, Scores(scores, ("ALSFRS",))).set_index(["analysis", "first", "second"])
+    assert len(table) == 2 * 3 and set(table.columns) <= set(column_dictionary("association_comparisons"))
+    same, other = (table.loc[("change", "truth", name)] for name in ("A", "C"))
+    assert same["difference"] == 0 and same["p"] == 1 and same["n"] == 12
+    assert other["difference"] > 0 and other["p"] < 0.05 and other["p_corrected"] >= other["p"]
 
 
 def test_change_against_scores_without_sessions():

@@ -10,8 +10,9 @@ import pytest
 from bids_hypo.bids.tsv import TableError
 from bids_hypo.errors import ExitCode
 from bids_hypo.stats.analysis import followed
-from bids_hypo.workflow.cohort import GroupOptions, load_cohort
+from bids_hypo.workflow.cohort import load_cohort
 from bids_hypo.workflow.group import run_group
+from bids_hypo.workflow.group_options import GroupOptions
 from tests.group_cohorts import add_scan, write_cohort, write_participants
 
 

@@ -13,8 +13,9 @@ from bids_hypo.measure.volumes import PartVolume, icv_volume
 from bids_hypo.report.norms import Measure
 from bids_hypo.stats.results import FAMILIES
 from bids_hypo.structures import HYPOTHALAMUS, ICV, WHOLE
-from bids_hypo.workflow.cohort import GroupOptions, load_cohort
+from bids_hypo.workflow.cohort import load_cohort
 from bids_hypo.workflow.group import ordered_series, run_group
+from bids_hypo.workflow.group_options import GroupOptions
 from bids_hypo.workflow.reports import scan_rows, value_of
 from tests.many_structures import add_tables, as_of_version_0_1, sides, trident, write_two_structures
 

@@ -5,8 +5,9 @@ import pytest
 from bids_hypo.bids.tsv import TableError
 from bids_hypo.stats.analysis import followed
 from bids_hypo.stats.groups import choose_groups
-from bids_hypo.workflow.cohort import GroupOptions, load_cohort
+from bids_hypo.workflow.cohort import load_cohort
 from bids_hypo.workflow.group import prepare_table
+from bids_hypo.workflow.group_options import GroupOptions
 from tests.group_cohorts import add_scan, write_participants
 
 ALL = ("ses-1", "ses-2", "ses-10")

@@ -105,14 +105,14 @@ def test_the_checksum_is_of_the_bytes_that_were_measured(scan_and_models):
 @pytest.mark.parametrize("moment", ["after", "before"])
 def test_a_scan_that_is_replaced_while_it_is_read_leaves_no_wrong_record(scan_and_models, monkeypatch, moment):
     names, process = scan_and_models
-    path, read = names.scan.path, processing.read_volume
+    path, read = names.scan.path, processing.read_scan
 
-    def replacing(source, **told):
-        volume = read(source, **told) if moment == "after" else None
+    def replacing(scan):
+        volume = read(scan) if moment == "after" else None
         path.write_bytes(path.read_bytes() + b"a note after the image")
-        return volume or read(source, **told)
+        return volume or read(scan)
 
-    monkeypatch.setattr(processing, "read_volume", replacing)
+    monkeypatch.setattr(processing, "read_scan", replacing)
     with pytest.raises(ScanReadError, match="while it was being read"):
         process()
     assert not any(p.exists() for p in names.files)

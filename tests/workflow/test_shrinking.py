@@ -27,7 +27,7 @@ def test_the_whole_structure_shrinks_by_what_is_said(x, radius, monkeypatch):
     }
     scan = Volume(sides[LEFT].data + sides[RIGHT].data, AFFINE)
     monkeypatch.setattr(shrinking, "read_label", lambda item: Parts(sides))
-    monkeypatch.setattr(shrinking, "read_volume", lambda path, **_: scan)
+    monkeypatch.setattr(shrinking, "read_scan", lambda _: scan)
 
     def segmented(volume, models, **_):
         """What is bright."""
