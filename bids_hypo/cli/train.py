@@ -61,9 +61,16 @@ def _fit(args: argparse.Namespace) -> None:
         why = f"'{recipe.name}' learns from --label-maps, in phases"
         refuse(args, why, "folds", "fold", "data", "pattern", "stratify", "label_certainty")
         configure(args, recipe)
-        train_anatomy(
-            recipe, args.label_maps, args.work_dir, encoder_weights=_start(args, recipe), only_phase=args.phase
-        )
+        start = _start(args, recipe)
+        if recipe.maps_to is not None:
+            from bids_hypo.models.catalog import ANATOMY, find_bundle
+            from bids_hypo.workflow.map_training import train_from_maps
+
+            train_from_maps(recipe, args.label_maps, args.shapes, args.work_dir, find_bundle(ANATOMY, args.models),
+                            encoder_weights=start, only_phase=args.phase)  # fmt: skip
+        else:
+            refuse(args, f"'{recipe.name}' learns from whole heads alone", "shapes")
+            train_anatomy(recipe, args.label_maps, args.work_dir, encoder_weights=start, only_phase=args.phase)
     else:
         _fit_labelled(args, recipe)
     if args.bundle:
@@ -72,7 +79,7 @@ def _fit(args: argparse.Namespace) -> None:
 
 
 def _fit_labelled(args: argparse.Namespace, recipe: Recipe) -> None:
-    refuse(args, f"'{recipe.name}' learns from labelled scans (--data)", "label_maps")
+    refuse(args, f"'{recipe.name}' learns from labelled scans (--data)", "label_maps", "shapes")
     n_folds = args.folds or recipe.folds
     if n_folds < 1 or (args.fold is not None and not 1 <= args.fold <= n_folds):
         raise UsageError(
@@ -257,6 +264,7 @@ def _add_measure(measure: argparse.ArgumentParser) -> None:
 def _add_data(fit: argparse.ArgumentParser, review: argparse.ArgumentParser, measure: argparse.ArgumentParser) -> None:
     for command in (fit, measure):
         command.add_argument("--label-maps", type=Path, help="folder of head label maps (FreeSurfer numbers, 1 mm)")
+    fit.add_argument("--shapes", type=Path, help="folder of label maps of deep structures alone, with dseg.tsv")
     for command in (review, measure):
         command.add_argument("--structure", default=HYPOTHALAMUS, metavar="NAME", help="which structure")
         command.add_argument("--recipe", help="that says who is set aside; by default the one named as the structure")
