@@ -98,7 +98,7 @@ def coded(labels: np.ndarray, parts: Sequence[frozenset[int]], voxel_mm: np.ndar
 
 
 def among(labels: np.ndarray, numbers: Iterable[int]) -> np.ndarray:
-    """Where labels (any shape, not negative) are some of the numbers; a look-up, which takes a tenth of `numpy.isin`."""
+    """Where labels (any shape, not negative) are some of the numbers: a look-up, much cheaper than `numpy.isin`."""
     wanted = np.zeros(int(labels.max()) + 1, bool)
     wanted[[n for n in numbers if n < len(wanted)]] = True
     return np.asarray(wanted[labels])
