@@ -21,6 +21,7 @@ from bids_hypo.cli.labelled_data import (
     labelled,
     labelled_as_measured,
     load_heads,
+    recipe_of,
 )
 from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command, say
@@ -150,6 +151,12 @@ def _measure(args: argparse.Namespace) -> None:
         table = accuracy.icv_accuracy(
             maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast, varied_voxels=args.varied_voxels
         )
+    elif args.what == "structure" and maps:
+        from bids_hypo.workflow.map_accuracy import synthesised_accuracy
+
+        table = synthesised_accuracy(maps, models, recipe_of(args), structure=structure, n_scans=args.n_contrasts)
+        numbers = table.drop(columns=["map", "number"]).groupby("suffix").mean()
+        say(numbers.to_string(float_format=lambda x: f"{x:.3f}"), table=True)
     elif args.what == "structure":
         items = labelled_as_measured(args, models)
         if args.part == "folds":
@@ -175,10 +182,15 @@ def _maps(args: argparse.Namespace) -> list[Path]:
     """The label maps to measure on; none unless they are needed (of a pose, where there are no scans)."""
     from bids_hypo.train.recipe import load_recipe
 
-    if args.what not in ("icv", "pose") or (args.what == "pose" and args.scans):
+    of_maps = args.what == "structure" and args.label_maps is not None and not args.data
+    if not (of_maps or args.what == "icv" or (args.what == "pose" and not args.scans)):
         return []
     need(args, "label_maps")
-    maps = [args.label_maps / f"{name}.nii.gz" for name in args.maps or load_recipe("anatomy").validation_maps]
+    recipe = recipe_of(args) if of_maps else load_recipe("anatomy")
+    names = args.maps or recipe.validation_maps
+    maps = [args.label_maps / f"{name}.nii.gz" for name in names]
+    if of_maps and not args.maps:  # the recipe sets shapes aside as well, which lie elsewhere
+        maps = [path for path in maps if path.is_file()] or maps
     check_files(maps, "--maps")
     return maps
 

@@ -104,7 +104,7 @@ def read_labels(path: Path, template_mm: Mapping[str, np.ndarray], numbers: np.n
     """
     image = nib.as_closest_canonical(open_labels(path))
     whole = np.asanyarray(image.dataobj)
-    box = bounding_box(whole)  # first, because most of the maps of shapes is empty
+    box = bounding_box(whole, 1)  # first, because most of the maps of shapes is empty
     if not all(s.stop for s in box):
         raise UsageError(f"{path}: found no labels; expected a label map. Leave it out, or fetch it again.")
     affine = image.affine.copy()

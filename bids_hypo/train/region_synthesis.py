@@ -80,14 +80,13 @@ def _shrink(places: np.ndarray, centre: np.ndarray, factor: float, radius: float
 def region_image(
     anatomy: Anatomy, kind: str, recipe: Recipe, options: RegionOptions, rng: np.random.Generator
 ) -> np.ndarray:
-    """An image of an anatomy, after the recipe's intensity rule.
+    """An image of an anatomy, before the recipe's intensity rule.
 
     Returns
     -------
     (X, Y, Z) float32
     """
-    pre = recipe.preprocessing
-    spacing = np.asarray(pre.spacing_mm, float)
+    spacing = np.asarray(recipe.preprocessing.spacing_mm, float)
     drawn = draw_rendering(anatomy.table, kind, options.strip, rng)
     image = drawn.means[anatomy.codes].mean(axis=0)
     image = _grained(image, anatomy, drawn, rng)
@@ -103,7 +102,7 @@ def region_image(
     native = spacing * rng.uniform(0.8, 1.4, 3)
     if recipe.augmentation.contrast is not None:
         image = augment_intensity(image, spacing, native, recipe.augmentation, rng)
-    return INTENSITY_RULES[pre.intensity](image, pre.spacing_mm)
+    return image
 
 
 def _places_of_lesions(anatomy: Anatomy) -> list[np.ndarray]:
@@ -142,6 +141,7 @@ def synthesised(
     made = []
     for kind in rng.choice(names, options.contrasts, p=weights / weights.sum()):
         image = region_image(anatomy, str(kind), recipe, options, rng)
+        image = INTENSITY_RULES[recipe.preprocessing.intensity](image, recipe.preprocessing.spacing_mm)
         mirrored = rng.random() < 0.5
         made.append((image[::-1], target[::-1][..., swapped]) if mirrored else (image, target))
     return made

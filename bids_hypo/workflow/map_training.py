@@ -6,6 +6,7 @@ import logging
 import shutil
 from pathlib import Path
 
+from bids_hypo.errors import UsageError
 from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.segmentation.anatomy import pose_template
 from bids_hypo.structures import Structure
@@ -28,9 +29,17 @@ def wish_of(recipe: Recipe, head: ModelBundle) -> Wish:
         Of role ``structure``, with ``maps_to``.
     head : ModelBundle
         What finds poses at participant level; its template is the frame.
+
+    Raises
+    ------
+    UsageError
+        If the recipe is another.
     """
     if recipe.structure is None or recipe.maps_to is None:
-        raise ValueError(f"the recipe '{recipe.name}' does not synthesise examples of a structure.")
+        raise UsageError(
+            f"the recipe '{recipe.name}' does not learn a structure from label maps; expected one with 'maps_to', such "
+            "as thalamus. Name it with --recipe, or leave out --label-maps."
+        )
     pre = recipe.preprocessing
     size = [n * mm for n, mm in zip(pre.shape, pre.spacing_mm, strict=True)]
     return Wish(
