@@ -154,7 +154,9 @@ def _measure(args: argparse.Namespace) -> None:
     elif args.what == "structure" and maps:
         from bids_hypo.workflow.map_accuracy import synthesised_accuracy
 
-        table = synthesised_accuracy(maps, models, recipe_of(args), structure=structure, n_scans=args.n_contrasts)
+        table = synthesised_accuracy(
+            maps, models, recipe_of(args), structure=structure, suffixes=args.suffixes, n_scans=args.n_contrasts
+        )
         numbers = table.drop(columns=["map", "number"]).groupby("suffix").mean()
         say(numbers.to_string(float_format=lambda x: f"{x:.3f}"), table=True)
     elif args.what == "structure":
@@ -267,6 +269,8 @@ def _add_measure(measure: argparse.ArgumentParser) -> None:
     measure.add_argument("--n-contrasts", type=int, default=6, help="synthetic scans of each head map")
     measure.add_argument("--contrast", choices=("measured", "wide"), default="measured",
                          help="tissue contrasts as on real T1w scans, or wider")  # fmt: skip
+    measure.add_argument("--suffixes", nargs="+", action="extend", default=[], metavar="SUFFIX",
+                         help="structure, with --label-maps: kinds of synthetic scans, not all")  # fmt: skip
     measure.add_argument("--maps", nargs="+", action="extend", metavar="NAME", help="label maps, not those set aside")
     measure.add_argument("--varied-voxels", action="store_true", help="synthetic scans of 0.8 to 1.6 mm, not only 1 mm")
     measure.add_argument("--scans", type=Path, nargs="+", action="extend", default=[], help="images; pose: T1w")

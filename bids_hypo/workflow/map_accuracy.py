@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bids_hypo.errors import SegmentationError
+from bids_hypo.errors import SegmentationError, UsageError
 from bids_hypo.image.grid import Grid, as_shape, box_grid
 from bids_hypo.image.volume import Volume
 from bids_hypo.measure.overlap import dice, overlap, volume_error_percent
-from bids_hypo.models.catalog import Catalog
 from bids_hypo.structures import BOTH, SIDE_WORDS, WHOLE
 from bids_hypo.train.placed_maps import PlacedMap, Wish, centre_in_frame, cut, read_labels
 from bids_hypo.train.recipe import in_phases
@@ -34,8 +33,9 @@ SCAN_SHAPE, SCAN_MM = (184, 224, 200), (1.0, 1.0, 1.0)
 
 
 def synthesised_accuracy(
-    maps: Sequence[Path], models: Models, recipe: Recipe, *, structure: str, n_scans: int = 6
-) -> pd.DataFrame:
+    maps: Sequence[Path], models: Models, recipe: Recipe, *, structure: str, suffixes: Sequence[str] = (),
+    n_scans: int = 6,
+) -> pd.DataFrame:  # fmt: skip
     """Compare what is found on synthesised scans with the maps that they were made from.
 
     Parameters
@@ -44,9 +44,11 @@ def synthesised_accuracy(
         Head label maps that are set aside.
     models : Models
     recipe : Recipe
-        Of the structure; the scans are as in its last phase, of each kind of image that it is for.
+        Of the structure; the scans are as in its last phase.
     structure : str
         Its name.
+    suffixes : sequence of str, optional
+        Kinds of image; by default all that are synthesised and that the model is for.
     n_scans : int
         Of each map and kind.
 
@@ -55,13 +57,18 @@ def synthesised_accuracy(
     DataFrame
         One row a scan; NaN where nothing was found. Dice, precision, recall and the error of the volume of the whole,
         Dice and the error of the volume of each side.
+
+    Raises
+    ------
+    UsageError
+        If the recipe does not synthesise, or the model is not for such images.
     """
     mild = in_phases(recipe)[-1]
     whole = replace(mild, preprocessing=replace(mild.preprocessing, shape=SCAN_SHAPE, spacing_mm=SCAN_MM))
-    rows = []
+    kinds, rows = _kinds(models.catalog.structures[structure].suffixes, suffixes), []
     for path in maps:
         placed = _whole_head(path, wish_of(whole, models.catalog.head_for(recipe.suffixes[0])))
-        for kind in _kinds(models.catalog, recipe, structure):
+        for kind in kinds:
             for number in range(n_scans):
                 rng = np.random.default_rng([number, *kind.encode()])
                 scan, truth = synthesised_scan(placed, kind, whole, rng)
@@ -71,10 +78,12 @@ def synthesised_accuracy(
     return pd.DataFrame(rows)
 
 
-def _kinds(catalog: Catalog, recipe: Recipe, structure: str) -> list[str]:
-    """Kinds of image that the recipe synthesises and the model is for."""
-    measured = catalog.structures[structure].suffixes
-    return [kind for kind in IMAGE_KINDS if kind in measured and kind in recipe.suffixes]
+def _kinds(measured: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Kinds of image that are synthesised, that the model is for, and that are wanted."""
+    there = [kind for kind in IMAGE_KINDS if kind in measured]
+    if strange := [kind for kind in wanted if kind not in there]:
+        raise UsageError(f"--suffixes {strange[0]}: are not synthesised; expected {', '.join(there)}.")
+    return list(wanted) or there
 
 
 def _whole_head(path: Path, wish: Wish) -> PlacedMap:
