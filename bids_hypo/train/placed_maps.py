@@ -6,24 +6,19 @@ they leave unlabelled is filled with the tissues that a head has at the same pla
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from bids_hypo.ending import end_with_parent
-from bids_hypo.errors import NoInputError, UsageError
+from bids_hypo.errors import UsageError
 from bids_hypo.image.grid import apply_affine, bounding_box
 from bids_hypo.image.segmentation import open_labels
 from bids_hypo.segmentation.pose import Pose, fit_pose
 from bids_hypo.train.headmaps import ANATOMY_CLASSES
-from bids_hypo.train.shape_labels import freesurfer_numbers
 from bids_hypo.train.tissue_codes import CodeTable, among, coded
 
 MARGIN_MM = 7.0  # around the network's grid, for deformation; beyond it the outermost voxels go on
@@ -229,84 +224,3 @@ def _filled(data: np.ndarray, affine: np.ndarray, pose: Pose, head: Labels) -> n
     filled = data.copy()
     filled[at] = head.data[tuple(index)]
     return filled
-
-
-@dataclass(frozen=True)
-class Maps:
-    """Maps to train and to validate on, and where the network looks.
-
-    Attributes
-    ----------
-    heads, shapes : tuple of PlacedMap
-    validation : tuple of PlacedMap
-    centre_mm : (3,) tuple of float
-        Middle of the network's grid in the frame of the pose template.
-    """
-
-    heads: tuple[PlacedMap, ...]
-    shapes: tuple[PlacedMap, ...]
-    validation: tuple[PlacedMap, ...]
-    centre_mm: tuple[float, float, float]
-
-
-def load_maps(
-    heads: Path, shapes: Path | None, wish: Wish, *, aside: Sequence[str], left_out: Sequence[str] = ()
-) -> Maps:
-    """Read head maps and shapes and cut them around the structure, in several processes.
-
-    Parameters
-    ----------
-    heads : Path
-        Folder of head label maps (FreeSurfer numbers, 1 mm).
-    shapes : Path or None
-        Folder of maps of deep structures, with ``dseg.tsv``.
-    wish : Wish
-    aside : sequence of str
-        Names of maps to validate on.
-    left_out : sequence of str
-        Names of maps that are known to be wrong.
-
-    Raises
-    ------
-    NoInputError
-        If there are no maps to train on.
-    UsageError
-        If a map lacks a part of the structure, or ``dseg.tsv`` does not fit.
-    """
-    head_paths, shape_paths = _paths(heads, left_out), _paths(shapes, left_out) if shapes else []
-    names = {path.name.split(".")[0] for path in (*head_paths, *shape_paths)}
-    if not {_name(path) for path in head_paths} - set(aside):
-        raise NoInputError(f"{heads}: found no label maps to train on; expected head maps (*.nii.gz), 1 mm.")
-    if shapes and not shape_paths:
-        raise NoInputError(f"{shapes}: found no shapes (*.nii.gz); expected maps of deep structures, or no --shapes.")
-    numbers = freesurfer_numbers(shapes / "dseg.tsv") if shapes else None
-    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-        read = list(pool.map(partial(read_labels, template_mm=wish.template_mm), head_paths))
-        training = [head for head in read if head.name not in aside]
-        middle = np.mean([centre_in_frame(head, wish) for head in training], axis=0)
-        middle[0] = 0.0 if len(wish.sides) > 1 else middle[0]
-        middle = middle.round(2)
-        cut_heads = list(pool.map(partial(cut, wish=wish, centre_mm=middle), read))
-        cut_shapes: list[PlacedMap] = []
-        if shape_paths:
-            bare = list(pool.map(partial(without_deep_structures, wish=wish, centre_mm=middle), training))
-            fillers = [bare[number % len(bare)] for number in range(len(shape_paths))]
-            work = partial(_read_shape, wish=wish, numbers=numbers, centre_mm=middle)
-            cut_shapes = list(pool.map(work, shape_paths, fillers))
-    x, y, z = (float(value) for value in middle)
-    return Maps(
-        tuple(m for m in cut_heads if m.name not in aside), tuple(m for m in cut_shapes if m.name not in aside),
-        tuple(m for m in (*cut_heads, *cut_shapes) if m.name in aside and m.name in names), (x, y, z),
-    )  # fmt: skip
-
-
-def _read_shape(path: Path, head: Labels, wish: Wish, numbers: np.ndarray | None, centre_mm: np.ndarray) -> PlacedMap:
-    return cut(read_labels(path, wish.template_mm, numbers), wish, centre_mm, head)
-
-
-def _name(path: Path) -> str:
-    return path.name.split(".")[0]
-
-
-def _paths(folder: Path, left_out: Sequence[str]) -> list[Path]:
-    return sorted(path for path in folder.glob("*.nii.gz") if _name(path) not in left_out)

@@ -148,6 +148,7 @@ def _label_means(
     white, grey, fluid = tissues
     spread = abs(white - grey)
     drawn = {int(n): rng.uniform(*looks.outside) for n in present}
+    drawn[0] = rng.uniform(0, 0.08)  # air
     drawn |= {n: white + rng.normal(0, 0.02) for n in WHITE}
     drawn |= {n: grey + rng.normal(0, 0.06) * spread for n in GREY}
     drawn |= {n: max(fluid * rng.normal(1, 0.08), 0.0) for n in FLUID}

@@ -15,7 +15,8 @@ from bids_hypo.train.contrasts import WHITE
 from bids_hypo.train.deform import smooth_field, source_stretch
 from bids_hypo.train.fit import Batch, mixed_batches
 from bids_hypo.train.lesions import add_lesions
-from bids_hypo.train.placed_maps import Maps, PlacedMap
+from bids_hypo.train.map_folders import Maps
+from bids_hypo.train.placed_maps import PlacedMap
 from bids_hypo.train.region_contrasts import Rendering, draw_rendering, widened_ventricles
 from bids_hypo.train.region_options import RegionOptions
 from bids_hypo.train.regions import choose_slices, image_slices, target_slices

@@ -11,7 +11,8 @@ from bids_hypo.models.bundle import ModelBundle
 from bids_hypo.segmentation.anatomy import pose_template
 from bids_hypo.structures import Structure
 from bids_hypo.train.fit import fit
-from bids_hypo.train.placed_maps import Wish, load_maps
+from bids_hypo.train.map_folders import load_maps
+from bids_hypo.train.placed_maps import Wish
 from bids_hypo.train.recipe import in_phases
 from bids_hypo.train.region_synthesis import SynthesisedBatches
 from bids_hypo.train.settings import Recipe
@@ -80,7 +81,7 @@ def train_from_maps(
     Raises
     ------
     NoInputError, UsageError
-        See `bids_hypo.train.placed_maps.load_maps`.
+        See `bids_hypo.train.map_folders.load_maps`.
     """
     logger.info("preparing the label maps of %s", label_maps if shapes is None else f"{label_maps} and {shapes}")
     maps = load_maps(label_maps, shapes, wish_of(recipe, head), aside=recipe.validation_maps,
