@@ -107,11 +107,14 @@ def test_every_entry_of_a_recipe_is_explained():
     from bids_hypo.train import recipe_entries as entries
     from bids_hypo.train.contrasts import SynthesisOptions
     from bids_hypo.train.recipe import SAME_STRUCTURE
+    from bids_hypo.train.region_options import RegionOptions
     from bids_hypo.train.settings import Augmentation, Schedule
 
     page = (DOCS / "reference" / "recipes.md").read_text("utf-8")
     names = {*entries.KNOWN, *entries._PREPROCESSING, *entries._ARCHITECTURE, *entries._LOSS, SAME_STRUCTURE}
-    names |= {field.name for kind in (Augmentation, Schedule, SynthesisOptions) for field in fields(kind)}
+    names |= {
+        field.name for kind in (Augmentation, RegionOptions, Schedule, SynthesisOptions) for field in fields(kind)
+    }
     assert sorted(name for name in names if f"`{name}`" not in page) == []
 
 

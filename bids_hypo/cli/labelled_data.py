@@ -94,6 +94,17 @@ def labelled_as_measured(args: argparse.Namespace, models: Models) -> list[Label
     return _find_labelled(args, Wanted(args.structure, bundle.structure), bundle.suffixes, recipe)
 
 
+def recipe_of(args: argparse.Namespace) -> Recipe:
+    """The recipe that was named, or a shipped one of the structure, or else an error."""
+    recipe = _recipe_of(args)
+    if recipe is None:
+        raise UsageError(
+            f"--structure {args.structure}: no shipped recipe says who is set aside for --part {args.part}. Name the "
+            "recipe that it was trained with (--recipe), or measure with --part folds."
+        )
+    return recipe
+
+
 def _recipe_of(args: argparse.Namespace) -> Recipe | None:
     """The recipe that was named, or a shipped one of the structure; None if there is none."""
     from bids_hypo.train.recipe import RECIPES, load_recipe
@@ -107,13 +118,7 @@ def aside(args: argparse.Namespace, items: list[LabelledScan]) -> list[LabelledS
     """The people that the recipe sets aside."""
     from bids_hypo.train.folds import set_aside
 
-    recipe = _recipe_of(args)
-    if recipe is None:
-        raise UsageError(
-            f"--structure {args.structure}: no shipped recipe says who is set aside for --part {args.part}. Name the "
-            "recipe that it was trained with (--recipe), or measure with --part folds."
-        )
-    return set_aside(items, recipe.aside(args.part))
+    return set_aside(items, recipe_of(args).aside(args.part))
 
 
 def _find_labelled(

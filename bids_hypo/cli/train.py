@@ -21,6 +21,7 @@ from bids_hypo.cli.labelled_data import (
     labelled,
     labelled_as_measured,
     load_heads,
+    recipe_of,
 )
 from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command, say
@@ -61,9 +62,16 @@ def _fit(args: argparse.Namespace) -> None:
         why = f"'{recipe.name}' learns from --label-maps, in phases"
         refuse(args, why, "folds", "fold", "data", "pattern", "stratify", "label_certainty")
         configure(args, recipe)
-        train_anatomy(
-            recipe, args.label_maps, args.work_dir, encoder_weights=_start(args, recipe), only_phase=args.phase
-        )
+        start = _start(args, recipe)
+        if recipe.maps_to is not None:
+            from bids_hypo.models.catalog import ANATOMY, find_bundle
+            from bids_hypo.workflow.map_training import train_from_maps
+
+            train_from_maps(recipe, args.label_maps, args.shapes, args.work_dir, find_bundle(ANATOMY, args.models),
+                            encoder_weights=start, only_phase=args.phase)  # fmt: skip
+        else:
+            refuse(args, f"'{recipe.name}' learns from whole heads alone", "shapes")
+            train_anatomy(recipe, args.label_maps, args.work_dir, encoder_weights=start, only_phase=args.phase)
     else:
         _fit_labelled(args, recipe)
     if args.bundle:
@@ -72,7 +80,7 @@ def _fit(args: argparse.Namespace) -> None:
 
 
 def _fit_labelled(args: argparse.Namespace, recipe: Recipe) -> None:
-    refuse(args, f"'{recipe.name}' learns from labelled scans (--data)", "label_maps")
+    refuse(args, f"'{recipe.name}' learns from labelled scans (--data)", "label_maps", "shapes")
     n_folds = args.folds or recipe.folds
     if n_folds < 1 or (args.fold is not None and not 1 <= args.fold <= n_folds):
         raise UsageError(
@@ -143,6 +151,14 @@ def _measure(args: argparse.Namespace) -> None:
         table = accuracy.icv_accuracy(
             maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast, varied_voxels=args.varied_voxels
         )
+    elif args.what == "structure" and maps:
+        from bids_hypo.workflow.map_accuracy import synthesised_accuracy
+
+        table = synthesised_accuracy(
+            maps, models, recipe_of(args), structure=structure, suffixes=args.suffixes, n_scans=args.n_contrasts
+        )
+        numbers = table.drop(columns=["map", "number"]).groupby("suffix").mean()
+        say(numbers.to_string(float_format=lambda x: f"{x:.3f}"), table=True)
     elif args.what == "structure":
         items = labelled_as_measured(args, models)
         if args.part == "folds":
@@ -168,10 +184,15 @@ def _maps(args: argparse.Namespace) -> list[Path]:
     """The label maps to measure on; none unless they are needed (of a pose, where there are no scans)."""
     from bids_hypo.train.recipe import load_recipe
 
-    if args.what not in ("icv", "pose") or (args.what == "pose" and args.scans):
+    of_maps = args.what == "structure" and args.label_maps is not None and not args.data
+    if not (of_maps or args.what == "icv" or (args.what == "pose" and not args.scans)):
         return []
     need(args, "label_maps")
-    maps = [args.label_maps / f"{name}.nii.gz" for name in args.maps or load_recipe("anatomy").validation_maps]
+    recipe = recipe_of(args) if of_maps else load_recipe("anatomy")
+    names = args.maps or recipe.validation_maps
+    maps = [args.label_maps / f"{name}.nii.gz" for name in names]
+    if of_maps and not args.maps:  # the recipe sets shapes aside as well, which lie elsewhere
+        maps = [path for path in maps if path.is_file()] or maps
     check_files(maps, "--maps")
     return maps
 
@@ -248,6 +269,8 @@ def _add_measure(measure: argparse.ArgumentParser) -> None:
     measure.add_argument("--n-contrasts", type=int, default=6, help="synthetic scans of each head map")
     measure.add_argument("--contrast", choices=("measured", "wide"), default="measured",
                          help="tissue contrasts as on real T1w scans, or wider")  # fmt: skip
+    measure.add_argument("--suffixes", nargs="+", action="extend", default=[], metavar="SUFFIX",
+                         help="structure, with --label-maps: kinds of synthetic scans, not all")  # fmt: skip
     measure.add_argument("--maps", nargs="+", action="extend", metavar="NAME", help="label maps, not those set aside")
     measure.add_argument("--varied-voxels", action="store_true", help="synthetic scans of 0.8 to 1.6 mm, not only 1 mm")
     measure.add_argument("--scans", type=Path, nargs="+", action="extend", default=[], help="images; pose: T1w")
@@ -257,6 +280,7 @@ def _add_measure(measure: argparse.ArgumentParser) -> None:
 def _add_data(fit: argparse.ArgumentParser, review: argparse.ArgumentParser, measure: argparse.ArgumentParser) -> None:
     for command in (fit, measure):
         command.add_argument("--label-maps", type=Path, help="folder of head label maps (FreeSurfer numbers, 1 mm)")
+    fit.add_argument("--shapes", type=Path, help="folder of label maps of deep structures alone, with dseg.tsv")
     for command in (review, measure):
         command.add_argument("--structure", default=HYPOTHALAMUS, metavar="NAME", help="which structure")
         command.add_argument("--recipe", help="that says who is set aside; by default the one named as the structure")

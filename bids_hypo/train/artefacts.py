@@ -122,3 +122,26 @@ def thick_slices(image: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Gener
     both = back @ means
     both = (both / both.sum(1, keepdims=True)).astype(np.float32)  # slices beyond the image count for nothing
     return np.ascontiguousarray(np.moveaxis(np.tensordot(both, image, axes=(1, axis)), 0, axis))
+
+
+def moved_head(image: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An image of a head that moved: mixed with itself at other places along one axis, or with a faint ghost.
+
+    Parameters
+    ----------
+    image : (X, Y, Z) float32
+    spacing_mm : (3,) float
+    rng : numpy Generator
+
+    Returns
+    -------
+    (X, Y, Z) float32
+    """
+    axis = int(rng.integers(3))
+    far = rng.random() < 0.4
+    shifts_mm = rng.uniform(8, 25, 1) if far else rng.uniform(-2.5, 2.5, 3)
+    shares = rng.uniform(0.02, 0.1, 1) if far else rng.uniform(0.05, 0.3, 3)
+    moved = image * np.float32(1 - shares.sum())
+    for shift, share in zip(np.rint(shifts_mm / spacing_mm[axis]).astype(int), shares, strict=True):
+        moved += np.roll(image, shift, axis) * np.float32(share)
+    return moved

@@ -9,53 +9,44 @@ from bids_hypo.train.deform import random_affine, smooth_field
 from bids_hypo.train.settings import Augmentation
 
 
-def random_sampling(
-    shape: tuple[int, ...],
-    step: np.ndarray,
-    store_shape: tuple[int, ...],
-    store_mm: float,
-    options: Augmentation,
-    rng: np.random.Generator,
+def random_places(
+    shape: tuple[int, ...], spacing_mm: np.ndarray, options: Augmentation, rng: np.random.Generator
 ) -> np.ndarray:
-    """Where the voxels of a network grid lie in a stored region, after a random affine and elastic deformation.
+    """Where the voxels of a network grid lie after a random affine and elastic deformation.
 
     Parameters
     ----------
     shape : (3,) int
         Network grid.
-    step : (3,) float
-        Its spacing in stored voxels.
-    store_shape : (3,) int
-    store_mm : float
-        Size of a stored voxel.
+    spacing_mm : (3,) float
     options : Augmentation
     rng : numpy Generator
 
     Returns
     -------
-    (3, X, Y, Z) float32
-        Coordinates in stored voxels.
+    (3, X, Y, Z) float32, mm
+        From the middle of the region, along the axes of the grid.
     """
     affine = random_affine(
         rng,
         max_rotation_deg=options.max_rotation_deg or 0.0,
         scale_sd=options.scale_sd,
         max_shear=options.max_shear,
-        max_shift=options.max_shift_mm / store_mm,
+        max_shift=options.max_shift_mm,
     )
     axes = [
-        (np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2)) * np.float32(s)
-        for n, s in zip(shape, step, strict=True)
+        (np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2)) * np.float32(mm)
+        for n, mm in zip(shape, spacing_mm, strict=True)
     ]
-    controls = tuple(max(5, round(n * s / 20)) for n, s in zip(shape, step, strict=True))
-    amplitude = options.elastic_mm / store_mm * rng.uniform(0, 1)
-    where = np.empty((3, *shape), np.float32)
+    controls = tuple(max(5, round(n * mm / 10)) for n, mm in zip(shape, spacing_mm, strict=True))
+    amplitude = options.elastic_mm * rng.uniform(0, 1)
+    places = np.empty((3, *shape), np.float32)
     for axis in range(3):
         row = affine[axis, :3].astype(np.float32)
-        where[axis] = (row[0] * axes[0])[:, None, None] + (row[1] * axes[1])[None, :, None] + row[2] * axes[2]
-        where[axis] += np.float32(amplitude) * smooth_field(shape, controls, rng)
-        where[axis] += np.float32(affine[axis, 3] + (store_shape[axis] - 1) / 2)
-    return where
+        places[axis] = (row[0] * axes[0])[:, None, None] + (row[1] * axes[1])[None, :, None] + row[2] * axes[2]
+        places[axis] += np.float32(amplitude) * smooth_field(shape, controls, rng)
+        places[axis] += np.float32(affine[axis, 3])
+    return places
 
 
 def augment_intensity(

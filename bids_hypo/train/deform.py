@@ -71,6 +71,27 @@ def random_affine(
     return affine
 
 
+def source_stretch(distance_mm: np.ndarray, factor: float, core_mm: float) -> np.ndarray:
+    """By what the distance from a centre is multiplied to find what a shrunken place shows.
+
+    Parameters
+    ----------
+    distance_mm : (...) float
+        From the centre, after shrinking.
+    factor : float
+        Of the volume inside the core; above 1 it grows.
+    core_mm : float
+        Radius within which everything shrinks alike; from twice of it on nothing does.
+
+    Returns
+    -------
+    (...) float, 1 where nothing moves.
+    """
+    beyond = np.clip((distance_mm - core_mm) / core_mm, 0, 1)
+    share = (1 - beyond) ** 2 * (1 + 2 * beyond)  # 1 in the core, 0 outside, smooth at both ends
+    return 1 + share * (1 / np.cbrt(factor) - 1)
+
+
 def contract(volume: Volume, centre_mm: np.ndarray, factor: float, *, core_mm: float = 10.0) -> Volume:
     """Shrink what lies around a point, smoothly back to no change at twice the radius of the core.
 
@@ -90,10 +111,9 @@ def contract(volume: Volume, centre_mm: np.ndarray, factor: float, *, core_mm: f
     """
     index = np.moveaxis(np.indices(volume.data.shape, dtype=np.float32), 0, -1)
     away = apply_affine(volume.affine, index) - centre_mm
-    beyond = np.clip((np.linalg.norm(away, axis=-1) - core_mm) / core_mm, 0, 1)
-    share = (1 - beyond) ** 2 * (1 + 2 * beyond)  # 1 in the core, 0 outside, smooth at both ends
-    near = share > 0
-    source = centre_mm + away[near] * (1 + share[near, None] * (1 / np.cbrt(factor) - 1))
+    stretch = source_stretch(np.linalg.norm(away, axis=-1), factor, core_mm)
+    near = stretch != 1
+    source = centre_mm + away[near] * stretch[near, None]
     where = apply_affine(np.linalg.inv(volume.affine), source)
     data = volume.data.copy()
     data[near] = ndimage.map_coordinates(volume.data, where.T, order=3, mode="nearest")

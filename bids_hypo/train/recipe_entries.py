@@ -9,6 +9,8 @@ from typing import Any
 from bids_hypo.models.bundle import ROLES, STRUCTURE, read_architecture, read_constants, read_preprocessing
 from bids_hypo.models.entries import Entries
 from bids_hypo.models.measured import read_published, read_structure
+from bids_hypo.train.headmaps import FIRST_OUTSIDE
+from bids_hypo.train.region_options import read_region_options
 from bids_hypo.train.settings import (
     ALL_SLICES,
     LABELLED,
@@ -25,8 +27,8 @@ OF_STRUCTURE = ("structure", "title", "parts", "sums", "plausible", "published",
 IN_PHASES = ("augmentation", "label_slope", "loss", "sampling", "synthesis", "training", "varied_fluid_copies")
 KNOWN = (
     "name", "version", "role", "examples", "suffixes", "citation", "licence", "training_data", *OF_STRUCTURE,
-    "architecture", "labels", "preprocessing", "label_numbers", "mirror_pairs", "mixed_precision", "constants",
-    "encoder_weights", "folds", "left_out", "validation", "validation_share", "test", "phases", *IN_PHASES,
+    "architecture", "labels", "preprocessing", "label_numbers", "mirror_pairs", "maps_to", "mixed_precision",
+    "constants", "encoder_weights", "folds", "left_out", "validation", "validation_share", "test", "phases", *IN_PHASES,
 )  # fmt: skip
 _PREPROCESSING = (*GRID, "slice_axis", "slice_offsets", "slice_orientation", "intensity")
 _ARCHITECTURE = ("type", "backbone", "input_shape", "classes", "decoder_filters", "detail_filters", "spread_dark")
@@ -75,6 +77,7 @@ def read_recipe(entries: Entries) -> Recipe:
         phases=tuple(phases),
         **_network(now, len(labels)),
         **_examples(now, len(labels)),
+        **_from_maps(now, labels, of_structure=examples == SYNTHESIS and role == STRUCTURE),
         **_set_aside(now, by_map=examples == SYNTHESIS),
     )
     _check_mirror(now, recipe)
@@ -105,13 +108,27 @@ def _examples(entries: Entries, n_labels: int) -> dict[str, Any]:
     }
 
 
+def _from_maps(entries: Entries, labels: tuple[str, ...], *, of_structure: bool) -> dict[str, Any]:
+    """Which numbers of a label map are which class, and how images are made of them; for a structure alone."""
+    if not of_structure:
+        if "maps_to" in entries.content:
+            entries.refuse("maps_to", f"no such entry: it is for recipes of role {STRUCTURE} with {SYNTHESIS}")
+        return {"maps_to": None, "region": None}
+    numbers = entries.object("maps_to").only(labels[1:])
+    groups = tuple(frozenset(numbers.whole_numbers(name, 1, FIRST_OUTSIDE - 1)) for name in labels[1:])
+    if len(frozenset().union(*groups)) < sum(map(len, groups)):
+        entries.refuse("maps_to", "each number of a label map for one class only")
+    return {"maps_to": groups, "region": read_region_options(_object(entries, "synthesis"))}
+
+
 def _set_aside(entries: Entries, *, by_map: bool) -> dict[str, Any]:
     """Who, or which head maps, do not train."""
     return {
         "validation": {} if by_map else _people(entries, "validation"),
         "test": _people(entries, "test"),
-        "left_out": _people(entries, "left_out"),
+        "left_out": {} if by_map else _people(entries, "left_out"),
         "validation_maps": _texts(entries, "validation") if by_map else (),
+        "left_out_maps": _texts(entries, "left_out") if by_map else (),
         "validation_share": entries.number("validation_share", 0.001, 0.5, default=0.2),
     }
 

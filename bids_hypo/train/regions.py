@@ -13,8 +13,9 @@ from bids_hypo.image.intensity import INTENSITY_RULES
 from bids_hypo.image.resample import resample
 from bids_hypo.image.slices import orient, stack_neighbours, through_slices
 from bids_hypo.image.volume import Volume
+from bids_hypo.models.bundle import Preprocessing
 from bids_hypo.segmentation.pose import Pose
-from bids_hypo.train.augment import augment_intensity, random_sampling
+from bids_hypo.train.augment import augment_intensity, random_places
 from bids_hypo.train.fit import Batch, mixed_batches
 from bids_hypo.train.recipe import SCANS_PER_CHUNK
 from bids_hypo.train.settings import ALL_SLICES, Augmentation, Recipe
@@ -154,9 +155,9 @@ class RegionBatches:
         for region in drawn:
             image, target = self._example(region, self.recipe, rng)
             count = target.shape[1]
-            chosen = np.arange(count) if everything else _choose_slices(target, -(-n_slices // DRAWS_PER_CHUNK), rng)
-            x.append(self._slices(image, chosen))
-            y.append(self._coded(target, chosen))
+            chosen = np.arange(count) if everything else choose_slices(target, -(-n_slices // DRAWS_PER_CHUNK), rng)
+            x.append(image_slices(image, chosen, self.recipe.preprocessing))
+            y.append(target_slices(target, chosen, self.recipe.preprocessing))
         return mixed_batches(x, y, training.batch_size, training.batches_per_chunk, rng)
 
     def _weighted_draw(self, rng: np.random.Generator) -> list[LabelledRegion]:
@@ -177,14 +178,6 @@ class RegionBatches:
         axis = recipe.preprocessing.slice_axis
         return through_slices(image, axis), through_slices(target, axis)
 
-    def _slices(self, image: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        pre = self.recipe.preprocessing
-        return orient(stack_neighbours(image, pre.slice_offsets, chosen), pre.slice_orientation).astype(np.float16)
-
-    def _coded(self, target: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        laid = orient(np.moveaxis(target[:, chosen], 1, 0), self.recipe.preprocessing.slice_orientation)
-        return np.round(255 * laid).astype(np.uint8)
-
     def validation(self, regions: Iterable[LabelledRegion]) -> list[Batch]:
         """Every slice of other regions as it is, without augmentation."""
         plain = replace(self.recipe, augmentation=Augmentation())
@@ -193,7 +186,8 @@ class RegionBatches:
         for region in regions:
             image, target = self._example(region, plain, np.random.default_rng(0))
             every = np.arange(target.shape[1])
-            x, y = self._slices(image, every), self._coded(target, every)
+            x = image_slices(image, every, self.recipe.preprocessing)
+            y = target_slices(target, every, self.recipe.preprocessing)
             # whole batches only: a last one of another size would be a second graph
             batches += [(x[i : i + size], y[i : i + size]) for i in range(0, len(every) - size + 1, size)]
         return batches
@@ -250,8 +244,9 @@ def _on_network_grid(
     if image.shape == shape:
         classes[tuple(map(slice, begin, begin + size))] = labels
         return image, classes
-    step = spacing / region.spacing_mm
-    where = random_sampling(shape, step, image.shape, float(region.spacing_mm[0]), options, rng)
+    places = random_places(shape, spacing, options, rng)
+    middle = (np.array(image.shape, np.float32) - 1) / 2
+    where = places / np.float32(region.spacing_mm[0]) + middle.reshape(3, 1, 1, 1)
     in_box = where - begin.reshape(3, 1, 1, 1).astype(np.float32)
     near = ((in_box > -1) & (in_box < size.reshape(3, 1, 1, 1))).all(axis=0)
     points = in_box[:, near] + 1  # of labels with a rim of 0, which is what lies around their box
@@ -260,7 +255,25 @@ def _on_network_grid(
     return ndimage.map_coordinates(image, where, order=1, mode="constant", cval=0.0), classes
 
 
-def _choose_slices(target: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+def image_slices(image: np.ndarray, chosen: np.ndarray, pre: Preprocessing) -> np.ndarray:
+    """Slices of an example with their neighbours, laid as the network takes them: (N, H, W, C) float16.
+
+    Parameters
+    ----------
+    image : (X, N', Z) float
+        The second axis runs through the slices.
+    chosen : (N,) int
+    pre : Preprocessing
+    """
+    return orient(stack_neighbours(image, pre.slice_offsets, chosen), pre.slice_orientation).astype(np.float16)
+
+
+def target_slices(target: np.ndarray, chosen: np.ndarray, pre: Preprocessing) -> np.ndarray:
+    """The same of what the network should say: (X, N', Z, K) to (N, H, W, K) uint8, probabilities times 255."""
+    return np.round(255 * orient(np.moveaxis(target[:, chosen], 1, 0), pre.slice_orientation)).astype(np.uint8)
+
+
+def choose_slices(target: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Three in four slices from the structure and two beyond each end, the rest from anywhere."""
     occupied = np.flatnonzero((target[..., 0] < 0.5).any(axis=(0, 2)))
     count = target.shape[1]

@@ -9,6 +9,7 @@ from typing import Any
 from bids_hypo.image.label_numbers import Wanted
 from bids_hypo.models.bundle import Preprocessing
 from bids_hypo.structures import ICV, LEFT, Structure
+from bids_hypo.train.region_options import RegionOptions
 
 SYNTHESIS, LABELLED = "synthesis", "labelled"
 ALL_SLICES, NEAR_STRUCTURE = "all slices", "structure"
@@ -126,6 +127,10 @@ class Recipe:
         See `bids_hypo.train.regions.sharpen`.
     label_numbers : tuple of frozenset of int, or None
         Of each class in the labels.
+    maps_to : tuple of frozenset of int, or None
+        FreeSurfer numbers of each class, of a structure whose examples are synthesised.
+    region : RegionOptions or None
+        How these are.
     varied_fluid_copies : int
     folds : int
     encoder_weights : str
@@ -135,8 +140,8 @@ class Recipe:
         People whose labels are known to be wrong, by dataset; they are in no part.
     validation, test : mapping of str to tuple of str
         People set aside, by dataset.
-    validation_maps : tuple of str
-        Head maps set aside.
+    validation_maps, left_out_maps : tuple of str
+        Label maps set aside, and those that are known to be wrong.
     validation_share : float
         Of the people, where none are listed.
     phases : tuple of str
@@ -160,6 +165,8 @@ class Recipe:
     sampling: str
     label_slope: float
     label_numbers: tuple[frozenset[int], ...] | None
+    maps_to: tuple[frozenset[int], ...] | None
+    region: RegionOptions | None
     varied_fluid_copies: int
     folds: int
     encoder_weights: str
@@ -168,6 +175,7 @@ class Recipe:
     validation: Mapping[str, tuple[str, ...]]
     test: Mapping[str, tuple[str, ...]]
     validation_maps: tuple[str, ...]
+    left_out_maps: tuple[str, ...]
     validation_share: float
     phases: tuple[str, ...]
 

@@ -73,6 +73,31 @@ def warp_codes(
     return codes
 
 
+def codes_at(codes: np.ndarray, where: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Look codes up at places, and at some points around each, so that shares of a voxel can be told.
+
+    Parameters
+    ----------
+    codes : (A, B, C) int
+    where : (3, X, Y, Z) float32, voxels of ``codes``
+        Beyond their edge the outermost codes go on.
+    offsets : (S, 3) float, voxels
+        Of the points from each place.
+
+    Returns
+    -------
+    (S, X, Y, Z), type of ``codes``
+    """
+    found = np.empty((len(offsets), *where.shape[1:]), codes.dtype)
+    for number, offset in enumerate(offsets):
+        flat: np.ndarray | int = 0
+        for axis, size in enumerate(codes.shape):
+            at = where[axis] + np.float32(offset[axis] + 0.5)
+            flat = flat * size + np.clip(at, 0, size - 0.5, out=at).astype(np.int32)
+        np.take(codes.ravel(), flat, out=found[number])
+    return found
+
+
 def render(head: HeadMap, codes: np.ndarray, rng: np.random.Generator, options: SynthesisOptions) -> np.ndarray:
     """Turn codes into an image without noise: tissue means and skull stripping.
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from bids_hypo.bids.entities import PLAIN_SUFFIX
+from bids_hypo.bids.entities import PLAIN_SUFFIX, SIGNED_SUFFIXES
 from bids_hypo.image.grid import with_voxels
 from bids_hypo.image.resample import resample
 from bids_hypo.image.volume import Volume, read_volume
@@ -83,22 +83,24 @@ def steadiness(paths: Sequence[Path], models: Models) -> pd.DataFrame:
     Parameters
     ----------
     paths : sequence of Path
-        T1w images.
+        Images; the suffix of the name says of which kind (`suffix_of`).
     models : Models
 
     Returns
     -------
     DataFrame
         One row a scan and change: the volumes in mm³, and how they differ in percent from those of the scan as it is.
+        The ICV only where it is measured.
     """
     rows = []
     for path in paths:
-        scan, of = read_volume(path), _name(path)
-        before = _volumes(segment_volume(scan, models, what=of), scan)
+        suffix, of = suffix_of(path), _name(path)
+        scan = read_volume(path, signed=suffix in SIGNED_SUFFIXES)
+        before = _volumes(segment_volume(scan, models, suffix=suffix, what=of), scan)
         rows.append({"scan": of, "change": "none", **before})
         for name, change in CHANGES.items():
             changed = change(scan)
-            after = _volumes(segment_volume(changed, models, what=f"{of}, {name}"), changed)
+            after = _volumes(segment_volume(changed, models, suffix=suffix, what=f"{of}, {name}"), changed)
             percent = {
                 f"{key.removesuffix('_mm3')}_percent": volume_error_percent(after[key], before[key]) for key in before
             }
@@ -126,10 +128,16 @@ def variation_percent(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _volumes(found: Segmentation, scan: Volume) -> dict[str, float]:
-    return {
-        **{f"{name}_mm3": float(whole_mm3(one.delineation.volumes) or 0.0) for name, one in found.found.items()},
-        "icv_mm3": float(found.icv.sum()) * scan.grid.voxel_volume_mm3,
-    }
+    volumes = {f"{name}_mm3": float(whole_mm3(one.delineation.volumes) or 0.0) for name, one in found.found.items()}
+    if found.measures_icv:
+        volumes["icv_mm3"] = float(found.icv.sum()) * scan.grid.voxel_volume_mm3
+    return volumes
+
+
+def suffix_of(path: Path) -> str:
+    """The BIDS suffix of a file name; T1w where it has none."""
+    name, _, suffix = path.name.split(".")[0].rpartition("_")
+    return suffix if name else PLAIN_SUFFIX
 
 
 def _name(path: Path) -> str:

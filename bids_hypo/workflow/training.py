@@ -118,7 +118,7 @@ def train_anatomy(
         if weights is None:
             kept = load_bundle(encoder_weights).constants if _is_bundle(encoder_weights) else {}
             template = kept.get("pose_template_mm") or make_pose_template(heads)
-            _write_constants(folder, {"pose_template_mm": template})
+            write_constants(folder, {"pose_template_mm": template})
         source = AnatomyBatches(heads, dict(phase.content))
         weights = fit(source, phase.architecture, phase.loss, phase.training, folder / phase.name,
                       encoder_weights=None if weights else encoder_weights, initial_weights=weights)  # fmt: skip
@@ -165,7 +165,7 @@ def train_labelled(
     by_name = {item.name: item for d in divisions for item in (*d.training, *d.validation)}
     everyone = [by_name[name] for name in sorted(by_name)]
     prepared = prepare(recipe, everyone)
-    _write_constants(folder, {"region_centre_mm": list(prepared.region_centre_mm)})
+    write_constants(folder, {"region_centre_mm": list(prepared.region_centre_mm)})
     for number, (division, start) in enumerate(plan, start=1):
         if options.only_fold in (None, number):
             logger.info("fold %d: %d training, %d validation", number, len(division.training), len(division.validation))
@@ -223,6 +223,7 @@ def prepare_regions(recipe: Recipe, items: Sequence[LabelledScan], heads: Heads)
     return Prepared(regions, tuple(float(value) for value in middle))
 
 
-def _write_constants(folder: Path, constants: dict[str, Any]) -> None:
+def write_constants(folder: Path, constants: dict[str, Any]) -> None:
+    """Write what training finds and its bundle needs."""
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / "constants.json", (json.dumps(constants, indent=2) + "\n").encode())

@@ -71,15 +71,16 @@ def test_the_variation_of_a_scan_over_its_repeats():
 
 
 def test_steadiness_compares_each_change_with_the_scan_as_it_is(scan, monkeypatch):
-    def segmented(volume, _models, what):
+    def segmented(volume, _models, suffix, what):
+        assert suffix == "T1w"
         small = 2.0 if "flipped" in what else 1.0
         n_voxels = round(1e4 / volume.grid.voxel_volume_mm3)
         volumes = (PartVolume("whole", "B", 300.0 + 400.0 / small),)
         found = {"hypothalamus": SimpleNamespace(delineation=SimpleNamespace(volumes=volumes))}
-        return SimpleNamespace(found=found, icv=np.ones(n_voxels))
+        return SimpleNamespace(found=found, icv=np.ones(n_voxels), measures_icv=True)
 
     monkeypatch.setattr(steadiness, "segment_volume", segmented)
-    monkeypatch.setattr(steadiness, "read_volume", lambda _: scan)
+    monkeypatch.setattr(steadiness, "read_volume", lambda _, signed: scan)
     table = steadiness.steadiness([_path("01"), _path("02")], None).set_index(["scan", "change"])
     assert len(table) == 2 * (1 + len(CHANGES))
     assert table.loc[("study/sub-01", "flipped"), "hypothalamus_percent"] == pytest.approx(-100 * 200 / 700)
