@@ -49,7 +49,7 @@ def _work(args: argparse.Namespace) -> int:
 
 def _fit(args: argparse.Namespace) -> None:
     from bids_hypo.train.recipe import in_phases, load_recipe
-    from bids_hypo.train.settings import SYNTHESIS
+    from bids_hypo.train.settings import SIMULATED, SYNTHESIS
 
     recipe = load_recipe(args.recipe, backbone=args.backbone, changes=args.set)
     in_phases(recipe, args.phase)  # a mistyped phase is told before anything is loaded
@@ -64,11 +64,27 @@ def _fit(args: argparse.Namespace) -> None:
         train_anatomy(
             recipe, args.label_maps, args.work_dir, encoder_weights=_start(args, recipe), only_phase=args.phase
         )
+    elif recipe.examples == SIMULATED and not args.data:
+        _fit_simulated(args, recipe)
     else:
         _fit_labelled(args, recipe)
     if args.bundle:
         bundle = make_bundle(recipe, args.work_dir, args.bundle)
         logger.info("bundle %s %s written to %s", bundle.name, bundle.version, bundle.folder)
+
+
+def _fit_simulated(args: argparse.Namespace, recipe: Recipe) -> None:
+    need(args, "label_maps")
+    why = f"'{recipe.name}' learns from maps simulated from --label-maps, unless there are labelled scans (--data)"
+    refuse(args, why, "folds", "fold", "pattern", "stratify", "label_certainty")
+    from bids_hypo.models.catalog import find_models
+    from bids_hypo.segmentation.anatomy import pose_template
+    from bids_hypo.workflow.simulated_training import train_simulated
+
+    template = pose_template(find_models(args.models, ()).head_for(recipe.suffixes[0]))
+    configure(args, recipe)
+    train_simulated(recipe, args.label_maps, template, args.work_dir, encoder_weights=_start(args, recipe),
+                    only_phase=args.phase, n_workers=args.omp_nthreads)  # fmt: skip
 
 
 def _fit_labelled(args: argparse.Namespace, recipe: Recipe) -> None:
