@@ -16,6 +16,7 @@ from bids_hypo.train.susceptibility import brain_mask
 DIRECT = "direct"  # no inversion: as if measured in many directions (COSMOS)
 _FINE_MM = 0.9  # a slice is made of layers about that thick
 _AIR_PPM = 9.0
+_NOISE_PPM = (0.0006, 0.006)  # of the field
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,9 @@ def _mask(share: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator) -
 def _with_errors(field: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Noise, more of it in places; single wrong phases; a field from outside that was not removed."""
     shape = field.shape
-    noise = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.exp(rng.uniform(np.log(0.001), np.log(0.008))))
+    noise = rng.standard_normal(shape, dtype=np.float32) * np.float32(
+        np.exp(rng.uniform(np.log(0.0006), np.log(0.006)))
+    )
     uneven = smooth_field(shape, tuple(max(4, n // 24) for n in shape), rng)
     noise *= np.exp(np.float32(rng.uniform(0, 0.4)) * uneven)
     drift = smooth_field(shape, (5, 5, 5), rng) * np.float32(rng.uniform(0, 0.01))

@@ -47,8 +47,20 @@ def textured(
     folia = np.float32(rng.uniform(*_FOLIA_PPM)) * (
         np.float32(rng.uniform(0, 0.7)) * wave + 0.8 * _grain(chi.shape, rng.uniform(0.6, 1.2) / spacing_mm, rng)
     )
-    uneven = np.float32(rng.uniform(0, 0.014)) * smooth
+    uneven = np.float32(rng.uniform(0, 0.014)) * smooth + _sheets(chi.shape, spacing_mm, rng)
     return (chi + inside * (rough + uneven) + cortex * folia).astype(np.float32)
+
+
+def _sheets(shape: tuple[int, ...], spacing_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Thin winding sheets, bright and dark, as fibre tracts, small vessels and the pia leave: lines in a slice."""
+    found = np.zeros(shape, np.float32)
+    for _ in range(rng.integers(1, 5)):
+        scale_mm = rng.uniform(6, 16)
+        controls = tuple(max(5, int(n * mm / scale_mm)) for n, mm in zip(shape, spacing_mm, strict=True))
+        field = smooth_field(shape, controls, rng) - np.float32(rng.uniform(-0.7, 0.7))
+        width = np.float32(rng.uniform(0.5, 1.3) / scale_mm * 2)
+        found += np.float32(rng.normal(0, 0.016)) * np.exp(-((field / width) ** 2))
+    return found
 
 
 def with_small_nuclei(
@@ -88,7 +100,7 @@ def paint_vessels(
     starts = [ventricle_mm + np.array((side * rng.uniform(1, 4), rng.uniform(-16, -10), rng.uniform(-8, 4)))
               for side in (-1, 1) if rng.random() < 0.7]  # fmt: skip
     headings = [np.array([rng.normal(0, 0.2), -1.0, rng.normal(0, 0.6)]) for _ in starts]
-    for _ in range(rng.integers(5, 25)):
+    for _ in range(rng.integers(8, 45)):
         anywhere = border[rng.integers(len(border))] if len(border) and rng.random() < 0.75 else None
         index = rng.integers(0, labels.shape) if anywhere is None else anywhere
         starts.append(points[tuple(index)].astype(float))
@@ -98,13 +110,13 @@ def paint_vessels(
     steps = np.array([points[1, 0, 0] - corner, points[0, 1, 0] - corner, points[0, 0, 1] - corner], float)
     to_index = np.linalg.inv(steps.T)
     for start, heading in zip(starts, headings, strict=True):
-        path = _winding(start, heading, int(rng.integers(20, 140)), rng)
+        path = _winding(start, heading, int(rng.integers(30, 220)), rng)
         index = np.rint((path - corner) @ to_index.T).astype(int)
         index = index[((index >= 0) & (index < chi.shape)).all(axis=1)]
-        np.add.at(seen, tuple(index.T), rng.uniform(0.15, 1.0))
-    thick = ndimage.gaussian_filter(seen, rng.uniform(0.25, 0.5) / spacing_mm)
-    full = float(np.percentile(thick[thick > 1e-3], 95)) if (thick > 1e-3).any() else 1.0
-    return (chi + np.float32(rng.uniform(0.06, 0.25)) * np.minimum(thick / full, 1.3)).astype(np.float32)
+        np.add.at(seen, tuple(index.T), rng.uniform(0.2, 1.2))
+    thick = ndimage.gaussian_filter(seen, rng.uniform(0.3, 0.6) / spacing_mm)
+    full = float(np.percentile(thick[thick > 1e-3], 90)) if (thick > 1e-3).any() else 1.0
+    return (chi + np.float32(rng.uniform(0.08, 0.3)) * np.minimum(thick / full, 1.5)).astype(np.float32)
 
 
 def _winding(start: np.ndarray, heading: np.ndarray, n_steps: int, rng: np.random.Generator) -> np.ndarray:

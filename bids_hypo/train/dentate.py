@@ -15,7 +15,7 @@ from bids_hypo.train.deform import smooth_field
 
 FROM_FOURTH_VENTRICLE_MM = (13.8, -11.0, -2.0)  # to the right one
 REACH_MM = 19.0  # beyond this from its centre there is nothing of it
-_ATROPHIED, _VOLUMES_MM3, _SMALL_MM3 = 0.22, (550.0, 1300.0), (250.0, 500.0)
+_ATROPHIED, _VOLUMES_MM3, _SMALL_MM3 = 0.22, (450.0, 1200.0), (250.0, 500.0)
 _LATTICE = 40
 
 
@@ -52,22 +52,14 @@ class Dentate:
     wobble: np.ndarray
     folds: np.ndarray
 
-    def share(self, points_mm: np.ndarray, voxel_mm: float) -> np.ndarray:
-        """How much of the voxels at some points is nucleus.
+    def depth_mm(self, points_mm: np.ndarray) -> np.ndarray:
+        """How deep below the surface places lie, about: (...) float, negative outside.
 
         Parameters
         ----------
         points_mm : (..., 3) float
-        voxel_mm : float
-            Width of the border.
-
-        Returns
-        -------
-        (...) float32, 0 to 1
         """
-        at = self._own(points_mm)
-        depth = self._depth_mm(at)
-        return np.clip(depth / voxel_mm + 0.5, 0, 1).astype(np.float32)
+        return self._depth_mm(self._own(points_mm))
 
     def pattern(self, points_mm: np.ndarray) -> np.ndarray:
         """Stripes of the folds, (...) float from -1 to 1, that run from the hilus outwards."""
@@ -81,7 +73,6 @@ class Dentate:
         return (np.asarray(points_mm) - self.centre_mm) @ self.rotation
 
     def _depth_mm(self, at: np.ndarray) -> np.ndarray:
-        """How deep below the surface points lie, about, in mm; negative outside."""
         unit = at / self.axes_mm
         across = (unit[..., 0] + self.bow * unit[..., 1] ** 2) / np.clip(1 - self.taper * unit[..., 1], 0.3, 2)
         radius = np.sqrt(across**2 + unit[..., 1] ** 2 + unit[..., 2] ** 2)
@@ -95,6 +86,11 @@ class Dentate:
             inside = np.sqrt((of_hilus**2).sum(-1))
             depth = np.minimum(depth, (inside - 1) * float(np.min(self.hilus[1] * self.axes_mm)))
         return depth
+
+
+def share_of_voxels(depth_mm: np.ndarray, voxel_mm: float) -> np.ndarray:
+    """How much of a voxel is nucleus, 0 to 1, by the depth of its middle below the surface."""
+    return np.clip(depth_mm / voxel_mm + 0.5, 0, 1).astype(np.float32)
 
 
 def draw_dentates(middle_mm: np.ndarray, rng: np.random.Generator) -> tuple[Dentate, Dentate]:
@@ -147,7 +143,7 @@ def _of_volume(nucleus: Dentate, volume_mm3: float) -> Dentate:
     step = 0.8
     points = np.stack(np.meshgrid(*[np.arange(-REACH_MM, REACH_MM, step)] * 3, indexing="ij"), axis=-1)
     for _ in range(2):  # wobble and border do not grow with it
-        found = float(nucleus.share(points + nucleus.centre_mm, step).sum()) * step**3
+        found = float(share_of_voxels(nucleus.depth_mm(points + nucleus.centre_mm), step).sum()) * step**3
         factor = np.clip((volume_mm3 / max(found, 50.0)) ** (1 / 3), 0.6, 1.5)
         nucleus = replace(nucleus, axes_mm=nucleus.axes_mm * factor)
     return nucleus

@@ -119,7 +119,8 @@ def cut_region(
     LabelledRegion
     """
     image = resample(scan, grid).data
-    image = image / max(float(image[image > image.mean()].mean()), 1e-6)
+    size = np.abs(image)
+    image = image / max(float(size[size > size.mean()].mean()), 1e-6)
     stacked = np.stack([resample(v, grid).data for v in labels], axis=-1)
     native = np.abs(pose.rotation.T @ scan.affine[:3, :3]).max(axis=1)
     coded = np.round(255 * np.clip(stacked, 0, 1)).astype(np.uint8)

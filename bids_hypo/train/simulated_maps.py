@@ -20,13 +20,14 @@ from bids_hypo.segmentation.pose import Pose, fit_pose
 from bids_hypo.train.acquisition import Acquisition, acquire, draw_acquisition
 from bids_hypo.train.cerebellum import FOURTH_VENTRICLE, paint_vessels, textured, with_lesions, with_small_nuclei
 from bids_hypo.train.deform import smooth_field
-from bids_hypo.train.dentate import REACH_MM, Dentate, draw_dentates
+from bids_hypo.train.dentate import REACH_MM, Dentate, draw_dentates, share_of_voxels
 from bids_hypo.train.headmaps import ANATOMY_CLASSES, is_inside
 from bids_hypo.train.susceptibility import susceptibility_means
 
 WARP_MM = 2.0
 _NO_DENTATE, _ONE_DENTATE = 0.06, 0.02  # how often none is visible, or one only
 _FAINT_PPM = 0.03
+_FADING_MM = 2.5  # the rim is dimmer than the middle to this depth
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def _paint_dentates(
     base = np.exp(rng.uniform(np.log(_FAINT_PPM), np.log(0.2)))
     none, one = rng.random() < _NO_DENTATE, rng.random() < _ONE_DENTATE
     hidden = (-1, 1) if none else ((int(rng.choice((-1, 1))),) if one else ())
-    pattern, uneven = rng.uniform(0, 0.3), rng.uniform(0, 0.25)
+    pattern, uneven, fading = rng.uniform(0, 0.3), rng.uniform(0, 0.25), rng.uniform(0, 0.5)
     shares, contrasts = [], []
     for nucleus in draw_dentates(head.ventricle_mm, rng):
         share = np.zeros(chi.shape, np.float32)
@@ -201,8 +202,9 @@ def _paint_dentates(
         contrast = 0.0 if nucleus.side in hidden else float(base * np.exp(rng.normal(0, 0.08)))
         if box is not None and contrast:
             here = points[box]
-            share[box] = nucleus.share(here, float(grid.voxel_sizes_mm.mean()))
-            inside = 1 + pattern * nucleus.pattern(here)
+            depth = nucleus.depth_mm(here)
+            share[box] = share_of_voxels(depth, float(grid.voxel_sizes_mm.mean()))
+            inside = 1 - fading * (1 - np.clip(depth / _FADING_MM, 0, 1)) + pattern * nucleus.pattern(here)
             inside += uneven * smooth_field(inside.shape, tuple(max(4, n // 6) for n in inside.shape), rng)
             chi[box] += (share[box] * contrast * np.clip(inside, 0.4, 1.6)).astype(np.float32)
         shares.append(share)
