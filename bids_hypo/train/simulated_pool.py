@@ -32,6 +32,7 @@ from bids_hypo.train.simulated_maps import MappedHead, read_mapped_head, simulat
 
 logger = logging.getLogger(__name__)
 
+SIMULATION = 2  # raised whenever maps are simulated otherwise, so that no pool mixes two ways
 SPACING_MM = 0.7
 TURNED_MM = 6.0  # by which a simulated part is larger than what is cut from it, because its slices are turned
 Template = dict[str, np.ndarray]
@@ -108,12 +109,17 @@ def _check_same(folder: Path, recipe: Recipe, n_maps: int) -> None:
     """Refuse maps that another recipe left in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     pre = recipe.preprocessing
-    wanted = {"maps": n_maps, "seed": recipe.training.seed, "extent": [list(pre.shape), list(pre.spacing_mm)]}
+    wanted = {
+        "simulation": SIMULATION,
+        "maps": n_maps,
+        "seed": recipe.training.seed,
+        "extent": [list(pre.shape), list(pre.spacing_mm)],
+    }
     told = folder / "pool.json"
     if told.is_file() and read_json(told) != json.loads(json.dumps(wanted)):
         raise UsageError(
-            f"{folder}: holds maps that were simulated otherwise (pool.json); expected {wanted}. Give another work "
-            "folder, or remove this one."
+            f"{folder}: holds maps that were simulated otherwise (pool.json); expected {wanted}. Remove this "
+            "folder, or give another work folder."
         )
     write_bytes(told, json.dumps(wanted).encode())
 
