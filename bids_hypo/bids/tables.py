@@ -15,7 +15,7 @@ from bids_hypo.bids.entities import PLAIN_SUFFIX, RAW_LINK, Scan, image_name, sh
 from bids_hypo.bids.folders import closed_folders
 from bids_hypo.bids.names import TABLE_DESC, output_names, sidecar
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.sidecars import MORPH_COLUMNS
+from bids_hypo.bids.sidecars import MORPH_COLUMNS, SUSCEPTIBILITY_COLUMNS
 from bids_hypo.bids.tsv import TableError, brief, read_rows
 from bids_hypo.bids.unmatched import unmatched
 from bids_hypo.bids.written import scan_of_table
@@ -202,13 +202,15 @@ def read_morph(path: Path) -> list[dict[str, str | None]]:
     if twice:
         rows_of = shorten(key.replace(f" {WHOLE} ", " ") for key in twice)
         raise TableError(f"{path}: more than one row for {rows_of}; expected one each. Process the scan again.")
-    return [dict.fromkeys(MORPH_COLUMNS) | row for row in rows]
+    return [{**dict.fromkeys(MORPH_COLUMNS[:-1]), **row, "flags": row.pop("flags", None)} for row in rows]
 
 
 def morph_numbers(path: Path) -> pd.DataFrame:
-    """Read a table of volumes with its volumes in mm3 as float, NaN where missing; see `read_morph`."""
-    rows = [{**row, **{c: _number(row[c], c, path) for c in _NUMBERS}} for row in read_morph(path)]
-    return pd.DataFrame(rows).astype(dict.fromkeys(_NUMBERS, float) | {"flags": object})
+    """Read a table of volumes with its numbers as float, NaN where missing; see `read_morph`."""
+    rows = read_morph(path)
+    numbers = [*_NUMBERS, *(column for column in SUSCEPTIBILITY_COLUMNS if rows and column in rows[0])]
+    table = [{**row, **{c: _number(row[c], c, path) for c in numbers}} for row in rows]
+    return pd.DataFrame(table).astype(dict.fromkeys(numbers, float) | {"flags": object})
 
 
 def all_flags(texts: Iterable[str | None]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from bids_hypo.image.held import NoLocksError, open_held
 from bids_hypo.image.limits import check_size
 from bids_hypo.image.nifti import check_numeric, open_image
 from bids_hypo.image.placement import Placement, check_placement
+from bids_hypo.image.susceptibility import in_ppm
 from bids_hypo.image.values import UNDEFINED, finite, read_values
 
 PART_PATTERN = ".*.part"  # names of files that `write_bytes` has not finished
@@ -47,12 +48,15 @@ class Volume:
     doubts : tuple of str
         What its header leaves in doubt (see `bids_hypo.image.placement.Placement`), its background (see `Background`),
         and `UNDEFINED`.
+    file_unit : str or None
+        Of a susceptibility map that was read: ``ppm`` or ``ppb``. ``data`` are in ppm.
     """
 
     data: np.ndarray
     affine: np.ndarray
     background: Background | None = None
     doubts: tuple[str, ...] = ()
+    file_unit: str | None = None
 
     @property
     def grid(self) -> Grid:
@@ -68,8 +72,8 @@ def read_volume(path: str | Path, *, signed: bool = False) -> Volume:
     path : path-like
         A ``.nii`` or ``.nii.gz`` file.
     signed : bool
-        A map whose values, their sign and their zero mean something, such as a susceptibility map: they stay as they
-        are.
+        A susceptibility map, whose values, their sign and their zero mean something; see
+        `bids_hypo.image.susceptibility.in_ppm`.
 
     Returns
     -------
@@ -88,7 +92,8 @@ def read_volume(path: str | Path, *, signed: bool = False) -> Volume:
     sizes = Grid(as_shape(data.shape), place.affine).voxel_sizes_mm
     data, undefined, holes = finite(path, data, float(np.prod(sizes)))
     if signed:
-        return Volume(data, place.affine, None, (*place.doubts, *((UNDEFINED,) if holes else ())))
+        data, unit = in_ppm(data)
+        return Volume(data, place.affine, None, (*place.doubts, *((UNDEFINED,) if holes else ())), unit)
     data, background = above_background(data, undefined, voxel_sizes_mm=tuple(sizes))
     doubts = (*place.doubts, *background.doubts, *((UNDEFINED,) if holes else ()))
     return Volume(data, place.affine, background, doubts)

@@ -62,7 +62,7 @@ def delineate(
     Raises
     ------
     SegmentationError
-        If a side is missing.
+        If a side is missing that may not be (`bids_hypo.structures.Plausible`); else its volume is None.
     """
     kept = clean_region(folds.mean(axis=0), region, structure, what=what)
     touches = _touches_border(kept, structure)
@@ -73,9 +73,10 @@ def delineate(
     held = label_parts(near)
     labels[box][held >= 0] = indices[held[held >= 0]]
     counts = np.bincount(held[held >= 0], minlength=len(indices))
+    missing = {k for _, positions in _positions(structure) if not kept[..., positions].any() for k in positions}
     probability = np.zeros((*native.shape, len(indices)), np.float32, order="F")  # as it will lie in the file
     probability[box] = near
-    volumes_mm3 = [float(count) * native.voxel_volume_mm3 for count in counts]
+    volumes_mm3 = [None if k in missing else float(n) * native.voxel_volume_mm3 for k, n in enumerate(counts)]
     spread = fold_volumes_mm3(folds, kept > 0, region)
     return Delineation(probability, labels, part_volumes(structure, volumes_mm3, spread), region, touches)
 
@@ -105,7 +106,7 @@ def clean_region(probabilities: np.ndarray, region: Grid, structure: Structure, 
     Raises
     ------
     SegmentationError
-        If a side has less than the smallest plausible part.
+        If a side has less than the smallest plausible part; unless it may be missing, and then it is left out.
     """
     kept = np.zeros((*probabilities.shape[:3], len(structure.parts)), np.float32)
     spacing, plausible = region.voxel_sizes_mm, structure.plausible
@@ -113,6 +114,8 @@ def clean_region(probabilities: np.ndarray, region: Grid, structure: Structure, 
         core = largest_component(_together(probabilities, [k + 1 for k in positions]) > 0.5)
         volume_mm3 = float(core.sum()) * region.voxel_volume_mm3
         if not core.any() or volume_mm3 < plausible.min_part_mm3:
+            if plausible.may_be_missing:
+                continue
             name = f"{SIDE_WORDS[side]} {structure.title}" if side else structure.title
             raise SegmentationError(
                 f"{what}: the {name} was not found (best candidate {volume_mm3:.0f} mm3, expected at least "

@@ -23,6 +23,7 @@ from bids_hypo.bids.sidecars import (
     morph_sidecar,
     probseg_sidecar,
     structure_record,
+    unit_record,
     write_json,
 )
 from bids_hypo.bids.tables import morph_numbers
@@ -141,6 +142,7 @@ def write_records(
     record = {
         **morph_sidecar(scan, of_all, {**kept.record.get("Files", {}), **checksums(written)}),
         **image_record(found.pose.rotation, asdict(found.quality), background),
+        **unit_record(volume.file_unit),
         "Structures": {
             **kept.record.get("Structures", {}),
             **{name: structure_record(one.structure, made_by[name].models[name], asdict(one.quality))
