@@ -54,7 +54,9 @@ class ScanTables:
     unmatched: tuple[str, ...] = ()
 
 
-def read_volumes(derivatives: Path, selection: Selection, unfit: Collection[str] = ()) -> ScanTables:
+def read_volumes(
+    derivatives: Path, selection: Selection, unfit: Collection[str] = (), *, with_missing: bool = False
+) -> ScanTables:
     """Collect the volumes of a derivative dataset.
 
     Parameters
@@ -64,6 +66,9 @@ def read_volumes(derivatives: Path, selection: Selection, unfit: Collection[str]
         Which scans.
     unfit : collection of str
         Names of images whose ICV is not taken for other images of the session.
+    with_missing : bool
+        Whether scans in which a structure was not found are kept, its volumes None. Otherwise they are left out, with
+        a line.
 
     Raises
     ------
@@ -90,7 +95,7 @@ def read_volumes(derivatives: Path, selection: Selection, unfit: Collection[str]
             if not (selection.accepts_subject(scan.subject) and selection.accepts(scan)):
                 continue
             selected += 1
-            rows += _read_scan(path, scan, derivatives)
+            rows += _read_scan(path, scan, derivatives, with_missing=with_missing)
         except (TableError, *DAMAGED) as error:
             problems.append(f"{path}: left out, {_text(error).removeprefix(f'{path}: ')}")
     labels = (folder.name.removeprefix("sub-") for folder in sorted(derivatives.glob("sub-*/")))
@@ -109,7 +114,7 @@ def _text(error: Exception) -> str:
     return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def _read_scan(path: Path, scan: Scan, derivatives: Path) -> Rows:
+def _read_scan(path: Path, scan: Scan, derivatives: Path, *, with_missing: bool) -> Rows:
     try:
         about = read_json(sidecar(path))
     except FileNotFoundError as error:
@@ -140,7 +145,7 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> Rows:
         flags = tuple(dict.fromkeys((*all_flags(own["flags"]), *icv["icv_flags"], *changed)))
         told = {"structure": name, "title": str(structures.get(name, {}).get("Title") or name), "flags": flags,
                 "manual": _is_manual(about, name), "models": _models_of(about, name)}  # fmt: skip
-        rows += [{**common, **told, **volumes, **icv} for volumes in _volumes_of(own, path)]
+        rows += [{**common, **told, **volumes, **icv} for volumes in _volumes_of(own, path, with_missing=with_missing)]
     if not rows:
         raise TableError(f"{path}: it gives no volume of a structure")
     return rows
@@ -219,15 +224,16 @@ def all_flags(texts: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _volumes_of(table: pd.DataFrame, path: Path) -> Rows:
+def _volumes_of(table: pd.DataFrame, path: Path, *, with_missing: bool) -> Rows:
     """Volumes of the whole structure, then of each kind of part; all sides in one row."""
     name, parts = str(table["structure"].iloc[0]), list(dict.fromkeys(table["part"]))
     if WHOLE not in parts:
         raise TableError(f"{path}: it gives no volume of the whole {name}")
-    return [_volume_of(table[table["part"] == part], path) for part in sorted(parts, key=lambda one: one != WHOLE)]
+    ordered = sorted(parts, key=lambda one: one != WHOLE)
+    return [_volume_of(table[table["part"] == part], path, with_missing=with_missing) for part in ordered]
 
 
-def _volume_of(rows: pd.DataFrame, path: Path) -> dict[str, Any]:
+def _volume_of(rows: pd.DataFrame, path: Path, *, with_missing: bool) -> dict[str, Any]:
     """Volumes of a whole structure, which has a row of all sides, or of a part, whose sides are summed."""
     name, part = (str(rows[column].iloc[0]) for column in ("structure", "part"))
     values = {row["hemisphere"]: _checked(row, path) for row in rows.to_dict("records")}
@@ -236,7 +242,7 @@ def _volume_of(rows: pd.DataFrame, path: Path) -> dict[str, Any]:
     volume = values.get(BOTH) if part == WHOLE or BOTH in values else sum(known)
     missing = [column for column, value in {**sides, "volume_mm3": volume}.items() if value is None]
     one_sided = sum(value is None for value in sides.values()) == 1
-    if volume is None or one_sided or len(known) < len(values):
+    if not with_missing and (volume is None or one_sided or len(known) < len(values)):
         what = name if part == WHOLE else f"{name}, {part}"
         raise TableError(f"{path}: it gives no {' and no '.join(missing or ['volume_mm3'])} of {what}")
     sd = _spread(rows, BOTH in values)

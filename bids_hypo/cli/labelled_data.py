@@ -90,11 +90,11 @@ def labelled_as_measured(args: argparse.Namespace, models: Models) -> list[Label
     """Labels of what a model measures; the recipe, if there is one, says whose are left out."""
     from bids_hypo.image.label_numbers import Wanted
 
-    bundle, recipe = models.catalog.structures[args.structure], _recipe_of(args)
+    bundle, recipe = models.catalog.structures[args.structure], recipe_of(args)
     return _find_labelled(args, Wanted(args.structure, bundle.structure), bundle.suffixes, recipe)
 
 
-def _recipe_of(args: argparse.Namespace) -> Recipe | None:
+def recipe_of(args: argparse.Namespace) -> Recipe | None:
     """The recipe that was named, or a shipped one of the structure; None if there is none."""
     from bids_hypo.train.recipe import RECIPES, load_recipe
 
@@ -107,7 +107,7 @@ def aside(args: argparse.Namespace, items: list[LabelledScan]) -> list[LabelledS
     """The people that the recipe sets aside."""
     from bids_hypo.train.folds import set_aside
 
-    recipe = _recipe_of(args)
+    recipe = recipe_of(args)
     if recipe is None:
         raise UsageError(
             f"--structure {args.structure}: no shipped recipe says who is set aside for --part {args.part}. Name the "

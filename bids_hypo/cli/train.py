@@ -21,6 +21,7 @@ from bids_hypo.cli.labelled_data import (
     labelled,
     labelled_as_measured,
     load_heads,
+    recipe_of,
 )
 from bids_hypo.cli.parser import Parser
 from bids_hypo.cli.running import run_command, say
@@ -159,6 +160,11 @@ def _measure(args: argparse.Namespace) -> None:
         table = accuracy.icv_accuracy(
             maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast, varied_voxels=args.varied_voxels
         )
+    elif args.what == "structure" and maps:
+        from bids_hypo.workflow.simulated_accuracy import simulated_accuracy, summary
+
+        table = simulated_accuracy(maps, models, structure=structure, n_scans=args.n_contrasts)
+        say(summary(table), table=True)
     elif args.what == "structure":
         items = labelled_as_measured(args, models)
         if args.part == "folds":
@@ -183,11 +189,19 @@ def _measure(args: argparse.Namespace) -> None:
 def _maps(args: argparse.Namespace) -> list[Path]:
     """The label maps to measure on; none unless they are needed (of a pose, where there are no scans)."""
     from bids_hypo.train.recipe import load_recipe
+    from bids_hypo.train.settings import SIMULATED
 
-    if args.what not in ("icv", "pose") or (args.what == "pose" and args.scans):
+    simulated = args.what == "structure" and args.label_maps is not None and not args.data
+    if not (simulated or args.what == "icv" or (args.what == "pose" and not args.scans)):
         return []
     need(args, "label_maps")
-    maps = [args.label_maps / f"{name}.nii.gz" for name in args.maps or load_recipe("anatomy").validation_maps]
+    recipe = recipe_of(args) if simulated else load_recipe("anatomy")
+    if recipe is None or (simulated and recipe.examples != SIMULATED):
+        raise UsageError(
+            f"--structure {args.structure} --label-maps: no recipe of it learns from simulated maps; expected labelled "
+            "scans (--data)."
+        )
+    maps = [args.label_maps / f"{name}.nii.gz" for name in args.maps or recipe.validation_maps]
     check_files(maps, "--maps")
     return maps
 

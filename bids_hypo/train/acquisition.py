@@ -16,6 +16,7 @@ from bids_hypo.train.susceptibility import brain_mask
 DIRECT = "direct"  # no inversion: as if measured in many directions (COSMOS)
 _FINE_MM = 0.9  # a slice is made of layers about that thick
 _AIR_PPM = 9.0
+_CUT_MM = 25.0
 _NOISE_PPM = (0.0006, 0.006)  # of the field
 
 
@@ -122,7 +123,7 @@ def _mask(share: np.ndarray, spacing_mm: np.ndarray, rng: np.random.Generator) -
     else:
         mask = brain_mask(share, spacing_mm, rng) if kind < 0.93 else share > 0.5
     if rng.random() < 0.2:  # the lowest slices were not acquired, or not kept
-        mask[:, :, : int(rng.uniform(0, 0.3) * mask.shape[2])] = False
+        mask[:, :, : int(rng.uniform(0, _CUT_MM) / spacing_mm[2])] = False
     return mask
 
 
