@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 IN_SLICE_MM = (0.8, 1.1)  # finer ones of a whole head take long
 AROUND_MM = 10.0
+FOUND_DICE = 0.3  # above, a side counts as found
+CLEAR_PPM = 0.05  # contrast of nuclei that can be seen with certainty
 
 
 def simulated_accuracy(maps: Sequence[Path], models: Models, *, structure: str, n_scans: int) -> pd.DataFrame:
@@ -47,10 +49,10 @@ def simulated_accuracy(maps: Sequence[Path], models: Models, *, structure: str, 
     bundle = models.catalog.structures[structure]
     template = pose_template(models.catalog.head_for(bundle.suffixes[0]))
     rows = []
-    for path in maps:
+    for k, path in enumerate(maps):
         head = read_mapped_head(path, template)
         for number in range(n_scans):
-            rng = np.random.default_rng([11, number])
+            rng = np.random.default_rng([11, k, number])
             made = simulate(head, *_whole_head(head), rng, spacing_mm=float(rng.uniform(*IN_SLICE_MM)))
             what = f"{head.name}, {number}"
             row = {"map": head.name, "number": number, "slice_mm": made.image.grid.voxel_sizes_mm[2]}
@@ -100,11 +102,14 @@ def summary(table: pd.DataFrame) -> str:
     for word in SIDE_WORDS[LEFT], SIDE_WORDS[RIGHT]:
         there = table[table[f"{word}_true_mm3"] > 0]
         absent = table[table[f"{word}_true_mm3"] == 0]
-        hit = there[there[f"{word}_dice"] > 0.3]
+        hit = there[there[f"{word}_dice"] > FOUND_DICE]
         error = 100 * (hit[f"{word}_found_mm3"] / hit[f"{word}_true_mm3"] - 1)
+        clear = there[there[f"{word}_ppm"] >= CLEAR_PPM]
         lines.append(
             f"{word}: found in {len(hit)} of {len(there)}, Dice {there[f'{word}_dice'].mean():.3f} (of those found "
-            f"{hit[f'{word}_dice'].mean():.3f}), volume {error.mean():+.1f} % (SD {error.std():.1f}); invented in "
+            f"{hit[f'{word}_dice'].mean():.3f}), volume {error.mean():+.1f} % (SD {error.std():.1f}); at {CLEAR_PPM:g} ppm and above found in "
+            f"{int((clear[f'{word}_dice'] > FOUND_DICE).sum())} of {len(clear)}, Dice "
+            f"{clear[f'{word}_dice'].mean():.3f}; invented in "
             f"{int((absent[f'{word}_found_mm3'] > 0).sum())} of {len(absent)} without one"
         )
     return "\n".join(lines)
