@@ -41,7 +41,8 @@ class ScanTables:
         One row for each scan, structure and part (the whole first): participant_id, session_id, run (None where the
         name has none), scan, image (its suffix; T1w for UNIT1 too), source_file, report (address relative to the
         dataset, None if there is none), structure, title, part, left_mm3, right_mm3 (None where there are no sides),
-        volume_mm3, volume_sd_mm3 (None for a part of both sides), icv_mm3, icv_sd_mm3, icv_source (the scan that the
+        volume_mm3, volume_sd_mm3 (None for a part of both sides), where there are susceptibility maps mean_ppm and
+        contrast_ppm (of all sides together), icv_mm3, icv_sd_mm3, icv_source (the scan that the
         ICV is of), flags (tuple of str), manual, models.
     problems : tuple of str
         One for each table that had to be left out.
@@ -246,7 +247,9 @@ def _volume_of(rows: pd.DataFrame, path: Path, *, with_missing: bool) -> dict[st
         what = name if part == WHOLE else f"{name}, {part}"
         raise TableError(f"{path}: it gives no {' and no '.join(missing or ['volume_mm3'])} of {what}")
     sd = _spread(rows, BOTH in values)
-    return {"part": part, **sides, "volume_mm3": volume, "volume_sd_mm3": None if pd.isna(sd) else sd}
+    together = rows[rows["hemisphere"] == BOTH]
+    susceptibility = {c: float(together[c].iloc[0]) for c in SUSCEPTIBILITY_COLUMNS if c in together and len(together)}
+    return {**susceptibility, "part": part, **sides, "volume_mm3": volume, "volume_sd_mm3": None if pd.isna(sd) else sd}
 
 
 def _spread(rows: pd.DataFrame, with_both: bool) -> float | None:

@@ -90,6 +90,8 @@ class GroupStudy:
             HARMONISED: f"{self.what} without the site's part",
             "left_mm3": f"left {self.what}",
             "right_mm3": f"right {self.what}",
+            "mean_ppm": f"susceptibility of the {self.what}",
+            "contrast_ppm": f"susceptibility of the {self.what} above its surroundings",
             ICV: "intracranial volume",
             ASYMMETRY: "left − right",
             "left_mm3 - right_mm3": "left − right",
@@ -161,6 +163,8 @@ def unit_of(measure: str) -> tuple[str, float, int]:
         return "cm³", 1e-3, 0
     if measure == "asymmetry_percent":
         return "%", 1.0, 1
+    if measure.endswith("_ppm"):
+        return "ppm", 1.0, 3
     return "mm³", 1.0, 0
 
 

@@ -24,6 +24,7 @@ from bids_hypo.stats.table import (
     NORMALISED,
     RESIDUAL,
     SIDES,
+    SUSCEPTIBILITY,
     TESTED_MEASURES,
     VOLUME,
     samples,
@@ -109,7 +110,7 @@ def measurable(sample: pd.DataFrame, measure: str, names: Iterable[str]) -> dict
 def _across(sample: pd.DataFrame, design: Design) -> list[TestResult]:
     """Everything that takes one scan a person."""
     groups, rows = design.groups, []
-    for measure in TESTED_MEASURES:
+    for measure in (*TESTED_MEASURES, *_susceptibility(sample)):
         values = measurable(sample, measure, groups.all)
         if len(values) > 2:
             rows += compare_many(values, measure)
@@ -127,6 +128,11 @@ def _across(sample: pd.DataFrame, design: Design) -> list[TestResult]:
     return rows
 
 
+def _susceptibility(sample: pd.DataFrame) -> list[str]:
+    """The measures of susceptibility that there are."""
+    return [measure for measure in SUSCEPTIBILITY if measure in sample and sample[measure].notna().any()]
+
+
 def _icv_error(values: dict[str, np.ndarray], pair: tuple[str, str]) -> list[TestResult]:
     """The comparison of normalised volumes, were the ICV of the first group 5 % off throughout."""
     rows = []
@@ -142,6 +148,7 @@ def _icv_error(values: dict[str, np.ndarray], pair: tuple[str, str]) -> list[Tes
 def _linear_models(sample: pd.DataFrame, design: Design) -> list[TestResult]:
     adjusted = [(NORMALISED, ()), (VOLUME, ()), (RESIDUAL, ()), (ASYMMETRY, ()), (VOLUME, (ICV,)),
                 *((side, (ICV,)) for side in SIDES)]  # fmt: skip
+    adjusted += [(measure, ()) for measure in _susceptibility(sample)]
     rows = []
     for pair in design.groups.pairs:
         for measure, extra in adjusted:

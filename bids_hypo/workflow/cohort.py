@@ -17,6 +17,7 @@ from bids_hypo.bids.people import kept_spellings, read_levels, read_participants
 from bids_hypo.bids.plausible import check_numbers, is_age_column
 from bids_hypo.bids.ratings import BAD, read_ratings
 from bids_hypo.bids.selection import Selection
+from bids_hypo.bids.sidecars import SUSCEPTIBILITY_COLUMNS
 from bids_hypo.bids.tables import read_volumes
 from bids_hypo.bids.tsv import TableError, brief
 from bids_hypo.errors import UsageError, comma_hint
@@ -33,10 +34,12 @@ RESERVED = frozenset({
     "left_mm3", "right_mm3", "volume_mm3", "icv_mm3", "volume_sd_mm3", "icv_sd_mm3", "icv_source", "flags", "manual",
     "models", "group", "years", "rating", "rating_note", "not_tested", "tested", "flagged", "icv_doubtful", "ratio",
     "normalised_mm3", "residual_mm3", "asymmetry_percent", "harmonised_mm3", "outlier", "outlier_of",
+    *SUSCEPTIBILITY_COLUMNS,
 })  # fmt: skip
 _NUMBERS = ("left_mm3", "right_mm3", "volume_mm3", "volume_sd_mm3", "icv_mm3", "icv_sd_mm3")
 # Columns that belong to a structure or part, not to the scan alone.
-_OF_SERIES = ("structure", "title", "part", *_NUMBERS, "icv_source", "flags", "manual", "models")
+_OF_SERIES = ("structure", "title", "part", *_NUMBERS, "icv_source", "flags", "manual", "models",
+              *SUSCEPTIBILITY_COLUMNS)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ def load_cohort(options: GroupOptions) -> Cohort:
     bad = () if ratings is None else ratings.loc[ratings["rating"] == BAD, "image"]
     scans = read_volumes(options.output_dir, options.selection, frozenset(bad))
     volumes = _chosen(scans.table, options)
-    each = volumes.drop_duplicates("scan").drop(columns=list(_OF_SERIES))
+    of_series = [name for name in _OF_SERIES if name in volumes]
+    each = volumes.drop_duplicates("scan").drop(columns=of_series)
     asked = {options.group_column, *(options.covariates or ()), *options.scores, options.site_column or ""}
     participants, named = usual_names(read_participants(options.bids_dir), "participants.tsv", asked)
     sessions = read_sessions(options.bids_dir, each["participant_id"])
@@ -156,7 +160,7 @@ def load_cohort(options: GroupOptions) -> Cohort:
         lacking = int(table.loc[table["not_tested"].isna(), name].isna().sum())
         if lacking:
             remarks.append(f"{lacking} scans have no {name}; models with that covariate leave them out.")
-    table = table.drop(columns=["acq_time", "session_age"]).merge(volumes[["scan", *_OF_SERIES]], on="scan")
+    table = table.drop(columns=["acq_time", "session_age"]).merge(volumes[["scan", *of_series]], on="scan")
     table = table.astype(dict.fromkeys(_NUMBERS, float))
     return Cohort(table, covariates, scans.problems, tuple(remarks))
 

@@ -107,7 +107,8 @@ def summary(table: pd.DataFrame) -> str:
         clear = there[there[f"{word}_ppm"] >= CLEAR_PPM]
         lines.append(
             f"{word}: found in {len(hit)} of {len(there)}, Dice {there[f'{word}_dice'].mean():.3f} (of those found "
-            f"{hit[f'{word}_dice'].mean():.3f}), volume {error.mean():+.1f} % (SD {error.std():.1f}); at {CLEAR_PPM:g} ppm and above found in "
+            f"{hit[f'{word}_dice'].mean():.3f}), volume {error.mean():+.1f} % (SD {error.std():.1f}); at {CLEAR_PPM:g} "
+            "ppm and above found in "
             f"{int((clear[f'{word}_dice'] > FOUND_DICE).sum())} of {len(clear)}, Dice "
             f"{clear[f'{word}_dice'].mean():.3f}; invented in "
             f"{int((absent[f'{word}_found_mm3'] > 0).sum())} of {len(absent)} without one"
