@@ -89,6 +89,10 @@ class Plausible:
         How far from the core probabilities count.
     max_voxel_mm : float
         Scans with longer voxels are coarser than those that the model was made for, and flagged.
+    may_be_missing : bool
+        Whether a side may be invisible in an image, which is flagged then; otherwise the scan fails.
+    min_contrast_ppm : float
+        On susceptibility maps a side that stands out less is flagged.
     """
 
     whole_mm3: tuple[float, float]
@@ -96,6 +100,8 @@ class Plausible:
     max_asymmetry: float
     keep_within_mm: float
     max_voxel_mm: float = 1.6
+    may_be_missing: bool = False
+    min_contrast_ppm: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from bids_hypo.bids.entities import DERIVATIVE_ENTITIES, Scan, split_name
+from bids_hypo.bids.entities import DERIVATIVE_ENTITIES, SIGNED_SUFFIXES, Scan, split_name
 from bids_hypo.bids.names import EDITED_DESC, JOINT
 
 _OF_MAPS = frozenset({"space", "desc", "res"})  # entities that an image to measure may have in a dataset of derivatives
+# desc- of maps that a separation of sources makes: of one kind of source, or of both without their sign
+_SOURCES = frozenset({"paramagnetic", "diamagnetic", "total", "para", "dia"})
 _TEMPLATE = re.compile("MNI|ICBM|fsaverage|fsLR|Talairach|OASIS|NKI|NIHPD|UNCInfant|PNC|RESILIENT|IXI", re.IGNORECASE)
 
 _log = logging.getLogger(__name__)
@@ -26,10 +28,10 @@ def scans_of(paths: Iterable[Path], root: Path, *, derived: bool) -> list[Scan]:
         The dataset.
     derived : bool
         Whether it may hold derivatives, such as maps: images with ``space-``, ``desc-`` and ``res-``, if not in the
-        space of a template.
+        space of a template. Susceptibility maps of one kind of source alone (``desc-paramagnetic``) are left out.
     """
     scans: dict[str, Scan] = {}
-    in_templates = []
+    in_templates, of_one_source = [], []
     for path in sorted(paths):
         try:
             entities, suffix = _parts_of_name(path, root, derived=derived)
@@ -38,6 +40,9 @@ def scans_of(paths: Iterable[Path], root: Path, *, derived: bool) -> list[Scan]:
             continue
         if derived and _TEMPLATE.match(entities.get("space", "")):
             in_templates.append(path)
+            continue
+        if suffix in SIGNED_SUFFIXES and entities.get("desc", "").lower() in _SOURCES:
+            of_one_source.append(path)
             continue
         scan = Scan(path=path, entities=entities, suffix=suffix, dataset_root=root)
         twin = scans.get(scan.name)
@@ -50,6 +55,9 @@ def scans_of(paths: Iterable[Path], root: Path, *, derived: bool) -> list[Scan]:
     if in_templates:
         _log.warning("%s: %d image(s) left out, such as %s: in the space of a template, where volumes are not the "
                      "person's.", root, len(in_templates), in_templates[0].relative_to(root))  # fmt: skip
+    if of_one_source:
+        _log.warning("%s: %d image(s) left out, such as %s: of paramagnetic or diamagnetic sources alone, or of the "
+                     "sizes of both.", root, len(of_one_source), of_one_source[0].relative_to(root))  # fmt: skip
     return sorted(scans.values(), key=lambda scan: str(scan.path))
 
 

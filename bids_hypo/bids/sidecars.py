@@ -15,11 +15,14 @@ from bids_hypo.bids.checksums import SourceRecord, source_fields, source_times
 from bids_hypo.bids.entities import Scan
 from bids_hypo.bids.names import bids_uri
 from bids_hypo.files import read_json
+from bids_hypo.image.susceptibility import PPM
 from bids_hypo.image.volume import write_bytes
 from bids_hypo.structures import Part, Plausible, Published, Structure, Sum, capitalised
 
 SOFTWARE_NAME = "bids_hypo"
 MORPH_COLUMNS: tuple[str, ...] = ("structure", "part", "hemisphere", "volume_mm3", "volume_sd_mm3", "flags")
+
+SUSCEPTIBILITY_COLUMNS = ("mean_ppm", "contrast_ppm")  # of susceptibility maps, before the flags
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ def morph_sidecar(scan: Scan, provenance: Provenance, files: Mapping[str, str]) 
     """
     text = "Volumes of the structures named in Structures, counted in the images named in Files."
     return {
-        **morph_table_dictionary(),
+        **morph_table_dictionary(susceptibility=scan.is_signed),
         **_common(scan, provenance, text),
         **source_times(provenance.source.stamp if provenance.source else None),
         "Files": dict(files),
@@ -243,6 +246,20 @@ def _map_unit(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def unit_record(unit: str | None) -> dict[str, Any]:
+    """The unit that the values of a susceptibility map had in its file; nothing for other images.
+
+    Parameters
+    ----------
+    unit : str or None
+        See `bids_hypo.image.volume.Volume`.
+    """
+    if unit is None:
+        return {}
+    converted = f"By their size the values are in {unit}, not in {PPM}; they were divided by 1000."
+    return {"FileUnit": unit, **({} if unit == PPM else {"Warnings": [converted]})}
+
+
 def read_head_axes(record: Mapping[str, Any]) -> np.ndarray | None:
     """The head's axes from the JSON of a table, (3, 3) as in `image_record`; None if it has none."""
     axes = record.get("HeadAxes")
@@ -265,8 +282,26 @@ def read_record(path: Path) -> dict[str, Any]:
     return content
 
 
-def morph_table_dictionary() -> dict[str, Any]:
-    """Meaning of the columns of the table of volumes (`MORPH_COLUMNS`), as BIDS asks for beside every table."""
+def morph_table_dictionary(*, susceptibility: bool = False) -> dict[str, Any]:
+    """Meaning of the columns of the table of volumes (`MORPH_COLUMNS`), as BIDS asks for beside every table.
+
+    Parameters
+    ----------
+    susceptibility : bool
+        Whether it is that of a susceptibility map, with `SUSCEPTIBILITY_COLUMNS`.
+    """
+    more = {
+        "mean_ppm": {
+            "Description": "Mean susceptibility in the mask, as the map has it, whose reference is arbitrary; n/a if "
+            "there is no mask",
+            "Units": "ppm",
+        },
+        "contrast_ppm": {
+            "Description": "Mean susceptibility in the mask less the median of a shell 2 to 6 mm outside of it; n/a if "
+            "there is no mask",
+            "Units": "ppm",
+        },
+    }
     return {
         "structure": {"Description": "Structure that was measured; ICV is the intracranial volume"},
         "part": {"Description": "Part of the structure; whole is the sum of the parts that count in it"},
@@ -287,6 +322,7 @@ def morph_table_dictionary() -> dict[str, Any]:
             "Description": "Standard deviation of the volume between the folds of a model; n/a with a single fold",
             "Units": "mm^3",
         },
+        **(more if susceptibility else {}),
         "flags": {
             "Description": "Reasons to look at the result before using it, separated by semicolons; n/a if none",
             "Delimiter": ";",

@@ -17,7 +17,7 @@ from bids_hypo.bids.entities import PLAIN_SUFFIX, RAW_LINK, Scan, image_name, sh
 from bids_hypo.bids.folders import closed_folders
 from bids_hypo.bids.names import TABLE_DESC, output_names, sidecar
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.sidecars import MORPH_COLUMNS
+from bids_hypo.bids.sidecars import MORPH_COLUMNS, SUSCEPTIBILITY_COLUMNS
 from bids_hypo.bids.tsv import TableError, brief, read_rows
 from bids_hypo.bids.unmatched import unmatched
 from bids_hypo.bids.written import scan_of_table
@@ -44,7 +44,8 @@ class ScanTables:
         name has none), scan, image (its suffix; T1w for UNIT1 too; ensemble), source_file (of an ensemble the first of
         its images), sources (tuple: the file, or those of an ensemble), report (address relative to the
         dataset, None if there is none), structure, title, part, left_mm3, right_mm3 (None where there are no sides),
-        volume_mm3, volume_sd_mm3 (None for a part of both sides), icv_mm3, icv_sd_mm3, icv_source (the scan that the
+        volume_mm3, volume_sd_mm3 (None for a part of both sides), where there are susceptibility maps mean_ppm and
+        contrast_ppm (of all sides together), icv_mm3, icv_sd_mm3, icv_source (the scan that the
         ICV is of), flags (tuple of str), manual, models.
     problems : tuple of str
         One for each table that had to be left out.
@@ -58,7 +59,12 @@ class ScanTables:
 
 
 def read_volumes(
-    derivatives: Path, selection: Selection, unfit: Collection[str] = (), *, ensembles: bool = False
+    derivatives: Path,
+    selection: Selection,
+    unfit: Collection[str] = (),
+    *,
+    ensembles: bool = False,
+    with_missing: bool = False,
 ) -> ScanTables:
     """Collect the volumes of a derivative dataset.
 
@@ -71,6 +77,9 @@ def read_volumes(
         Names of images whose ICV is not taken for other images of the session.
     ensembles : bool
         Whether to read the tables of ensembles too.
+    with_missing : bool
+        Whether scans in which a structure was not found are kept, its volumes None. Otherwise they are left out, with
+        a line.
 
     Raises
     ------
@@ -99,7 +108,7 @@ def read_volumes(
             if not (selection.accepts_subject(scan.subject) and selection.accepts(scan)):
                 continue
             selected += 1
-            rows += _read_scan(path, scan, derivatives)
+            rows += _read_scan(path, scan, derivatives, with_missing=with_missing)
         except (TableError, *DAMAGED) as error:
             problems.append(f"{path}: left out, {_text(error).removeprefix(f'{path}: ')}")
     labels = (folder.name.removeprefix("sub-") for folder in sorted(derivatives.glob("sub-*/")))
@@ -122,7 +131,7 @@ def _text(error: Exception) -> str:
     return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def _read_scan(path: Path, scan: Scan, derivatives: Path) -> Rows:
+def _read_scan(path: Path, scan: Scan, derivatives: Path, *, with_missing: bool) -> Rows:
     try:
         about = read_json(sidecar(path))
     except FileNotFoundError as error:
@@ -155,7 +164,7 @@ def _read_scan(path: Path, scan: Scan, derivatives: Path) -> Rows:
         flags = tuple(dict.fromkeys((*all_flags(own["flags"]), *icv["icv_flags"], *changed)))
         told = {"structure": name, "title": str(structures.get(name, {}).get("Title") or name), "flags": flags,
                 "manual": _is_manual(about, name), "models": _models_of(about, name)}  # fmt: skip
-        rows += [{**common, **told, **volumes, **icv} for volumes in _volumes_of(own, path)]
+        rows += [{**common, **told, **volumes, **icv} for volumes in _volumes_of(own, path, with_missing=with_missing)]
     if not rows:
         raise TableError(f"{path}: it gives no volume of a structure")
     return rows
@@ -217,13 +226,15 @@ def read_morph(path: Path) -> list[dict[str, str | None]]:
     if twice:
         rows_of = shorten(key.replace(f" {WHOLE} ", " ") for key in twice)
         raise TableError(f"{path}: more than one row for {rows_of}; expected one each. Process the scan again.")
-    return [dict.fromkeys(MORPH_COLUMNS) | row for row in rows]
+    return [{**dict.fromkeys(MORPH_COLUMNS[:-1]), **row, "flags": row.pop("flags", None)} for row in rows]
 
 
 def morph_numbers(path: Path) -> pd.DataFrame:
-    """Read a table of volumes with its volumes in mm3 as float, NaN where missing; see `read_morph`."""
-    rows = [{**row, **{c: _number(row[c], c, path) for c in _NUMBERS}} for row in read_morph(path)]
-    return pd.DataFrame(rows).astype(dict.fromkeys(_NUMBERS, float) | {"flags": object})
+    """Read a table of volumes with its numbers as float, NaN where missing; see `read_morph`."""
+    rows = read_morph(path)
+    numbers = [*_NUMBERS, *(column for column in SUSCEPTIBILITY_COLUMNS if rows and column in rows[0])]
+    table = [{**row, **{c: _number(row[c], c, path) for c in numbers}} for row in rows]
+    return pd.DataFrame(table).astype(dict.fromkeys(numbers, float) | {"flags": object})
 
 
 def all_flags(texts: Iterable[str | None]) -> tuple[str, ...]:
@@ -232,15 +243,16 @@ def all_flags(texts: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _volumes_of(table: pd.DataFrame, path: Path) -> Rows:
+def _volumes_of(table: pd.DataFrame, path: Path, *, with_missing: bool) -> Rows:
     """Volumes of the whole structure, then of each kind of part; all sides in one row."""
     name, parts = str(table["structure"].iloc[0]), list(dict.fromkeys(table["part"]))
     if WHOLE not in parts:
         raise TableError(f"{path}: it gives no volume of the whole {name}")
-    return [_volume_of(table[table["part"] == part], path) for part in sorted(parts, key=lambda one: one != WHOLE)]
+    ordered = sorted(parts, key=lambda one: one != WHOLE)
+    return [_volume_of(table[table["part"] == part], path, with_missing=with_missing) for part in ordered]
 
 
-def _volume_of(rows: pd.DataFrame, path: Path) -> dict[str, Any]:
+def _volume_of(rows: pd.DataFrame, path: Path, *, with_missing: bool) -> dict[str, Any]:
     """Volumes of a whole structure, which has a row of all sides, or of a part, whose sides are summed."""
     name, part = (str(rows[column].iloc[0]) for column in ("structure", "part"))
     values = {row["hemisphere"]: _checked(row, path) for row in rows.to_dict("records")}
@@ -249,11 +261,13 @@ def _volume_of(rows: pd.DataFrame, path: Path) -> dict[str, Any]:
     volume = values.get(BOTH) if part == WHOLE or BOTH in values else sum(known)
     missing = [column for column, value in {**sides, "volume_mm3": volume}.items() if value is None]
     one_sided = sum(value is None for value in sides.values()) == 1
-    if volume is None or one_sided or len(known) < len(values):
+    if not with_missing and (volume is None or one_sided or len(known) < len(values)):
         what = name if part == WHOLE else f"{name}, {part}"
         raise TableError(f"{path}: it gives no {' and no '.join(missing or ['volume_mm3'])} of {what}")
     sd = _spread(rows, BOTH in values)
-    return {"part": part, **sides, "volume_mm3": volume, "volume_sd_mm3": None if pd.isna(sd) else sd}
+    together = rows[rows["hemisphere"] == BOTH]
+    susceptibility = {c: float(together[c].iloc[0]) for c in SUSCEPTIBILITY_COLUMNS if c in together and len(together)}
+    return {**susceptibility, "part": part, **sides, "volume_mm3": volume, "volume_sd_mm3": None if pd.isna(sd) else sd}
 
 
 def _spread(rows: pd.DataFrame, with_both: bool) -> float | None:

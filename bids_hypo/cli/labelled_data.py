@@ -90,7 +90,7 @@ def labelled_as_measured(args: argparse.Namespace, models: Models) -> list[Label
     """Labels of what a model measures; the recipe, if there is one, says whose are left out."""
     from bids_hypo.image.label_numbers import Wanted
 
-    bundle, recipe = models.catalog.structures[args.structure], _recipe_of(args)
+    bundle, recipe = models.catalog.structures[args.structure], recipe_of(args)
     return _find_labelled(args, Wanted(args.structure, bundle.structure), bundle.suffixes, recipe)
 
 

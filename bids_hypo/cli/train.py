@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bids_hypo.train.settings import Recipe
+    from bids_hypo.workflow.scan import Models
 
 logger = logging.getLogger("bids_hypo")
 
@@ -50,7 +51,7 @@ def _work(args: argparse.Namespace) -> int:
 
 def _fit(args: argparse.Namespace) -> None:
     from bids_hypo.train.recipe import in_phases, load_recipe
-    from bids_hypo.train.settings import SYNTHESIS
+    from bids_hypo.train.settings import SIMULATED, SYNTHESIS
 
     recipe = load_recipe(args.recipe, backbone=args.backbone, changes=args.set)
     in_phases(recipe, args.phase)  # a mistyped phase is told before anything is loaded
@@ -72,11 +73,27 @@ def _fit(args: argparse.Namespace) -> None:
         else:
             refuse(args, f"'{recipe.name}' learns from whole heads alone", "shapes")
             train_anatomy(recipe, args.label_maps, args.work_dir, encoder_weights=start, only_phase=args.phase)
+    elif recipe.examples == SIMULATED and not args.data:
+        _fit_simulated(args, recipe)
     else:
         _fit_labelled(args, recipe)
     if args.bundle:
         bundle = make_bundle(recipe, args.work_dir, args.bundle)
         logger.info("bundle %s %s written to %s", bundle.name, bundle.version, bundle.folder)
+
+
+def _fit_simulated(args: argparse.Namespace, recipe: Recipe) -> None:
+    need(args, "label_maps")
+    why = f"'{recipe.name}' learns from maps simulated from --label-maps, unless there are labelled scans (--data)"
+    refuse(args, why, "folds", "fold", "pattern", "stratify", "label_certainty")
+    from bids_hypo.models.catalog import find_models
+    from bids_hypo.segmentation.anatomy import pose_template
+    from bids_hypo.workflow.simulated_training import train_simulated
+
+    template = pose_template(find_models(args.models, ()).head_for(recipe.suffixes[0]))
+    configure(args, recipe)
+    train_simulated(recipe, args.label_maps, template, args.work_dir, encoder_weights=_start(args, recipe),
+                    only_phase=args.phase, n_workers=args.omp_nthreads)  # fmt: skip
 
 
 def _fit_labelled(args: argparse.Namespace, recipe: Recipe) -> None:
@@ -152,13 +169,7 @@ def _measure(args: argparse.Namespace) -> None:
             maps, models, n_contrasts=args.n_contrasts, contrast=args.contrast, varied_voxels=args.varied_voxels
         )
     elif args.what == "structure" and maps:
-        from bids_hypo.workflow.map_accuracy import synthesised_accuracy
-
-        table = synthesised_accuracy(
-            maps, models, recipe_of(args), structure=structure, suffixes=args.suffixes, n_scans=args.n_contrasts
-        )
-        numbers = table.drop(columns=["map", "number"]).groupby("suffix").mean()
-        say(numbers.to_string(float_format=lambda x: f"{x:.3f}"), table=True)
+        table = _of_maps(args, models, maps)
     elif args.what == "structure":
         items = labelled_as_measured(args, models)
         if args.part == "folds":
@@ -180,15 +191,40 @@ def _measure(args: argparse.Namespace) -> None:
     _report(table, args.out)
 
 
+def _of_maps(args: argparse.Namespace, models: Models, maps: list[Path]) -> pd.DataFrame:
+    """Outlines in scans made from label maps, in the way of the recipe."""
+    recipe = recipe_of(args)
+    if recipe.maps_to is None:
+        from bids_hypo.workflow.simulated_accuracy import simulated_accuracy, summary
+
+        table = simulated_accuracy(maps, models, structure=args.structure, n_scans=args.n_contrasts)
+        say(summary(table), table=True)
+        return table
+    from bids_hypo.workflow.map_accuracy import synthesised_accuracy
+
+    table = synthesised_accuracy(
+        maps, models, recipe, structure=args.structure, suffixes=args.suffixes, n_scans=args.n_contrasts
+    )
+    numbers = table.drop(columns=["map", "number"]).groupby("suffix").mean()
+    say(numbers.to_string(float_format=lambda x: f"{x:.3f}"), table=True)
+    return table
+
+
 def _maps(args: argparse.Namespace) -> list[Path]:
     """The label maps to measure on; none unless they are needed (of a pose, where there are no scans)."""
     from bids_hypo.train.recipe import load_recipe
+    from bids_hypo.train.settings import LABELLED
 
     of_maps = args.what == "structure" and args.label_maps is not None and not args.data
     if not (of_maps or args.what == "icv" or (args.what == "pose" and not args.scans)):
         return []
     need(args, "label_maps")
     recipe = recipe_of(args) if of_maps else load_recipe("anatomy")
+    if of_maps and recipe.examples == LABELLED:
+        raise UsageError(
+            f"--structure {args.structure} --label-maps: its recipe does not learn from label maps; expected labelled "
+            "scans (--data)."
+        )
     names = args.maps or recipe.validation_maps
     maps = [args.label_maps / f"{name}.nii.gz" for name in names]
     if of_maps and not args.maps:  # the recipe sets shapes aside as well, which lie elsewhere

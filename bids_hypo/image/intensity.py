@@ -13,6 +13,7 @@ from scipy import ndimage
 
 CLIP_FOREGROUND = 4.0
 CLIP_SD = 4.0
+CLIP_MASKED = 6.0
 SIGNED_SHARE = 0.1  # of an image that is negative, by size
 WHITE_MATTER_AT = 0.39  # of the range of the pictures that Vernikouskaya et al. (2023) trained on
 MIDDLE_MM = (64.0, 25.0, 64.0)  # the slices of theirs around the hypothalamus
@@ -145,6 +146,31 @@ def signed_scale(data: np.ndarray) -> np.ndarray:
     return _by_what_stands_out(shifted, np.abs(shifted), -CLIP_FOREGROUND)
 
 
+def masked_scale(data: np.ndarray) -> np.ndarray:
+    """Scale what is not masked out: its median becomes 0, its 95th percentile 1; what is exactly 0 stays 0.
+
+    For susceptibility maps around a small structure: their reference is arbitrary, and veins are much brighter.
+
+    Parameters
+    ----------
+    data : (...) float
+
+    Returns
+    -------
+    (...) float32
+        Between -6 and 6.
+    """
+    data = np.asarray(data, dtype=np.float32)
+    inside = data != 0
+    if inside.sum() < 2:
+        return np.zeros_like(data)
+    middle, high = np.percentile(data[inside], [50, 95])
+    if not high > middle:
+        return np.zeros_like(data)
+    scaled = np.clip((data - np.float32(middle)) / np.float32(high - middle), -CLIP_MASKED, CLIP_MASKED)
+    return np.where(inside, scaled, np.float32(0))
+
+
 def _by_what_stands_out(shifted: np.ndarray, size: np.ndarray, lowest: float) -> np.ndarray:
     """Divide by the mean size of what is larger than the mean; all 0 where nothing is."""
     out = size[size > size.mean()]
@@ -158,5 +184,7 @@ INTENSITY_RULES: dict[str, Rule] = {
     "zscore": lambda data, _: zscore(data),
     "unit": lambda data, _: unit_range(data),
     "signed": lambda data, _: signed_scale(data),
+    "masked": lambda data, _: masked_scale(data),
     "white matter": white_matter,
 }
+OF_SIGNED_MAPS = ("signed", "masked")  # rules that keep what is below 0

@@ -23,6 +23,7 @@ from bids_hypo.image.limits import check_size
 from bids_hypo.image.nifti import check_numeric, open_image
 from bids_hypo.image.placement import Placement, check_placement
 from bids_hypo.image.relaxation_units import MapUnit, in_bids_unit
+from bids_hypo.image.susceptibility import in_ppm
 from bids_hypo.image.values import HEAD_HOLES, MAP_HOLES, UNDEFINED, finite, read_values
 
 PART_PATTERN = ".*.part"  # names of files that `write_bytes` has not finished
@@ -50,6 +51,8 @@ class Volume:
         and `UNDEFINED`.
     map_unit : MapUnit or None
         Of a map of R1 or T1: the unit of its values.
+    file_unit : str or None
+        Of a susceptibility map that was read: ``ppm`` or ``ppb``. ``data`` are in ppm.
     """
 
     data: np.ndarray
@@ -57,6 +60,7 @@ class Volume:
     background: Background | None = None
     doubts: tuple[str, ...] = ()
     map_unit: MapUnit | None = None
+    file_unit: str | None = None
 
     @property
     def grid(self) -> Grid:
@@ -72,8 +76,8 @@ def read_volume(path: str | Path, *, signed: bool = False, relaxation: str | Non
     path : path-like
         A ``.nii`` or ``.nii.gz`` file.
     signed : bool
-        A map whose values, their sign and their zero mean something, such as a susceptibility map: they stay as they
-        are.
+        A susceptibility map, whose values, their sign and their zero mean something; see
+        `bids_hypo.image.susceptibility.in_ppm`.
     relaxation : str, optional
         BIDS suffix of a map of relaxation rates or times (R1map, T1map): its values are brought to the unit of BIDS.
 
@@ -99,7 +103,9 @@ def read_volume(path: str | Path, *, signed: bool = False, relaxation: str | Non
     allowed = MAP_HOLES if relaxation else HEAD_HOLES
     data, undefined, holes = finite(path, data, float(np.prod(sizes)), allowed)
     if signed:
-        return Volume(data, place.affine, None, (*place.doubts, *((UNDEFINED,) if holes else ())))
+        data, file_unit = in_ppm(data)
+        doubts = (*place.doubts, *((UNDEFINED,) if holes else ()))
+        return Volume(data, place.affine, None, doubts, file_unit=file_unit)
     data, background = above_background(data, undefined, voxel_sizes_mm=tuple(sizes))
     doubts = (*place.doubts, *background.doubts, *((UNDEFINED,) if holes else ()))
     return Volume(data, place.affine, background, doubts, unit)

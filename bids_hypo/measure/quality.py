@@ -35,6 +35,8 @@ SMALL_HEAD = "small_head"
 LARGE_HEAD = "large_head"
 SMALL_PART = "small_part"
 CORRECTION_FAR = "correction_far"
+NOT_VISIBLE = "not_visible"
+LOW_CONFIDENCE = "low_confidence"
 SIDES_SWAPPED = "correction_sides_swapped"
 IMAGES_DISAGREE = "images_disagree"
 
@@ -59,6 +61,8 @@ FLAG_TEXTS: dict[str, str] = {
     UNDEFINED: "some voxels inside the head have no value (NaN) and were taken for 0",
     NOISY_AIR: "noise stands in place of air and bone (UNIT1): outlines, that of the ICV above all, are less certain",
     TEMPLATE_SPACE: "the header says that the image lies in a template's space, where volumes are not the person's",
+    NOT_VISIBLE: "a side of the structure is not to be seen in the image, so that it has no outline and no volume",
+    LOW_CONFIDENCE: "the structure hardly stands out from its surroundings, or the network is not sure of it",
     CORRECTION_FAR: "the mask corrected by hand hardly overlaps with the automatic one, or lies apart from it",
     SIDES_SWAPPED: "left and right of the mask corrected by hand lie where the automatic one has right and left",
     IMAGES_DISAGREE: "the images of an ensemble differ in the volume by more than 5 % (standard deviation)",
@@ -71,6 +75,7 @@ ICV_RANGE_MM3 = (1.0e6, 2.1e6)
 MAX_POSE_RESIDUAL_MM = 4.5
 MAX_FOLD_SD = 0.05
 MAX_IMAGE_SD = 0.05  # of an ensemble
+MIN_CONFIDENCE = 0.65  # mean probability inside the outline
 # Set on real scans and degraded copies of them; docs/reference/reports.md has the figures.
 MIN_CONTRAST = 0.6
 MIN_CONTRAST_TO_NOISE = 12.0
@@ -118,13 +123,15 @@ def volume_flags(volumes: Sequence[PartVolume], plausible: Plausible) -> tuple[s
     """Flags that follow from the volumes of a structure alone; keys of `FLAG_TEXTS`."""
     left, right = (whole_mm3(volumes, side) for side in (LEFT, RIGHT))
     whole = whole_mm3(volumes) or 0.0
-    parts = [v.volume_mm3 or 0.0 for v in volumes if v.part != WHOLE]
+    parts = [v.volume_mm3 for v in volumes if v.part != WHOLE and v.volume_mm3 is not None]
+    missing = any(v.volume_mm3 is None for v in volumes)
     uneven = False
     if left is not None and right is not None:
         uneven = abs(left - right) > plausible.max_asymmetry * (left + right) / 2
     checks = {
         ASYMMETRIC: uneven,
-        SMALL: whole < plausible.whole_mm3[0],
+        NOT_VISIBLE: missing,
+        SMALL: whole < plausible.whole_mm3[0] and not missing,
         LARGE: whole > plausible.whole_mm3[1],
         SMALL_PART: any(part < plausible.min_part_mm3 for part in parts),
     }
@@ -150,6 +157,34 @@ def ensemble_flags(volumes: Sequence[PartVolume], plausible: Plausible, of_image
     apart = sd is not None and volume is not None and sd > MAX_IMAGE_SD * volume
     kept = [flag for flag in of_images if flag not in VOLUME_FLAGS]
     return tuple(dict.fromkeys([*volume_flags(volumes, plausible), *([IMAGES_DISAGREE] if apart else []), *kept]))
+
+
+def confidence_flags(
+    volumes: Sequence[PartVolume], plausible: Plausible, probability: np.ndarray, labels: np.ndarray
+) -> tuple[str, ...]:
+    """Whether a structure that may be missing is only just there.
+
+    Parameters
+    ----------
+    volumes : sequence of PartVolume
+    plausible : Plausible
+    probability : (X, Y, Z, P) float
+        Of each part.
+    labels : (X, Y, Z) int
+
+    Returns
+    -------
+    tuple of str
+        Keys of `FLAG_TEXTS`.
+    """
+    if not plausible.may_be_missing:
+        return ()
+    contrasts = [v.contrast_ppm for v in volumes if v.contrast_ppm is not None and np.isfinite(v.contrast_ppm)]
+    faint = any(contrast < plausible.min_contrast_ppm for contrast in contrasts)
+    box = bounding_box(labels)
+    inside = probability[box].max(axis=-1)[labels[box] > 0]
+    unsure = bool(inside.size) and float(inside.mean()) < MIN_CONFIDENCE
+    return (LOW_CONFIDENCE,) if faint or unsure else ()
 
 
 def contrast_flags(quality: RegionQuality) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bids_hypo.bids.sidecars import SUSCEPTIBILITY_COLUMNS
 from bids_hypo.structures import BOTH, ICV, LEFT, RIGHT, WHOLE, Structure
 
 
@@ -25,12 +26,17 @@ class PartVolume:
         None when it cannot be measured.
     volume_sd_mm3 : float or None
         Standard deviation between the folds; None with a single fold.
+    mean_ppm, contrast_ppm : float or None
+        Mean susceptibility, and how much it stands out; NaN where there is no outline, None where the image is no
+        susceptibility map.
     """
 
     part: str
     hemisphere: str | None
     volume_mm3: float | None
     volume_sd_mm3: float | None = None
+    mean_ppm: float | None = None
+    contrast_ppm: float | None = None
 
 
 def mask_volume_mm3(mask: np.ndarray, voxel_volume_mm3: float) -> float:
@@ -39,18 +45,26 @@ def mask_volume_mm3(mask: np.ndarray, voxel_volume_mm3: float) -> float:
 
 
 def part_volumes(
-    structure: Structure, volumes_mm3: Sequence[float], fold_volumes_mm3: np.ndarray | None = None
+    structure: Structure, volumes_mm3: Sequence[float | None], fold_volumes_mm3: np.ndarray | None = None
 ) -> tuple[PartVolume, ...]:
     """The volumes of a structure in the order of the table: parts where there are several a side, sums, whole.
 
     Parameters
     ----------
     structure : Structure
-    volumes_mm3 : (P,) sequence of float
-        Of each part.
+    volumes_mm3 : (P,) sequence of float or None
+        Of each part; None where it was not found, and then sums with it have no volume either.
     fold_volumes_mm3 : (F, P) float, optional
         The same by each fold.
     """
+    return tuple(
+        PartVolume(kind, side, _sum([volumes_mm3[k] for k in which]), _spread(fold_volumes_mm3, which))
+        for kind, side, which in table_rows(structure)
+    )
+
+
+def table_rows(structure: Structure) -> list[tuple[str, str | None, list[int]]]:
+    """The rows of a structure in the table: part, hemisphere, and positions of the parts that are counted in it."""
     parts = list(enumerate(structure.parts))
     rows: list[tuple[str, str | None, list[int]]] = []
     if structure.kinds:
@@ -61,10 +75,12 @@ def part_volumes(
         if structure.is_paired:
             rows += [(name, side, [k for k, part in summed if part.hemisphere == side]) for side in (LEFT, RIGHT)]
         rows.append((name, BOTH, [k for k, _ in summed]))
-    return tuple(
-        PartVolume(kind, side, sum(volumes_mm3[k] for k in which), _spread(fold_volumes_mm3, which))
-        for kind, side, which in rows
-    )
+    return rows
+
+
+def _sum(volumes_mm3: Sequence[float | None]) -> float | None:
+    known = [volume for volume in volumes_mm3 if volume is not None]
+    return sum(known) if len(known) == len(volumes_mm3) else None
 
 
 def _spread(fold_volumes_mm3: np.ndarray | None, which: list[int]) -> float | None:
@@ -92,11 +108,12 @@ def volume_table(measured: Mapping[str, tuple[Sequence[PartVolume], Sequence[str
     Returns
     -------
     DataFrame
-        Columns structure, part, hemisphere (L, R, M, B), volume_mm3, volume_sd_mm3, flags.
+        Columns structure, part, hemisphere (L, R, M, B), volume_mm3, volume_sd_mm3, flags; of a susceptibility map
+        mean_ppm and contrast_ppm before the flags.
     """
     ordered = sorted(measured.items(), key=lambda item: item[0] == ICV)
     rows = [(name, one, ";".join(flags) or None) for name, (volumes, flags) in ordered for one in volumes]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "structure": [name for name, _, _ in rows],
             "part": [one.part for _, one, _ in rows],
@@ -106,7 +123,11 @@ def volume_table(measured: Mapping[str, tuple[Sequence[PartVolume], Sequence[str
             "flags": [flags for _, _, flags in rows],
         }
     )
+    if any(one.mean_ppm is not None for _, one, _ in rows):
+        for column in SUSCEPTIBILITY_COLUMNS:
+            table.insert(len(table.columns) - 1, column, [_rounded(getattr(one, column), 5) for _, one, _ in rows])
+    return table
 
 
-def _rounded(value: float | None) -> float:
-    return np.nan if value is None else round(value, 3)
+def _rounded(value: float | None, digits: int = 3) -> float:
+    return np.nan if value is None else round(value, digits)

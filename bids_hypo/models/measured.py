@@ -101,6 +101,8 @@ def _plausible(entries: Entries) -> Plausible:
         max_asymmetry=entries.number("max_asymmetry", 0.0, 2.0),
         keep_within_mm=entries.number("keep_within_mm", 0.0, 100.0),
         max_voxel_mm=entries.number("max_voxel_mm", 0.1, 20.0, default=Plausible.max_voxel_mm),
+        may_be_missing=entries.flag("may_be_missing", False),
+        min_contrast_ppm=entries.number("min_contrast_ppm", 0.0, 10.0, default=0.0),
     )
 
 

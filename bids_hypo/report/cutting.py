@@ -12,6 +12,7 @@ from bids_hypo.image.intensity import has_both_signs
 from bids_hypo.image.volume import Volume
 
 FULL = 255
+SIGNED_WINDOW_PPM = (-0.1, 0.2)
 
 
 def cut_box(volume: Volume, box: tuple[slice, ...]) -> Volume:
@@ -49,10 +50,11 @@ def _sampled(source: Volume, grid: Grid, order: int) -> np.ndarray:
 
 
 def grey_window(pictures: Sequence[np.ndarray], percentiles: tuple[float, float]) -> tuple[float, float]:
-    """The values that become black and white: percentiles of what is above 0, in signed maps of all that is not 0."""
+    """The values that become black and white: percentiles of what is above 0; in signed maps `SIGNED_WINDOW_PPM`."""
     values = np.concatenate([picture[picture != 0] for picture in pictures])
-    if not has_both_signs(values):
-        values = values[values > 0]
+    if has_both_signs(values):
+        return SIGNED_WINDOW_PPM
+    values = values[values > 0]
     if not values.size:
         return 0.0, 1.0
     low, high = np.percentile(values, percentiles)

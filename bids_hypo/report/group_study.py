@@ -94,6 +94,8 @@ class GroupStudy:
             HARMONISED: f"{self.what} without the site's part",
             "left_mm3": f"left {self.what}",
             "right_mm3": f"right {self.what}",
+            "mean_ppm": f"susceptibility of the {self.what}",
+            "contrast_ppm": f"susceptibility of the {self.what} above its surroundings",
             ICV: "intracranial volume",
             ASYMMETRY: "left − right",
             RATE: f"change of the {self.what} a year",
@@ -168,6 +170,8 @@ def unit_of(measure: str) -> tuple[str, float, int]:
         return "%", 1.0, 1
     if measure == RATE:
         return "% a year", 1.0, 2
+    if measure.endswith("_ppm"):
+        return "ppm", 1.0, 3
     return "mm³", 1.0, 0
 
 

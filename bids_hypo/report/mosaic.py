@@ -18,6 +18,7 @@ from bids_hypo.structures import LEFT, RIGHT
 SAGITTAL, CORONAL, AXIAL = 0, 1, 2
 CLOSE_STEPS = 182  # pixels of a close slice
 FAR_MM, FAR_SPACING_MM = 220.0, 1.1
+_EMPTY_VIEW_MM = 170.0
 _AROUND_MM = 14.0  # beyond the corner of a slice: the border of a spline is not used
 _FRONT_AND_BACK_MM = 1.0  # a slice beyond each end, to see that nothing is left out
 _TOLERANCE_SHARE = 0.25  # of a pixel: how far an outline may be simplified
@@ -104,7 +105,8 @@ def structure_mosaics(
     volume : Volume
         The scan on its own grid.
     parts : sequence of DrawnPart
-        By `bids_hypo.report.drawn.drawn_parts`; with at least one voxel.
+        By `bids_hypo.report.drawn.drawn_parts`. Where none has a voxel, because nothing was found, the middle of the
+        head is shown, to look for it.
     size_mm : float
         Edge of the tiles.
     axes : (3, 3) float
@@ -115,8 +117,10 @@ def structure_mosaics(
     list of Mosaic
         Coronal, sagittal and axial.
     """
+    empty = not any(part.mask.data.any() for part in parts)
+    size_mm = max(size_mm, _EMPTY_VIEW_MM) if empty else size_mm
     spacing_mm = size_mm / CLOSE_STEPS
-    panels = _near_panels(parts, axes)
+    panels = _panels_about(volume, axes) if empty else _near_panels(parts, axes)
     curve = near_spline(volume, panels[0][1][0].centre_mm, size_mm / np.sqrt(2) + _AROUND_MM)
     tiles = {
         name: [_tile(lambda grid: sample_spline(curve, grid), parts, p, axes, size_mm, spacing_mm) for p in of_plane]
@@ -141,8 +145,22 @@ def _near_panels(parts: Sequence[DrawnPart], axes: np.ndarray) -> list[tuple[str
     points = voxels_mm(parts) @ axes
     centre = (points.min(axis=0) + points.max(axis=0)) / 2
     back, front = points[:, 1].min() - _FRONT_AND_BACK_MM, points[:, 1].max() + _FRONT_AND_BACK_MM
-    lateral = _lateral(parts, axes, float(centre[0]))
     low, high = np.percentile(points[:, 2], [10, 90])
+    return _panels(centre, (back, front), _lateral(parts, axes, float(centre[0])), (low, high), axes)
+
+
+def _panels_about(volume: Volume, axes: np.ndarray) -> list[tuple[str, list[Panel]]]:
+    """Slices through the middle of a head."""
+    centre = volume.grid.centre_mm() @ axes
+    around = ((centre[k] - mm, centre[k] + mm) for k, mm in ((1, 60.0), (2, 40.0)))
+    return _panels(centre, next(around), (8.0, 25.0), next(around), axes)
+
+
+def _panels(
+    centre: np.ndarray, along: tuple[float, float], lateral: tuple[float, float], up: tuple[float, float],
+    axes: np.ndarray,
+) -> list[tuple[str, list[Panel]]]:  # fmt: skip
+    (back, front), (low, high) = along, up
     steps = {
         "coronal": (CORONAL, np.linspace(back, front, 8)),
         "sagittal": (SAGITTAL, centre[0] + np.array([-lateral[1], -lateral[0], *lateral])),

@@ -62,7 +62,7 @@ def delineate(
     Raises
     ------
     SegmentationError
-        If a side is missing.
+        If a side is missing that may not be (`bids_hypo.structures.Plausible`); else its volume is None.
     """
     kept = clean_region(folds.mean(axis=0), region, structure, what=what)
     touches = _touches_border(kept, structure)
@@ -77,7 +77,7 @@ def delineate(
 
 def labels_of(
     near: np.ndarray, box: tuple[slice, slice, slice], native: Grid, structure: Structure
-) -> tuple[np.ndarray, list[float]]:
+) -> tuple[np.ndarray, list[float | None]]:
     """Labels on a grid from probabilities in a box of it, and the volume of each part in mm3.
 
     Parameters
@@ -93,14 +93,16 @@ def labels_of(
     -------
     labels : (X, Y, Z) uint8 or uint16
         0, else `Part.index`; see `label_parts`.
-    volumes_mm3 : list of float
+    volumes_mm3 : list of float or None
+        None for the parts of a side that is missing.
     """
     indices = np.array([part.index for part in structure.parts])
     labels = np.zeros(native.shape, np.uint8 if indices.max() < 256 else np.uint16)
     held = label_parts(near)
     labels[box][held >= 0] = indices[held[held >= 0]]
     counts = np.bincount(held[held >= 0], minlength=len(indices))
-    return labels, [float(count) * native.voxel_volume_mm3 for count in counts]
+    missing = {k for _, positions in _positions(structure) if not near[..., positions].any() for k in positions}
+    return labels, [None if k in missing else float(n) * native.voxel_volume_mm3 for k, n in enumerate(counts)]
 
 
 def fold_volumes_mm3(folds: np.ndarray, near: np.ndarray, region: Grid) -> np.ndarray | None:
@@ -128,7 +130,7 @@ def clean_region(probabilities: np.ndarray, region: Grid, structure: Structure, 
     Raises
     ------
     SegmentationError
-        If a side has less than the smallest plausible part.
+        If a side has less than the smallest plausible part; unless it may be missing, and then it is left out.
     """
     kept = np.zeros((*probabilities.shape[:3], len(structure.parts)), np.float32)
     spacing, plausible = region.voxel_sizes_mm, structure.plausible
@@ -136,6 +138,8 @@ def clean_region(probabilities: np.ndarray, region: Grid, structure: Structure, 
         core = largest_component(_together(probabilities, [k + 1 for k in positions]) > 0.5)
         volume_mm3 = float(core.sum()) * region.voxel_volume_mm3
         if not core.any() or volume_mm3 < plausible.min_part_mm3:
+            if plausible.may_be_missing:
+                continue
             name = f"{SIDE_WORDS[side]} {structure.title}" if side else structure.title
             raise SegmentationError(
                 f"{what}: the {name} was not found (best candidate {volume_mm3:.0f} mm3, expected at least "

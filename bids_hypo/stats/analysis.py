@@ -25,6 +25,7 @@ from bids_hypo.stats.table import (
     NORMALISED,
     RESIDUAL,
     SIDES,
+    SUSCEPTIBILITY,
     TESTED_MEASURES,
     VOLUME,
     samples,
@@ -115,7 +116,7 @@ def measurable(sample: pd.DataFrame, measure: str, names: Iterable[str]) -> dict
 def _across(sample: pd.DataFrame, design: Design) -> list[TestResult]:
     """Everything that takes one scan a person."""
     groups, rows = design.groups, []
-    for measure in TESTED_MEASURES:
+    for measure in (*TESTED_MEASURES, *_susceptibility(sample)):
         values = measurable(sample, measure, groups.all)
         if len(values) > 2:
             rows += compare_many(values, measure)
@@ -130,6 +131,11 @@ def _across(sample: pd.DataFrame, design: Design) -> list[TestResult]:
         if len(both) >= SMALLEST_GROUP:
             rows += left_against_right(both[SIDES[0]].to_numpy(float), both[SIDES[1]].to_numpy(float), name)
     return rows + _associations(sample, design) + _worsenings(sample, design)
+
+
+def _susceptibility(sample: pd.DataFrame) -> list[str]:
+    """The measures of susceptibility that there are."""
+    return [measure for measure in SUSCEPTIBILITY if measure in sample and sample[measure].notna().any()]
 
 
 def _icv_error(values: dict[str, np.ndarray], pair: tuple[str, str]) -> list[TestResult]:
@@ -147,6 +153,7 @@ def _icv_error(values: dict[str, np.ndarray], pair: tuple[str, str]) -> list[Tes
 def _linear_models(sample: pd.DataFrame, design: Design) -> list[TestResult]:
     adjusted = [(NORMALISED, ()), (VOLUME, ()), (RESIDUAL, ()), (ASYMMETRY, ()), (VOLUME, (ICV,)),
                 *((side, (ICV,)) for side in SIDES)]  # fmt: skip
+    adjusted += [(measure, ()) for measure in _susceptibility(sample)]
     rows = []
     for pair in design.groups.pairs:
         for measure, extra in adjusted:

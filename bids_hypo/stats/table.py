@@ -17,6 +17,7 @@ NORMALISED = "normalised_mm3"
 RESIDUAL = "residual_mm3"
 ASYMMETRY = "asymmetry_percent"
 HARMONISED = "harmonised_mm3"
+SUSCEPTIBILITY = ("mean_ppm", "contrast_ppm")  # there where susceptibility maps were measured
 FURTHER_SCANS = ("later session", "another scan of the session")
 TESTED_MEASURES = (NORMALISED, VOLUME, RESIDUAL, *SIDES, ICV, ASYMMETRY)
 

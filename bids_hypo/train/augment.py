@@ -90,6 +90,41 @@ def augment_intensity(
     return np.where(outside, 0, np.maximum(image, 1e-3)).astype(np.float32)
 
 
+def augment_signed(
+    image: np.ndarray, spacing_mm: np.ndarray, native_mm: np.ndarray, options: Augmentation, rng: np.random.Generator
+) -> np.ndarray:
+    """As `augment_intensity`, for maps with values of both signs.
+
+    Parameters
+    ----------
+    image : (X, Y, Z) float32
+        Exactly 0 outside of a brain mask.
+    spacing_mm, native_mm, options, rng
+        See `augment_intensity`; strengths are relative to the 95th percentile above the median.
+
+    Returns
+    -------
+    (X, Y, Z) float32
+    """
+    inside = image != 0
+    if not inside.any():
+        return image
+    middle, high = np.percentile(image[inside], [50, 95])
+    image = (image - np.float32(middle)) / np.float32(max(high - middle, 1e-6))
+    image = np.sign(image) * np.abs(image) ** np.float32(np.exp(rng.normal(0, options.gamma_sd)))
+    image += np.float32(rng.uniform(0, options.bias_max)) * smooth_field(image.shape, (5, 5, 5), rng)
+    image *= inside
+    if rng.random() < 0.5:
+        blur = rng.uniform(0, options.blur_mm_max, 3) * rng.uniform(0, 1)
+        image = ndimage.gaussian_filter(image, blur / spacing_mm, truncate=2.5)
+    if rng.random() < 0.7:
+        noise = _grained_noise(image.shape, native_mm / spacing_mm, rng)
+        image += noise * np.float32(rng.uniform(0, options.noise_max))
+    image += np.float32(rng.uniform(-0.3, 0.3))
+    image *= np.float32(np.exp(rng.uniform(*np.log(options.contrast or (1.0, 1.0)))))
+    return np.where(inside, image, 0).astype(np.float32)
+
+
 def _grained_noise(shape: tuple[int, ...], grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Unit noise whose grain is a native voxel, as interpolation leaves it."""
     noise = rng.standard_normal(shape, dtype=np.float32)

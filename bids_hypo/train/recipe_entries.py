@@ -15,6 +15,7 @@ from bids_hypo.train.settings import (
     ALL_SLICES,
     LABELLED,
     NEAR_STRUCTURE,
+    SIMULATED,
     SYNTHESIS,
     Augmentation,
     Recipe,
@@ -59,8 +60,8 @@ def read_recipe(entries: Entries) -> Recipe:
     labels = now.texts("labels", least=2)
     if (role := now.text("role")) not in ROLES:
         now.refuse("role", f"one of {', '.join(ROLES)}")
-    if (examples := now.text("examples", LABELLED)) not in (SYNTHESIS, LABELLED):
-        now.refuse("examples", f"{SYNTHESIS} or {LABELLED}")
+    if (examples := now.text("examples", LABELLED)) not in (SYNTHESIS, SIMULATED, LABELLED):
+        now.refuse("examples", f"{SYNTHESIS}, {SIMULATED} or {LABELLED}")
     read_published(now)
     recipe = Recipe(
         content=entries.content,
@@ -78,7 +79,7 @@ def read_recipe(entries: Entries) -> Recipe:
         **_network(now, len(labels)),
         **_examples(now, len(labels)),
         **_from_maps(now, labels, of_structure=examples == SYNTHESIS and role == STRUCTURE),
-        **_set_aside(now, by_map=examples == SYNTHESIS),
+        **_set_aside(now, by_map=examples != LABELLED),
     )
     _check_mirror(now, recipe)
     return recipe

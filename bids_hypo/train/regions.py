@@ -9,13 +9,13 @@ import numpy as np
 from scipy import ndimage
 
 from bids_hypo.image.grid import Grid, apply_affine, box_grid
-from bids_hypo.image.intensity import INTENSITY_RULES
+from bids_hypo.image.intensity import INTENSITY_RULES, OF_SIGNED_MAPS
 from bids_hypo.image.resample import resample
 from bids_hypo.image.slices import orient, stack_neighbours, through_slices
 from bids_hypo.image.volume import Volume
 from bids_hypo.models.bundle import Preprocessing
 from bids_hypo.segmentation.pose import Pose
-from bids_hypo.train.augment import augment_intensity, random_places
+from bids_hypo.train.augment import augment_intensity, augment_signed, random_places
 from bids_hypo.train.fit import Batch, mixed_batches
 from bids_hypo.train.recipe import SCANS_PER_CHUNK
 from bids_hypo.train.settings import ALL_SLICES, Augmentation, Recipe
@@ -120,7 +120,8 @@ def cut_region(
     LabelledRegion
     """
     image = resample(scan, grid).data
-    image = image / max(float(image[image > image.mean()].mean()), 1e-6)
+    size = np.abs(image)
+    image = image / max(float(size[size > size.mean()].mean()), 1e-6)
     stacked = np.stack([resample(v, grid).data for v in labels], axis=-1)
     native = np.abs(pose.rotation.T @ scan.affine[:3, :3]).max(axis=1)
     coded = np.round(255 * np.clip(stacked, 0, 1)).astype(np.uint8)
@@ -226,7 +227,8 @@ def augmented_example(
         image, classes = image[::-1], classes[::-1][..., recipe.mirrored]
     target = np.concatenate([1 - classes.sum(-1, keepdims=True), classes], axis=-1)
     if options.contrast is not None:
-        image = augment_intensity(np.ascontiguousarray(image), spacing, region.native_voxel_mm, options, rng)
+        augment = augment_signed if pre.intensity in OF_SIGNED_MAPS else augment_intensity
+        image = augment(np.ascontiguousarray(image), spacing, region.native_voxel_mm, options, rng)
     image = INTENSITY_RULES[pre.intensity](image, pre.spacing_mm)
     if options.contrast_after is not None:
         image = image * np.float32(rng.uniform(*options.contrast_after))

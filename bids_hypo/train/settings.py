@@ -11,7 +11,7 @@ from bids_hypo.models.bundle import Preprocessing
 from bids_hypo.structures import ICV, LEFT, Structure
 from bids_hypo.train.region_options import RegionOptions
 
-SYNTHESIS, LABELLED = "synthesis", "labelled"
+SYNTHESIS, SIMULATED, LABELLED = "synthesis", "simulated", "labelled"
 ALL_SLICES, NEAR_STRUCTURE = "all slices", "structure"
 
 
@@ -112,7 +112,7 @@ class Recipe:
     content : mapping
         The whole recipe, as its file has it; what bundles and cards quote.
     name, version, role, examples : str
-        ``examples`` are ``labelled`` or by ``synthesis``.
+        ``examples`` are ``labelled``, ``simulated`` or by ``synthesis``.
     suffixes, labels : tuple of str
     architecture, loss, synthesis : mapping
         See `bids_hypo.models.network.build_unet`, `bids_hypo.models.trainer.make_loss`, `bids_hypo.train.synthesis`.

@@ -18,6 +18,7 @@ from bids_hypo.bids.people import kept_spellings, read_levels, read_participants
 from bids_hypo.bids.plausible import check_numbers, is_age_column
 from bids_hypo.bids.ratings import BAD, read_ratings
 from bids_hypo.bids.selection import Selection
+from bids_hypo.bids.sidecars import SUSCEPTIBILITY_COLUMNS
 from bids_hypo.bids.tables import read_volumes
 from bids_hypo.bids.tsv import TableError, brief
 from bids_hypo.errors import UsageError, comma_hint
@@ -35,10 +36,12 @@ RESERVED = frozenset({
     "manual", "models", "group", "years", "rating", "rating_note", "not_tested", "tested", "flagged", "icv_doubtful",
     "ratio", "normalised_mm3", "residual_mm3", "asymmetry_percent", "harmonised_mm3", "outlier", "outlier_of",
     "change_percent_per_year",
+    *SUSCEPTIBILITY_COLUMNS,
 })  # fmt: skip
 _NUMBERS = ("left_mm3", "right_mm3", "volume_mm3", "volume_sd_mm3", "icv_mm3", "icv_sd_mm3")
 # Columns that belong to a structure or part, not to the scan alone.
-_OF_SERIES = ("structure", "title", "part", *_NUMBERS, "icv_source", "flags", "manual", "models")
+_OF_SERIES = ("structure", "title", "part", *_NUMBERS, "icv_source", "flags", "manual", "models",
+              *SUSCEPTIBILITY_COLUMNS)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,11 @@ def load_cohort(options: GroupOptions) -> Cohort:
     """
     ratings = read_ratings(options.ratings) if options.ratings else None
     bad = () if ratings is None else ratings.loc[ratings["rating"] == BAD, "image"]
-    wants_ensemble = ENSEMBLE in map(str.lower, options.images)
-    scans = read_volumes(options.output_dir, options.selection, frozenset(bad), ensembles=wants_ensemble)
+    scans = read_volumes(options.output_dir, options.selection, frozenset(bad),
+                         ensembles=ENSEMBLE in map(str.lower, options.images))  # fmt: skip
     volumes = chosen_volumes(scans.table, options)
-    each = volumes.drop_duplicates("scan").drop(columns=list(_OF_SERIES))
+    of_series = [name for name in _OF_SERIES if name in volumes]
+    each = volumes.drop_duplicates("scan").drop(columns=of_series)
     asked = {options.group_column, *(options.covariates or ()), *options.scores, options.site_column or "",
              options.worsened or ""}  # fmt: skip
     participants, named = usual_names(read_participants(options.bids_dir), "participants.tsv", asked)
@@ -113,7 +117,7 @@ def load_cohort(options: GroupOptions) -> Cohort:
         lacking = int(table.loc[table["not_tested"].isna(), name].isna().sum())
         if lacking:
             remarks.append(f"{lacking} scans have no {name}; models with that covariate leave them out.")
-    table = table.drop(columns=["acq_time", "session_age"]).merge(volumes[["scan", *_OF_SERIES]], on="scan")
+    table = table.drop(columns=["acq_time", "session_age"]).merge(volumes[["scan", *of_series]], on="scan")
     table = table.astype(dict.fromkeys(_NUMBERS, float))
     return Cohort(table, covariates, scans.problems, tuple(remarks))
 

@@ -37,6 +37,8 @@ VOLUME_COLUMNS: dict[str, tuple[str, str | None]] = {
         "Normalised volume (plain volume where no ICV is known) without the random intercept of the site",
         _MM3,
     ),
+    "mean_ppm": ("Mean susceptibility in all sides together; n/a where the image is no susceptibility map", "ppm"),
+    "contrast_ppm": ("That mean less the median of what surrounds the structure", "ppm"),
     "asymmetry_percent": ("100 * (left - right) / mean of both", "%"),
     "change_percent_per_year": ("Change of the participant's volume over all sessions; n/a with one", "%/year"),
     "flags": ("Quality flags of the structure and the ICV, separated by semicolons; n/a if none", None),

@@ -24,6 +24,7 @@ from bids_hypo.bids.sidecars import (
     morph_sidecar,
     probseg_sidecar,
     structure_record,
+    unit_record,
     write_json,
 )
 from bids_hypo.bids.tables import morph_numbers
@@ -147,6 +148,7 @@ def write_records(
     record = {
         **morph_sidecar(scan, of_all, {**kept.record.get("Files", {}), **checksums(written)}),
         **image_record(found.pose.rotation, asdict(found.quality), background, unit),
+        **unit_record(volume.file_unit),
         **({} if scan.is_t1 else {"Normalisation": normalisation_note(scan, names.output_dir)}),
         "Structures": {
             **kept.record.get("Structures", {}),

@@ -139,7 +139,7 @@ def _stale(path: Path, scans: Sequence[OutputNames]) -> bool:
 def scan_rows(output_dir: Path) -> Rows:
     """Volumes and flags of all scans, with the columns of `bids_hypo.bids.tables.read_volumes`."""
     found: Rows = {}
-    for row in read_volumes(output_dir, Selection()).table.to_dict("records"):
+    for row in read_volumes(output_dir, Selection(), with_missing=True).table.to_dict("records"):
         found.setdefault(str(row["scan"]), []).append(_named(row))
     return found
 

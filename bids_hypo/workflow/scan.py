@@ -7,18 +7,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bids_hypo.bids.entities import PLAIN_SUFFIX
+from bids_hypo.bids.entities import PLAIN_SUFFIX, SIGNED_SUFFIXES
+from bids_hypo.errors import SegmentationError
 from bids_hypo.image.volume import Volume
 from bids_hypo.measure.image_quality import ImageQuality, RegionQuality, image_quality, region_quality
 from bids_hypo.measure.quality import (
     ICV_CUT,
     ICV_NOT_MEASURABLE,
     SKULL_STRIPPED,
+    confidence_flags,
     contrast_flags,
     icv_flags,
     image_flags,
     structure_flags,
 )
+from bids_hypo.measure.susceptibility import with_susceptibility
 from bids_hypo.measure.volumes import mask_volume_mm3
 from bids_hypo.models.batches import SharedNetwork
 from bids_hypo.models.bundle import ModelBundle
@@ -27,6 +30,7 @@ from bids_hypo.segmentation.anatomy import Anatomy, find_anatomy, icv_threshold,
 from bids_hypo.segmentation.delineate import region_grid, region_probabilities, structure_of
 from bids_hypo.segmentation.icv import check_possible, icv_by_own_model, native_icv
 from bids_hypo.segmentation.pose import Pose, fit_pose
+from bids_hypo.segmentation.sign import check_sign
 from bids_hypo.segmentation.structure import Delineation, delineate
 from bids_hypo.structures import Published, Structure
 from bids_hypo.workflow.stopwatch import Stopwatch
@@ -145,7 +149,7 @@ def segment_volume(
     Raises
     ------
     SegmentationError
-        If no head, no pose or one of the structures was not found.
+        If no head, no pose or one of the structures was not found, or a susceptibility map is inverted.
     ModelError
         If no model is for such an image.
     """
@@ -154,7 +158,10 @@ def segment_volume(
     with watch.stage("anatomy"):
         anatomy = find_anatomy(volume, head, models.of(head)[0], what=what)
     with watch.stage("pose"):
-        pose = fit_pose(anatomy.centroids_mm, pose_template(head), what=what)
+        if suffix in SIGNED_SUFFIXES:
+            pose = _pose_of_map(volume, anatomy, head, models.of(head)[0], what=what)
+        else:
+            pose = fit_pose(anatomy.centroids_mm, pose_template(head), what=what)
     bundles = models.catalog.structures_for(suffix)
     delineated = {
         name: _delineated(volume, pose, bundle, models.of(bundle), fast=fast, what=what, watch=watch)
@@ -164,7 +171,29 @@ def segment_volume(
     with watch.stage("restore"):
         icv = _find_icv(volume, anatomy, pose, head, models)
     with watch.stage("measure"):
-        return _measured(volume, (pose, anatomy, icv), head, delineated, what=what)
+        return _measured(
+            volume, (pose, anatomy, icv), head, delineated, what=what, susceptibility=suffix in SIGNED_SUFFIXES
+        )
+
+
+def _pose_of_map(volume: Volume, anatomy: Anatomy, head: ModelBundle, network: Network, *, what: str) -> Pose:
+    """The pose of a susceptibility map, whose sign is checked in it.
+
+    An inverted map may look so strange that no pose is found. Then that of its negative tells the sign.
+    """
+    template = pose_template(head)
+    try:
+        pose = fit_pose(anatomy.centroids_mm, template, what=what)
+    except SegmentationError as error:
+        try:
+            other = find_anatomy(replace(volume, data=-volume.data), head, network, what=what)
+            turned = fit_pose(other.centroids_mm, template, what=what)
+        except SegmentationError:
+            raise error from None
+        check_sign(volume, turned, what=what)
+        raise
+    check_sign(volume, pose, what=what)
+    return pose
 
 
 def _delineated(
@@ -188,7 +217,7 @@ def _find_icv(volume: Volume, anatomy: Anatomy, pose: Pose, head: ModelBundle, m
 
 def _measured(
     volume: Volume, where: tuple[Pose, Anatomy, np.ndarray], head: ModelBundle,
-    delineated: dict[str, tuple[Structure, Delineation]], *, what: str,
+    delineated: dict[str, tuple[Structure, Delineation]], *, what: str, susceptibility: bool,
 ) -> Segmentation:  # fmt: skip
     """Flags and numbers of what was found.
 
@@ -209,11 +238,15 @@ def _measured(
         icv_mm3 = None if set(of_icv) & set(ICV_NOT_MEASURABLE) else mask_mm3
     found = {}
     for name, (structure, delineation) in delineated.items():
+        if susceptibility:
+            of_parts = with_susceptibility(delineation.volumes, volume, delineation.labels, structure)
+            delineation = replace(delineation, volumes=of_parts)
         contrast = region_quality(volume, delineation.labels, icv)
         flags = structure_flags(
             delineation.volumes, structure.plausible, touches_border=delineation.touches_border,
             pose_residual_mm=pose.residual_mm, voxel_sizes_mm=volume.grid.voxel_sizes_mm,
         )  # fmt: skip
+        flags += confidence_flags(delineation.volumes, structure.plausible, delineation.probability, delineation.labels)
         flags += (contrast_flags(contrast) if t1_weighted else ()) + near + volume.doubts
         found[name] = Found(structure, delineation, contrast, flags)
     of_icv += around + volume.doubts

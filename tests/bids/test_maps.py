@@ -278,3 +278,12 @@ def test_a_link_that_leads_elsewhere_now_is_told(make_dataset, make_maps, tmp_pa
     assert "was made from" not in caplog.text
     prepare_output(tmp_path / "out", root, command_version="1", maps={"qsm": two})
     assert f"was made from {one.as_uri()}, and is given {two} now. Two datasets" in caplog.text
+
+
+def test_maps_of_one_kind_of_source_are_left_out_with_one_line(make_maps, caplog) -> None:
+    files = [f"sub-01_desc-{kind}_Chimap.nii.gz" for kind in ("paramagnetic", "diamagnetic", "total", "para", "Dia")]
+    root = make_maps([*files, "sub-01_desc-medi_Chimap.nii.gz", "sub-01_desc-total_T1map.nii.gz"])
+    scans, _ = find_scans(root, Selection(), suffixes=("Chimap", "T1map"))
+    assert names(scans) == ["sub-01_desc-medi_Chimap.nii.gz", "sub-01_desc-total_T1map.nii.gz"]
+    (line,) = [line for line in caplog.messages if "left out" in line]
+    assert f"{root}: 5 image(s) left out" in line and "paramagnetic or diamagnetic" in line

@@ -179,3 +179,18 @@ def test_ratings(tmp_path):
     assert len(read_ratings(path)) == 1
     with pytest.raises(NoInputError):
         read_ratings(tmp_path / "none.tsv")
+
+
+def test_a_scan_without_a_volume_is_left_out_and_told_but_has_a_page(folders):
+    _, out = folders
+    table = sorted(out.glob("sub-*/**/*_morph.tsv"))[0]
+    lines = [line.split("\t") for line in table.read_text().splitlines()]
+    at, name = lines[0].index("volume_mm3"), lines[1][0]
+    for line in lines[1:]:
+        line[at] = "n/a" if line[0] == name else line[at]
+    table.write_text("".join("\t".join(line) + "\n" for line in lines))
+    found = read_volumes(out, Selection())
+    assert any(str(table) in problem and "gives no" in problem for problem in found.problems)
+    every = read_volumes(out, Selection(), with_missing=True)
+    assert every.problems == () and len(every.table) > len(found.table)
+    assert every.table["volume_mm3"].isna().sum() == len(every.table) - len(found.table)

@@ -77,3 +77,16 @@ def test_white_matter_lies_at_its_place_whatever_else_is_in_the_picture(grid):
     assert scaled.max() == 1
     for value, expected in ((95, 0.39), (65, 0.39 * 65 / 95), (20, 0.39 * 20 / 95)):
         assert np.median(scaled[np.abs(region - value) < 4]) == pytest.approx(expected, abs=0.01)
+
+
+def test_masked_values_do_not_depend_on_unit_and_reference():
+    rng = np.random.default_rng(0)
+    data = np.zeros((20, 20, 20), np.float32)
+    data[4:16, 4:16, 4:16] = rng.normal(0.01, 0.03, (12, 12, 12))
+    scaled, inside = INTENSITY_RULES["masked"](data, (1.0, 1.0, 1.0)), data != 0
+    assert (scaled[~inside] == 0).all() and np.abs(scaled).max() <= 6
+    assert np.median(scaled[inside]) == pytest.approx(0, abs=1e-3)
+    assert np.percentile(scaled[inside], 95) == pytest.approx(1, abs=1e-3)
+    other = np.where(inside, 1000 * (data + 0.05), 0)
+    np.testing.assert_allclose(INTENSITY_RULES["masked"](other, (1.0, 1.0, 1.0)), scaled, atol=1e-4)
+    assert not INTENSITY_RULES["masked"](np.zeros((3, 3, 3)), (1.0, 1.0, 1.0)).any()

@@ -275,3 +275,11 @@ def test_largest_component_and_holes():
     kept = fill_holes(largest_component(mask))
     assert kept.sum() == 125
     assert not fill_holes(np.zeros((3, 3, 3), bool)).any()
+
+
+def test_a_side_may_be_missing_where_the_model_says_so():
+    seldom = replace(HYPO, plausible=replace(HYPO.plausible, may_be_missing=True))
+    found = delineate(_blobs(REGION, 5.0, 0.0)[None], REGION, REGION, seldom)
+    left, right, both = (one.volume_mm3 for one in found.volumes)
+    assert left is not None and left > 300 and right is None and both is None
+    assert set(np.unique(found.labels)) == {0, HYPO.parts[0].index}

@@ -17,6 +17,7 @@ from bids_hypo.workflow.cohort import load_cohort
 from bids_hypo.workflow.group import ordered_series, run_group
 from bids_hypo.workflow.group_options import GroupOptions
 from bids_hypo.workflow.reports import scan_rows, value_of
+from tests.group_cohorts import write_participants
 from tests.many_structures import add_tables, as_of_version_0_1, sides, trident, write_two_structures
 
 SERIES = ["structure", "image", "part"]
@@ -213,3 +214,29 @@ def test_sides_with_a_part_between_them_add_up(tmp_path):
     rows = scan_rows(out)["sub-01_T1w"]
     for side, expected in {"L": 50, "R": 40, "M": 7}.items():  # what the page of another scan is told of this one
         assert value_of(rows, Measure(("trident", "nucleus", side), "", "mm³", 1.0, 1, None)) == expected
+
+
+def test_susceptibility_is_compared_beside_the_volume_and_a_scan_without_a_nucleus_is_told(tmp_path):
+    """Hypothalamus on T1w, the trident on maps; cases have less iron, and in one nothing is to be seen."""
+    raw, out, rng, rows = tmp_path / "raw", tmp_path / "out", np.random.default_rng(0), []
+    for i in range(12):
+        label, case = f"sub-{i + 1:02d}", i < 6
+        left, right = rng.normal(800, 40, 2)
+        ppm = rng.normal(0.06 if case else 0.1, 0.005)
+        halves = sides(left + right, left)
+        seen = tuple(replace(one, mean_ppm=ppm, contrast_ppm=ppm + 0.01) for one in halves)
+        lost = tuple(replace(one, volume_mm3=None, mean_ppm=np.nan, contrast_ppm=np.nan) for one in halves)
+        add_tables(raw, out, f"{label}_T1w", {HYPOTHALAMUS: (halves, ()), ICV: (icv_volume(1.5e6), ())})
+        of_map = lost if i == 0 else seen
+        add_tables(raw, out, f"{label}_Chimap", {"trident": (of_map, ("not_visible",) if i == 0 else ())})
+        rows.append({"participant_id": label, "group": "ALS" if case else "CON", "age": 50 + i % 5})
+    write_participants(raw, rows)
+    run_group(GroupOptions(raw, out, outlier_rule="none"))
+    volumes, statistics = read(out / "group_volumes.tsv"), read(out / "group_statistics.tsv")
+    assert volumes["mean_ppm"].notna().sum() == 11 == (volumes["image"] == "Chimap").sum()
+    both = ["mean_ppm", "contrast_ppm"]
+    found = statistics[statistics["measure"].isin(both) & (statistics["analysis"] == "comparison")]
+    assert set(found["image"]) == {"Chimap"} and set(found["measure"]) == set(both)
+    assert (found.loc[found["chosen"], "p"] < 1e-4).all() and (found["estimate"].abs() > 0.03).all()
+    page = (out / "group_report.html").read_text("utf-8")
+    assert "susceptibility of the trident of Poseidon on Chimap" in page and "gives no left_mm3" in page
