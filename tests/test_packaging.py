@@ -107,7 +107,7 @@ def test_usage_page_lists_every_exit_code():
 
 
 def test_outputs_page_lists_every_column_and_flag():
-    from bids_hypo.bids.sidecars import MORPH_COLUMNS
+    from bids_hypo.bids.morph import MORPH_COLUMNS
     from bids_hypo.measure.quality import FLAG_TEXTS
 
     page = (ROOT / "docs" / "reference" / "outputs.md").read_text("utf-8")

@@ -5,19 +5,18 @@ No other part of the package spells a BIDS file name or key.
 
 from bids_hypo.bids.dataset import clear_crash, prepare_output, write_crash, write_tsv
 from bids_hypo.bids.entities import MissingScan, Scan
+from bids_hypo.bids.morph import MORPH_COLUMNS, morph_table_dictionary
 from bids_hypo.bids.names import OutputNames, bids_uri, crash_file, output_names, sidecar
 from bids_hypo.bids.query import check_dataset, find_scans, select_subjects
 from bids_hypo.bids.removal import remove_outputs
 from bids_hypo.bids.resume import find_doubts
 from bids_hypo.bids.selection import Selection, normalise_labels, read_filter_file
 from bids_hypo.bids.sidecars import (
-    MORPH_COLUMNS,
     Provenance,
     dseg_sidecar,
     icv_mask_sidecar,
     mask_sidecar,
     morph_sidecar,
-    morph_table_dictionary,
     probseg_sidecar,
     write_json,
 )

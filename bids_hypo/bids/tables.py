@@ -15,9 +15,9 @@ from bids_hypo.bids.ensembles import TABLES as ENSEMBLES
 from bids_hypo.bids.ensembles import scan_of_ensemble
 from bids_hypo.bids.entities import PLAIN_SUFFIX, RAW_LINK, Scan, image_name, shorten
 from bids_hypo.bids.folders import closed_folders
+from bids_hypo.bids.morph import MORPH_COLUMNS, SUSCEPTIBILITY_COLUMNS
 from bids_hypo.bids.names import TABLE_DESC, output_names, sidecar
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.sidecars import MORPH_COLUMNS, SUSCEPTIBILITY_COLUMNS
 from bids_hypo.bids.tsv import TableError, brief, read_rows
 from bids_hypo.bids.unmatched import unmatched
 from bids_hypo.bids.written import scan_of_table

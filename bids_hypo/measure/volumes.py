@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bids_hypo.bids.sidecars import SUSCEPTIBILITY_COLUMNS
+from bids_hypo.bids.morph import SUSCEPTIBILITY_COLUMNS
 from bids_hypo.structures import BOTH, ICV, LEFT, RIGHT, WHOLE, Structure
 
 

@@ -14,11 +14,11 @@ import pandas as pd
 from bids_hypo.bids.columns import category_key, fold, fold_categories, numbers_or_words, yes_or_no
 from bids_hypo.bids.ensembles import ENSEMBLE
 from bids_hypo.bids.entities import image_name, shorten
+from bids_hypo.bids.morph import SUSCEPTIBILITY_COLUMNS
 from bids_hypo.bids.people import kept_spellings, read_levels, read_participants, read_sessions, usual_names
 from bids_hypo.bids.plausible import check_numbers, is_age_column
 from bids_hypo.bids.ratings import BAD, read_ratings
 from bids_hypo.bids.selection import Selection
-from bids_hypo.bids.sidecars import SUSCEPTIBILITY_COLUMNS
 from bids_hypo.bids.tables import read_volumes
 from bids_hypo.bids.tsv import TableError, brief
 from bids_hypo.errors import UsageError, comma_hint

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_hypo.bids.morph import SUSCEPTIBILITY_COLUMNS
 from bids_hypo.bids.names import OutputNames, sidecar
-from bids_hypo.bids.sidecars import SUSCEPTIBILITY_COLUMNS, read_record
+from bids_hypo.bids.sidecars import read_record
 from bids_hypo.image.drawn import grid_of
 from bids_hypo.image.volume import read_labels, read_volume
 from bids_hypo.measure import correction

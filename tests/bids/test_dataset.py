@@ -33,9 +33,10 @@ from bids_hypo.bids import (
     write_tsv,
 )
 from bids_hypo.bids.checksums import SourceRecord, Stamp, checksums, record_source, stamp_of
+from bids_hypo.bids.morph import MORPH_COLUMNS
 from bids_hypo.bids.removal import remove_unfinished, take_over
 from bids_hypo.bids.resume import NOT_DONE, RESULTS, SOURCE, VERSION, find_link_out, refresh_source_times
-from bids_hypo.bids.sidecars import MORPH_COLUMNS, read_record
+from bids_hypo.bids.sidecars import read_record
 from bids_hypo.errors import CannotCreateError, ScanReadError
 from tests.finished import TRIDENT, structure_named
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bids_hypo.bids.dataset import write_tsv
-from bids_hypo.bids.sidecars import MORPH_COLUMNS, SUSCEPTIBILITY_COLUMNS, morph_table_dictionary, unit_record
+from bids_hypo.bids.morph import MORPH_COLUMNS, SUSCEPTIBILITY_COLUMNS, morph_table_dictionary
+from bids_hypo.bids.sidecars import unit_record
 from bids_hypo.bids.tables import morph_numbers
 from bids_hypo.image.susceptibility import in_ppm
 from bids_hypo.image.volume import Volume
