@@ -67,7 +67,8 @@ def _rows(group: str, rates: np.ndarray, what: str, change: tuple[float, float, 
             needed, most, least = (needed_per_group(one / sd, power) if one > 0 else None for one in effect)
             ends = f"{least} to {most or 'any number'} for the ends of the interval of the change"
             rows.append(TestResult(
-                "trial", RATE, TEST, group_a=group, term=f"{100 * share:g} % of {what}", n_a=len(rates),
+                "trial", RATE, f"{TEST}, power {100 * power:g} %", group_a=group,
+                term=f"{100 * share:g} % of {what}", n_a=len(rates),
                 mean_a=float(rates.mean()), sd_a=sd, estimate=effect[0], estimate_low=effect[1],
                 estimate_high=effect[2], hedges_g=effect[0] / sd, hedges_g_low=effect[1] / sd,
                 hedges_g_high=effect[2] / sd, power=power, n_per_arm=needed, note=ends,

@@ -16,7 +16,7 @@ import numpy as np
 from bids_hypo.ending import end_with_parent
 from bids_hypo.errors import NoInputError
 from bids_hypo.train.placed_maps import (
-    Labels,
+    LabelMap,
     PlacedMap,
     Wish,
     centre_in_frame,
@@ -78,7 +78,7 @@ def load_maps(
         raise NoInputError(f"{shapes}: found no shapes (*.nii.gz); expected maps of deep structures, or no --shapes.")
     numbers = freesurfer_numbers(shapes / "dseg.tsv") if shapes else None
     with _mapping(len(head_paths) + len(shape_paths)) as every:
-        read: list[Labels] = every(partial(read_labels, template_mm=wish.template_mm), head_paths)
+        read: list[LabelMap] = every(partial(read_labels, template_mm=wish.template_mm), head_paths)
         training = [head for head in read if head.name not in aside]
         middle = np.mean([centre_in_frame(head, wish) for head in training], axis=0)
         middle[0] = 0.0 if len(wish.sides) > 1 else middle[0]
@@ -106,7 +106,7 @@ def _mapping(n_maps: int) -> Iterator[Callable[..., list[Any]]]:
         yield lambda work, *items: list(pool.map(work, *items))
 
 
-def _read_shape(path: Path, head: Labels, wish: Wish, numbers: np.ndarray | None, centre_mm: np.ndarray) -> PlacedMap:
+def _read_shape(path: Path, head: LabelMap, wish: Wish, numbers: np.ndarray | None, centre_mm: np.ndarray) -> PlacedMap:
     return cut(read_labels(path, wish.template_mm, numbers), wish, centre_mm, head)
 
 

@@ -77,7 +77,7 @@ class PlacedMap:
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelMap:
     """Labels with their place: (X, Y, Z) int16 of FreeSurfer numbers, the affine (voxel to RAS mm), and the pose."""
 
     name: str
@@ -86,7 +86,7 @@ class Labels:
     pose: Pose
 
 
-def read_labels(path: Path, template_mm: Mapping[str, np.ndarray], numbers: np.ndarray | None = None) -> Labels:
+def read_labels(path: Path, template_mm: Mapping[str, np.ndarray], numbers: np.ndarray | None = None) -> LabelMap:
     """Read a label map and fit its pose to its own structures.
 
     Parameters
@@ -110,7 +110,7 @@ def read_labels(path: Path, template_mm: Mapping[str, np.ndarray], numbers: np.n
             raise UsageError(f"{path}: found labels from {data.min()} to {data.max()}; expected those of dseg.tsv.")
         data = numbers[data].astype(np.int16)
     pose = fit_pose(structure_centroids(data, affine), template_mm, what=str(path))
-    return Labels(path.name.split(".")[0], data, affine, pose)
+    return LabelMap(path.name.split(".")[0], data, affine, pose)
 
 
 def structure_centroids(labels: np.ndarray, affine: np.ndarray) -> dict[str, np.ndarray]:
@@ -135,23 +135,23 @@ def structure_centroids(labels: np.ndarray, affine: np.ndarray) -> dict[str, np.
     return {names[k]: apply_affine(affine, sums[k] / counts[k]) for k in np.flatnonzero(counts)}
 
 
-def centre_in_frame(labels: Labels, wish: Wish) -> np.ndarray:
+def centre_in_frame(labels: LabelMap, wish: Wish) -> np.ndarray:
     """(3,) float, mm: the centre of the structure in the frame of the pose template."""
     wanted = among(labels.data, frozenset().union(*wish.parts))
     centre = apply_affine(labels.affine, np.argwhere(wanted).mean(axis=0))
     return labels.pose.rotation.T @ (centre - labels.pose.translation_mm) / labels.pose.scale
 
 
-def cut(labels: Labels, wish: Wish, centre_mm: np.ndarray, head: Labels | None = None) -> PlacedMap:
+def cut(labels: LabelMap, wish: Wish, centre_mm: np.ndarray, head: LabelMap | None = None) -> PlacedMap:
     """Cut a label map around the place where the network will look.
 
     Parameters
     ----------
-    labels : Labels
+    labels : LabelMap
     wish : Wish
     centre_mm : (3,) float
         Middle of the network's grid in the frame of the pose template.
-    head : Labels, optional
+    head : LabelMap, optional
         A head without the structures that shapes have, which fills what ``labels`` leaves at 0.
 
     Raises
@@ -178,7 +178,7 @@ def cut(labels: Labels, wish: Wish, centre_mm: np.ndarray, head: Labels | None =
     )  # fmt: skip
 
 
-def _box_around(labels: Labels, middle_mm: np.ndarray, half_mm: np.ndarray) -> tuple[tuple[slice, ...], np.ndarray]:
+def _box_around(labels: LabelMap, middle_mm: np.ndarray, half_mm: np.ndarray) -> tuple[tuple[slice, ...], np.ndarray]:
     """The box of voxels that holds a box of the pose's frame, and the affine of what it cuts out."""
     corners = (np.indices((2, 2, 2)).reshape(3, 8).T * 2 - 1) * half_mm @ labels.pose.rotation.T + middle_mm
     at = apply_affine(np.linalg.inv(labels.affine), corners)
@@ -198,16 +198,16 @@ def _side(
     return (centre - middle_mm) @ rotation, radius
 
 
-def without_deep_structures(head: Labels, wish: Wish, centre_mm: np.ndarray) -> Labels:
+def without_deep_structures(head: LabelMap, wish: Wish, centre_mm: np.ndarray) -> LabelMap:
     """What a head has around the region, with the nearest other tissue in place of ventricles and deep structures."""
     box, affine = _box_around(head, head.pose.place(centre_mm), np.asarray(wish.size_mm) / 2 + 2 * MARGIN_MM)
     data = head.data[box]
     deep = among(data, SHAPES_INSTEAD_OF)
     nearest = ndimage.distance_transform_edt(deep, return_distances=False, return_indices=True)
-    return Labels(head.name, data[tuple(nearest)], affine, head.pose)
+    return LabelMap(head.name, data[tuple(nearest)], affine, head.pose)
 
 
-def _filled(data: np.ndarray, affine: np.ndarray, pose: Pose, head: Labels) -> np.ndarray:
+def _filled(data: np.ndarray, affine: np.ndarray, pose: Pose, head: LabelMap) -> np.ndarray:
     """Labels with the head's in place of 0; the head is brought to the size and place of these by its pose."""
     turn = head.pose.rotation @ pose.rotation.T * (head.pose.scale / pose.scale)
     to_head = np.eye(4)

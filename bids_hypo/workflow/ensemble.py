@@ -101,7 +101,8 @@ def write_ensembles(output_dir: Path, bids_dir: Path, sessions: Iterable[Path]) 
         if len(closing_in(folder)) > 1 or ensemble_names(folder, output_dir).table.exists()
     }  # fmt: skip
     for names in find_written(output_dir, bids_dir, by_session) if by_session else ():
-        by_session[names.anat_dir].append(names)
+        if names.anat_dir in by_session:  # else its record tells of another session
+            by_session[names.anat_dir].append(names)
     n_written = 0
     for folder, session in by_session.items():
         try:

@@ -7,7 +7,7 @@ network that sees a whole head, region, network, back on the grid of the scan.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def synthesised_accuracy(
             for number in range(n_scans):
                 rng = np.random.default_rng([number, *kind.encode()])
                 scan, truth = synthesised_scan(placed, kind, whole, rng)
-                row = {"map": placed.name, "suffix": kind, "number": number}
+                row: dict[str, object] = {"map": placed.name, "suffix": kind, "number": number}
                 rows.append(row | _compared(scan, truth, models, kind, structure, f"{placed.name}, {kind} {number}"))
                 logger.info("%s", rows[-1])
     return pd.DataFrame(rows)
@@ -125,7 +125,7 @@ def synthesised_scan(
 
 def _compared(
     scan: Volume, truth: np.ndarray, models: Models, suffix: str, structure: str, what: str
-) -> Mapping[str, float]:
+) -> dict[str, float]:
     """Numbers of one scan."""
     voxel_mm3 = scan.grid.voxel_volume_mm3
     row = {"true_mm3": float(truth.any(axis=-1).sum()) * voxel_mm3}
@@ -135,7 +135,7 @@ def _compared(
         logger.error("%s", error)
         return row
     found = segmented.found[structure]
-    both = overlap(found.delineation.labels > 0, truth.any(axis=-1))
+    both = overlap(np.asarray(found.delineation.labels > 0), np.asarray(truth.any(axis=-1)))
     whole = next(v for v in found.delineation.volumes if (v.part, v.hemisphere) == (WHOLE, BOTH))
     row["found_mm3"] = float(whole.volume_mm3 or 0.0)
     row["volume_error_percent"] = volume_error_percent(row["found_mm3"], row["true_mm3"])
@@ -145,8 +145,8 @@ def _compared(
         return row
     for side in (side for side in found.structure.sides if side):
         of = [k for k, part in enumerate(parts) if part.hemisphere == side]
-        mask, true = np.isin(found.delineation.labels, [parts[k].index for k in of]), truth[..., of].any(axis=-1)
+        mask = np.isin(found.delineation.labels, [parts[k].index for k in of])
+        true = np.asarray(truth[..., of].any(axis=-1))
         row[f"dice_{SIDE_WORDS[side]}"] = dice(mask, true)
-        error = volume_error_percent(float(mask.sum()), float(true.sum()))
-        row[f"volume_error_percent_{SIDE_WORDS[side]}"] = error
+        row[f"volume_error_percent_{SIDE_WORDS[side]}"] = volume_error_percent(float(mask.sum()), float(true.sum()))
     return row
