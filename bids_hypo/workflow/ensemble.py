@@ -236,7 +236,7 @@ def _share_grid(name: str, members: Sequence[Member]) -> bool:
 
 def _write_images(
     structure: Structure, members: Sequence[Member], place: EnsembleNames
-) -> tuple[list[float], list[Path]]:
+) -> tuple[list[float | None], list[Path]]:
     """Labels and mask by the mean of the probabilities; the volume of each part in mm3, and the files."""
     total = sum(_probability(structure, one) for one in members)
     mean = np.asarray(total) / np.float32(len(members))
