@@ -55,10 +55,10 @@ def test_the_function_keeps_its_name(models):
 
 
 def test_a_structure_that_is_not_loaded_is_refused_by_its_name(scan, models):
-    with pytest.raises(UsageError, match=r"thalamus.*not among the models"):
-        bids_hypo.segment(scan, ["thalamus"], models=models)
-    with pytest.raises(UsageError, match=r"thalamus"):
-        bids_hypo.load_models(["thalamus"], device="cpu")
+    with pytest.raises(UsageError, match=r"amygdala.*not among the models"):
+        bids_hypo.segment(scan, ["amygdala"], models=models)
+    with pytest.raises(UsageError, match=r"amygdala"):
+        bids_hypo.load_models(["amygdala"], device="cpu")
 
 
 def test_an_image_of_another_kind_is_refused(scan, models):
@@ -101,10 +101,10 @@ def test_an_image_in_memory_gives_what_its_file_gives(models):
 
 
 def test_a_single_structure_may_be_a_plain_text(scan, models):
-    with pytest.raises(UsageError, match=r"^thalamus: not among the models that are loaded \(hypothalamus\)"):
-        bids_hypo.segment(scan, "thalamus", models=models)
-    with pytest.raises(UsageError, match="no model for thalamus;"):
-        bids_hypo.load_models("thalamus", device="cpu")
+    with pytest.raises(UsageError, match=r"^amygdala: not among the models that are loaded \(hypothalamus\)"):
+        bids_hypo.segment(scan, "amygdala", models=models)
+    with pytest.raises(UsageError, match="no model for amygdala;"):
+        bids_hypo.load_models("amygdala", device="cpu")
 
 
 def test_the_kind_of_an_image_is_read_from_a_bids_name_alone(tmp_path, models):

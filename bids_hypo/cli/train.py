@@ -31,6 +31,7 @@ from bids_hypo.structures import HYPOTHALAMUS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bids_hypo.models.bundle import ModelBundle
     from bids_hypo.train.settings import Recipe
     from bids_hypo.workflow.scan import Models
 
@@ -78,7 +79,7 @@ def _fit(args: argparse.Namespace) -> None:
     else:
         _fit_labelled(args, recipe)
     if args.bundle:
-        bundle = make_bundle(recipe, args.work_dir, args.bundle)
+        bundle = _with_graph(make_bundle(recipe, args.work_dir, args.bundle))
         logger.info("bundle %s %s written to %s", bundle.name, bundle.version, bundle.folder)
 
 
@@ -126,7 +127,14 @@ def _bundle(args: argparse.Namespace) -> None:
     from bids_hypo.workflow.bundling import make_bundle
 
     recipe = load_recipe(args.recipe, backbone=args.backbone, changes=args.set)
-    make_bundle(recipe, args.work_dir, args.bundle, average_with=args.average_with)
+    _with_graph(make_bundle(recipe, args.work_dir, args.bundle, average_with=args.average_with))
+
+
+def _with_graph(bundle: ModelBundle) -> ModelBundle:
+    """The bundle with its graph, so that it starts without Keras."""
+    from bids_hypo.models.graph import add_graph
+
+    return add_graph(bundle)
 
 
 def _import(args: argparse.Namespace) -> None:

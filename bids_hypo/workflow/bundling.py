@@ -44,8 +44,6 @@ def make_bundle(recipe: Recipe, folder: Path, target: Path, *, average_with: Pat
     UsageError
         If nothing was trained yet, or the other bundle holds other networks or another division of the people.
     """
-    from bids_hypo.models.graph import add_graph
-
     whole = (folder / WEIGHTS).is_file()
     trained = (path.parent for path in folder.glob(f"fold-*/{WEIGHTS}"))
     parts = [folder] if whole else sorted(trained, key=_fold_number)
@@ -62,7 +60,7 @@ def make_bundle(recipe: Recipe, folder: Path, target: Path, *, average_with: Pat
         if average_with is not None:
             folds = people["folds"] if people else []
             weights = _averaged(weights, folds, load_bundle(average_with), scratch)
-        bundle = add_graph(save_bundle(target, bundle_description(recipe, constants), weights))
+        bundle = save_bundle(target, bundle_description(recipe, constants), weights)
     if people:
         write_bytes(target / DIVISION, (json.dumps(people, indent=2) + "\n").encode())
     measured = [Fold.of(part.name, Curves(part)) for part in parts if (part / "curves.csv").is_file()]

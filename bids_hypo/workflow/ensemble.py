@@ -98,7 +98,7 @@ def write_ensembles(output_dir: Path, bids_dir: Path, sessions: Iterable[Path]) 
     """
     by_session: dict[Path, list[OutputNames]] = {
         folder: [] for folder in sessions
-        if len(closing_in(folder)) > 1 or ensemble_names(folder, output_dir).table.exists()
+        if len(closing_in(folder)) > 1 or _is_there(ensemble_names(folder, output_dir).table)
     }  # fmt: skip
     for names in find_written(output_dir, bids_dir, by_session) if by_session else ():
         if names.anat_dir in by_session:  # else its record tells of another session
@@ -110,6 +110,14 @@ def write_ensembles(output_dir: Path, bids_dir: Path, sessions: Iterable[Path]) 
         except (BidsHypoError, *DAMAGED) as error:
             logger.warning("%s: no ensemble of the images of this session (%s).", folder, error)
     return n_written
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file exists; none can be seen in a folder that is closed, and its scans are told elsewhere."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def write_ensemble(place: EnsembleNames, session: Sequence[OutputNames]) -> bool:

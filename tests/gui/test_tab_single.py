@@ -46,8 +46,8 @@ def test_a_file_of_a_kind_that_nothing_chosen_is_measured_on_is_told(sessions, t
 def test_the_kinds_of_image_are_those_of_the_bundles(sessions, monkeypatch):
     runner = Runner(GuiOptions(), sessions)
     known = runner.structures
-    assert runner.suffixes[0] == "T1w" and "FLAIR" not in runner.suffixes
+    assert runner.suffixes[0] == "T1w" and "angio" not in runner.suffixes
     (bundle,) = [known["hypothalamus"]]
-    monkeypatch.setattr(runner, "structures", {**known, "other": replace(bundle, suffixes=("FLAIR",))})
-    assert {"T1w", "FLAIR"} <= set(runner.suffixes)
+    monkeypatch.setattr(runner, "structures", {**known, "other": replace(bundle, suffixes=("angio",))})
+    assert {"T1w", "angio"} <= set(runner.suffixes)
     runner.close()

@@ -67,7 +67,7 @@ def test_a_structure_of_the_users_takes_the_place_of_ours(add):
 
 def test_a_name_that_nobody_has_is_told_with_those_that_there_are(add):
     add("fork")
-    with pytest.raises(UsageError, match=r"no model for heart, liver; there are dentate, hypothalamus, thalamus, trident"):
+    with pytest.raises(UsageError, match=r"for heart, liver; there are dentate, hypothalamus, thalamus, trident"):
         find_structures(add.folder, ["heart", "trident", "liver"])
 
 

@@ -169,6 +169,7 @@ def test_a_structure_is_trained_from_maps_alone(folders, tmp_path, monkeypatch):
 
     monkeypatch.setattr(map_training, "fit", fake)
     monkeypatch.setattr(train, "configure", lambda *_: None)
+    monkeypatch.setattr(train, "_with_graph", lambda bundle: bundle)  # there is no network
     arguments = ["fit", str(path), "--label-maps", str(folders[0]), "--shapes", str(folders[1]),
                  "-w", str(tmp_path / "work"), "--bundle", str(tmp_path / "models" / "thalamus")]  # fmt: skip
     assert train.main(arguments) == 0

@@ -132,7 +132,7 @@ def test_the_summary_is_laid_out_like_the_papers_table(done):
 def test_every_table_has_its_dictionary(done):
     folders, _ = done
     tables = sorted((folders / "out").glob("*.tsv"))
-    assert len(tables) == 7
+    assert len(tables) == 8
     for path in tables:
         columns = path.read_text().splitlines()[0].split("\t")
         known = json.loads(path.with_suffix(".json").read_text())
