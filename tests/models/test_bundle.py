@@ -298,7 +298,7 @@ def test_structures_are_found_by_what_they_measure_not_by_the_names_of_folders(f
     assert set(find_structures(folder)) >= {"hypothalamus", "trident"}
     assert list(find_structures(folder, ["trident"])) == ["trident"]
     assert set(find_models(folder).structures) == {"hypothalamus"}
-    with pytest.raises(UsageError, match=r"no model for heart; there are hypothalamus.*trident"):
+    with pytest.raises(UsageError, match=r"no model for heart; there are .*hypothalamus.*trident"):
         find_structures(folder, ["heart"])
 
 
@@ -314,7 +314,7 @@ def test_two_structures_must_not_share_numbers_nor_two_bundles_a_structure(folde
 
 def test_the_models_of_an_image_follow_from_its_kind(folder, tmp_path):
     _trident(folder, tmp_path, suffixes=["T1w", "UNIT1"])
-    catalog = find_models(folder, ["all"])
+    catalog = find_models(folder, ["hypothalamus", "trident"])
     assert list(catalog.makers("T1w")) == ["hypothalamus", "trident", "ICV"]
     assert list(catalog.makers("UNIT1")) == ["trident", "ICV"] and catalog.suffixes[:2] == ("T1w", "UNIT1")
     head, own = catalog.makers("T1w")["trident"]
