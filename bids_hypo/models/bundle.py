@@ -305,6 +305,7 @@ def save_bundle(folder: Path, description: dict[str, Any], weights: list[Path]) 
         name = f"weights-{number}.npz"
         write_bytes(folder / name, payload)
         entries.append({"file": name, "sha256": hashlib.sha256(payload).hexdigest()})
-    text = json.dumps({**description, "weights": entries}, indent=2) + "\n"
+    of_others = {key: value for key, value in description.items() if key != "graph"}  # made anew from these weights
+    text = json.dumps({**of_others, "weights": entries}, indent=2) + "\n"
     write_bytes(folder / DESCRIPTION, text.encode())
     return load_bundle(folder)
