@@ -35,8 +35,7 @@ from bids_hypo.execute.worker import names_for, record_failure, what_to_do
 from bids_hypo.files import DAMAGED
 from bids_hypo.image.limits import limit_for, set_voxel_limit
 from bids_hypo.image.volume import check_scan
-from bids_hypo.models.bundle import ModelBundle
-from bids_hypo.models.catalog import Catalog, find_models, find_structures
+from bids_hypo.models.catalog import Catalog, find_models
 from bids_hypo.models.device import parse_device
 from bids_hypo.structures import ICV
 from bids_hypo.workflow.options import RunOptions
@@ -94,7 +93,6 @@ def run_participant(options: RunOptions, *, tell: Tell | None = None) -> tuple[E
     parse_device(options.device)
     check_dataset(options.bids_dir, validate=not options.skip_bids_validation)
     catalog = find_models(options.models_dir, options.structures)
-    known = find_structures(options.models_dir, checked=catalog.structures.values())
     scans, missing = find_scans(
         options.bids_dir, options.selection, suffixes=catalog.suffixes, maps=options.maps,
         database_dir=options.database_dir, keep_index=not options.dry_run,
@@ -106,7 +104,7 @@ def run_participant(options: RunOptions, *, tell: Tell | None = None) -> tuple[E
     if options.dry_run:
         check_output(options.output_dir, options.bids_dir)
         return ExitCode.OK, _announce(plan, options)
-    _prepare(scans, options, catalog, known)
+    _prepare(scans, options, catalog)
     results = _settled(plan, options, catalog)
     if options.reports_only:
         results += [_not_drawn(s, plan.doubts[s.name]) for s in plan.todo]
@@ -120,11 +118,14 @@ def run_participant(options: RunOptions, *, tell: Tell | None = None) -> tuple[E
     return (ExitCode.SCANS_FAILED if failed else ExitCode.OK), results
 
 
-def _prepare(scans: list[Scan], options: RunOptions, catalog: Catalog, known: Mapping[str, ModelBundle]) -> None:
+def _prepare(scans: list[Scan], options: RunOptions, catalog: Catalog) -> None:
     """Make the output folder and clear what ended runs left in it."""
     prepare_output(
         options.output_dir, options.bids_dir, command_version=__version__,
-        parts=[part for bundle in known.values() if bundle.structure for part in bundle.structure.parts],
+        parts=sorted(
+            (part for bundle in catalog.structures.values() if bundle.structure for part in bundle.structure.parts),
+            key=lambda part: part.index,
+        ),
         maps={scan.link: scan.dataset_root for scan in scans if scan.link != RAW_LINK},
     )  # fmt: skip
     clear_left_over(options.output_dir, (names_for(scan, options.output_dir, catalog) for scan in scans))
