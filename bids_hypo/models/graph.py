@@ -82,7 +82,7 @@ def _read(path: Path) -> Any:
     except Exception as error:  # protocol buffers raise errors of their own
         raise ModelError(f"{path}: cannot be read as a graph ({error}). Install the model again.") from error
     others = sorted({node.op for node in graph.node} - _OPERATIONS)
-    if others or len(graph.library.function):
+    if others or graph.HasField("library"):  # functions, which networks do not need either
         raise ModelError(
             f"{path}: found operations that networks do not need ({', '.join(others) or 'functions'}); expected a "
             "graph that was made with the bundle. Do not use this model."

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
 import numpy as np
 
 from bids_hypo.errors import NoInputError
-from bids_hypo.image.volume import write_bytes
 from bids_hypo.train.fit import fit
 from bids_hypo.train.recipe import in_phases
 from bids_hypo.train.regions import RegionBatches
 from bids_hypo.train.settings import Recipe
 from bids_hypo.train.simulated_pool import PoolBatches, make_pool, read_region
+from bids_hypo.workflow.training import write_constants
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def train_simulated(
                                n_workers=n_workers)  # fmt: skip
     seen, _ = make_pool(aside, wanted["validation_maps"], template, recipe, pool / "validation", n_workers=n_workers)
     middle = recipe.constants.get("region_centre_mm") or (middles.mean(axis=0) * (0, 1, 1)).round(2).tolist()
-    write_bytes(folder / "constants.json", (json.dumps({"region_centre_mm": list(middle)}, indent=2) + "\n").encode())
+    write_constants(folder, {"region_centre_mm": list(middle)})
     weights: Path | None = None
     for phase in phases:
         source = PoolBatches(files, phase)
